@@ -1,0 +1,357 @@
+"""`StyleConfig`: every setting of the style transfer, with its unit, default and range."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from nst_core.errors import ConfigError
+
+CONV_LAYERS: tuple[str, ...] = tuple(
+    f"block{block}_conv{conv}"
+    for block, convs in enumerate((2, 2, 4, 4, 4), start=1)
+    for conv in range(1, convs + 1)
+)
+PRESETS = ("default", "notebook", "preview")
+# Pillow refuses to decode more than this many pixels itself (its decompression bomb check).
+PIXELS_CEILING = 178_956_970
+
+Check = Callable[[Any], str | None]
+
+
+def _setting(default: Any, doc: str, check: Check) -> Any:
+    metadata = {"doc": doc, "check": check}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _number(low: float, high: float = math.inf, *, above: bool = False) -> Check:
+    """A finite number in [low, high], or in (low, high] where `above`."""
+
+    def check(value: Any) -> str | None:
+        if _is_number(value) and (value > low if above else value >= low) and value <= high:
+            return None
+        start = f"above {low:g}" if above else f"of at least {low:g}"
+        return f"a number {start}" + (f" and at most {high:g}" if high < math.inf else "")
+
+    return check
+
+
+def _integer(low: int, high: int, *, optional: bool = False) -> Check:
+    def check(value: Any) -> str | None:
+        if optional and value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return None
+        return f"a whole number from {low} to {high}" + (" or null" if optional else "")
+
+    return check
+
+
+def _one_of(*choices: str) -> Check:
+    return lambda value: None if value in choices else "one of " + ", ".join(choices)
+
+
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, str) and value else "a name, a path or a URI"
+
+
+def _layers(value: Any) -> str | None:
+    if (
+        isinstance(value, Mapping)
+        and value
+        and all(name in CONV_LAYERS and _is_number(w) and w >= 0 for name, w in value.items())
+        and sum(value.values()) > 0
+    ):
+        return None
+    return "layer names from block1_conv1 to block5_conv4, each with a weight of at least 0"
+
+
+def _scales(value: Any) -> str | None:
+    if (
+        isinstance(value, tuple)
+        and value
+        and all(_is_number(v) and 0 < v <= 1 for v in value)
+        and list(value) == sorted(set(value))
+        and value[-1] == 1
+    ):
+        return None
+    return "rising fractions of the canvas that end with 1, such as [0.5, 1]"
+
+
+def _steps(value: Any) -> str | None:
+    counts = value if isinstance(value, tuple) else (value,)
+    if counts and all(_integer(1, 1_000_000)(v) is None for v in counts):
+        return None
+    return "a count of at least 1, or a list with one count per scale"
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleConfig:
+    """Every setting of one style transfer; immutable, validated, comparable.
+
+    Raises:
+        ConfigError: a value is out of range, or two settings contradict each other.
+    """
+
+    weights: str = _setting(
+        "imagenet",
+        "network weights: `imagenet` (Keras's VGG19 file), `procedural` (made, no download), "
+        "or the path or URI of a Keras VGG19 `.h5`",
+        _text,
+    )
+    image_size: int | None = _setting(
+        512, "long side of the content, px (16 to 8192)", _integer(16, 8192, optional=True)
+    )
+    image_height: int | None = _setting(
+        None,
+        "height of the content, px (16 to 8192), instead of `image_size`",
+        _integer(16, 8192, optional=True),
+    )
+    resample: str = _setting(
+        "lanczos", "filter of every resize: `lanczos` or `nearest`", _one_of("lanczos", "nearest")
+    )
+    canvas_multiple: int = _setting(
+        32,
+        "the content is padded by reflection to a multiple of this many px, and cropped back",
+        _integer(1, 512),
+    )
+    scales: tuple[float, ...] = _setting(
+        (0.5, 1.0), "fractions of the canvas, optimised from coarse to fine; the last is 1", _scales
+    )
+    steps: int | tuple[int, ...] = _setting(
+        (150, 60),
+        "evaluations of loss and gradient: a count for every scale, or a list with one per scale",
+        _steps,
+    )
+    optimizer: str = _setting("lbfgs", "`lbfgs` or `adam`", _one_of("lbfgs", "adam"))
+    learning_rate: float = _setting(
+        4.0,
+        "Adam's step, in pixel values (0 to 255); L-BFGS: the largest change of a pixel in its "
+        "first step",
+        _number(0, above=True),
+    )
+    tolerance: float = _setting(
+        0.0,
+        "a scale ends early once the total falls by less than this share over 20 steps; "
+        "0: never",
+        _number(0, 1),
+    )
+    content_layers: Mapping[str, float] = _setting(
+        {"block4_conv2": 1.0},
+        "layers whose features hold the content, each with its share",
+        _layers,
+    )
+    style_layers: Mapping[str, float] = _setting(
+        {f"block{block}_conv1": 0.2 for block in range(1, 6)},
+        "layers whose statistics hold the style, each with its share",
+        _layers,
+    )
+    content_weight: float = _setting(0.015, "weight of the content term", _number(0))
+    style_weight: float = _setting(1.0, "weight of the style term", _number(0))
+    tv_weight: float = _setting(0.0, "weight of the total variation term", _number(0))
+    normalization: str = _setting(
+        "energy",
+        "`energy`: each term relative to its target's energy, so that weights mean the same for "
+        "every layer, size and network; `none`: the plain sums of Gatys et al.",
+        _one_of("energy", "none"),
+    )
+    style_statistics: str = _setting(
+        "gram",
+        "`gram`: Gram matrices; `covariance`: covariance matrices and means",
+        _one_of("gram", "covariance"),
+    )
+    style_scale: float = _setting(
+        1.0,
+        "size of the style beside the content's; larger: larger strokes",
+        _number(0.1, 4),
+    )
+    style_fit: str = _setting(
+        "keep",
+        "`keep` the style's aspect ratio, or `stretch` it to the content's size",
+        _one_of("keep", "stretch"),
+    )
+    pooling: str = _setting("average", "`average` or `max`", _one_of("average", "max"))
+    padding: str = _setting(
+        "reflect", "edges of the feature maps: `reflect` or `zero`", _one_of("reflect", "zero")
+    )
+    init: str = _setting(
+        "content", "the start: `content`, `noise`, or the path or URI of an image", _text
+    )
+    seed: int = _setting(0, "seed of the noise", _integer(0, 2**31 - 1))
+    precision: str = _setting(
+        "auto",
+        "arithmetic of the network: `float32`, `bfloat16`, or `auto` (bfloat16 where the "
+        "processor computes in it); losses and pixels are always float32",
+        _one_of("float32", "bfloat16", "auto"),
+    )
+    device: str = _setting(
+        "auto",
+        "`auto` (the GPU where there is one), `gpu` (stop where there is none) or `cpu`",
+        _one_of("auto", "gpu", "cpu"),
+    )
+    average_decay: float = _setting(
+        0.0,
+        "decay of the average over Adam's iterates that becomes the result; 0: the last one",
+        _number(0, 0.9999),
+    )
+    preserve_colors: str = _setting(
+        "none",
+        "`none`, or `luminance`: the content keeps its colours and takes only the strokes",
+        _one_of("none", "luminance"),
+    )
+    deadline_seconds: float = _setting(
+        0.0, "longest optimisation of one pair, s; 0: no limit", _number(0)
+    )
+    output_format: str = _setting(
+        "png", "`png`, `jpeg`, `webp` or `tiff`", _one_of("png", "jpeg", "webp", "tiff")
+    )
+    jpeg_quality: int = _setting(92, "quality of JPEG and WebP (1 to 100)", _integer(1, 100))
+    max_pixels: int = _setting(
+        100_000_000, "largest input, pixels, checked before decoding", _integer(256, PIXELS_CEILING)
+    )
+    max_bytes: int = _setting(
+        200_000_000, "largest input file, bytes, checked before reading", _integer(1, 2**40)
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            expected = field.metadata["check"](value)
+            if expected:
+                raise ConfigError(f"{field.name} is {_shown(value)}; give {expected}.")
+        if (self.image_size is None) == (self.image_height is None):
+            raise ConfigError(
+                f"image_size is {self.image_size} and image_height is {self.image_height}; "
+                "give exactly one of them and set the other to null."
+            )
+        if isinstance(self.steps, tuple) and len(self.steps) != len(self.scales):
+            raise ConfigError(
+                f"steps has {len(self.steps)} counts for {len(self.scales)} scales; "
+                "give one count per scale, or a single count for all."
+            )
+        if self.average_decay and self.optimizer != "adam":
+            raise ConfigError(
+                f"average_decay is {self.average_decay:g} with optimizer {self.optimizer}; "
+                "set optimizer to adam, or average_decay to 0."
+            )
+
+    @property
+    def steps_per_scale(self) -> tuple[int, ...]:
+        """One count of steps for each of `scales`."""
+        return self.steps if isinstance(self.steps, tuple) else (self.steps,) * len(self.scales)
+
+    def updated(self, changes: Mapping[str, Any]) -> StyleConfig:
+        """This configuration with `changes`, values as YAML or JSON gives them.
+
+        `image_height` and `image_size` displace each other; a new count of scales with the old
+        list of steps is an error like any other contradiction.
+
+        Raises:
+            ConfigError: unknown key (with the nearest known one) or unusable value.
+        """
+        values: dict[str, Any] = {}
+        for key, value in changes.items():
+            if key not in SETTINGS:
+                raise ConfigError(f"{unknown_setting(key)}.")
+            values[key] = tuple(value) if isinstance(value, list) else value
+        for key, other in (("image_size", "image_height"), ("image_height", "image_size")):
+            if values.get(key) is not None and other not in values:
+                values[other] = None
+        return dataclasses.replace(self, **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values (lists for tuples), in the order of the fields."""
+        plain = {}
+        for name in SETTINGS:
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                value = list(value)
+            elif isinstance(value, Mapping):
+                value = dict(value)
+            plain[name] = value
+        return plain
+
+    def key(self) -> str:
+        """Equal for equal configurations: canonical JSON, usable as a grouping key."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+
+SETTINGS: dict[str, str] = {
+    field.name: field.metadata["doc"] for field in dataclasses.fields(StyleConfig)
+}
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=str)
+
+
+def unknown_setting(key: str) -> str:
+    """The sentence for a key that is no setting, without the final stop."""
+    near = difflib.get_close_matches(str(key), SETTINGS, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "known are: " + ", ".join(SETTINGS)
+    return f"{key!r} is not a setting; {hint}"
+
+
+def parse_value(text: str) -> Any:
+    """The value of `key=value`, read as YAML: `0.5`, `[0.5, 1]`, `{block4_conv2: 1}`, `adam`.
+
+    Raises:
+        ConfigError: the text is not YAML.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text!r} is not a YAML value; quote it or mend it.") from error
+    # YAML 1.1 reads 1e-4 as text; a number is what was meant.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def parse_settings(text: str, source: str) -> dict[str, Any]:
+    """The settings in a YAML document; `source` names it in errors.
+
+    Raises:
+        ConfigError: not YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        line = str(error).splitlines()[0]
+        raise ConfigError(f"{source} is not YAML ({line}); mend it.") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source} holds no settings; write lines such as `image_size: 512`.")
+    return {
+        str(key): parse_value(value) if isinstance(value, str) else value
+        for key, value in values.items()
+    }
+
+
+def preset(name: str) -> StyleConfig:
+    """The preset `configs/NAME.yaml`.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"{name!r} is not a preset; the presets are {', '.join(PRESETS)}.")
+    text = (resources.files("configs") / f"{name}.yaml").read_text(encoding="utf-8")
+    return StyleConfig().updated(parse_settings(text, f"configs/{name}.yaml"))

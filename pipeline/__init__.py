@@ -1,0 +1,1 @@
+"""Beam and storage: the catalog job around `nst_core`."""

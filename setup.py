@@ -1,0 +1,5 @@
+"""Only for Beam's `--setup_file`; the metadata is in pyproject.toml."""
+
+from setuptools import setup
+
+setup()
