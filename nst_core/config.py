@@ -68,6 +68,10 @@ def _text(value: Any) -> str | None:
     return None if isinstance(value, str) and value else "a name, a path or a URI"
 
 
+def _boolean(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
 def _layers(value: Any) -> str | None:
     if (
         isinstance(value, Mapping)
@@ -132,7 +136,7 @@ class StyleConfig:
         (0.5, 1.0), "fractions of the canvas, optimised from coarse to fine; the last is 1", _scales
     )
     steps: int | tuple[int, ...] = _setting(
-        (150, 60),
+        (80, 40),
         "evaluations of loss and gradient: a count for every scale, or a list with one per scale",
         _steps,
     )
@@ -145,8 +149,7 @@ class StyleConfig:
     )
     tolerance: float = _setting(
         0.0,
-        "a scale ends early once the total falls by less than this share over 20 steps; "
-        "0: never",
+        "a scale ends early once the total falls by less than this share over 20 steps; 0: never",
         _number(0, 1),
     )
     content_layers: Mapping[str, float] = _setting(
@@ -159,9 +162,9 @@ class StyleConfig:
         "layers whose statistics hold the style, each with its share",
         _layers,
     )
-    content_weight: float = _setting(0.015, "weight of the content term", _number(0))
+    content_weight: float = _setting(0.05, "weight of the content term", _number(0))
     style_weight: float = _setting(1.0, "weight of the style term", _number(0))
-    tv_weight: float = _setting(0.0, "weight of the total variation term", _number(0))
+    tv_weight: float = _setting(0.1, "weight of the total variation term", _number(0))
     normalization: str = _setting(
         "energy",
         "`energy`: each term relative to its target's energy, so that weights mean the same for "
@@ -207,6 +210,9 @@ class StyleConfig:
         "decay of the average over Adam's iterates that becomes the result; 0: the last one",
         _number(0, 0.9999),
     )
+    clip_pixels: bool = _setting(
+        True, "keep pixels within 0…255 at every step, not only at the end", _boolean
+    )
     preserve_colors: str = _setting(
         "none",
         "`none`, or `luminance`: the content keeps its colours and takes only the strokes",
@@ -232,6 +238,7 @@ class StyleConfig:
             expected = field.metadata["check"](value)
             if expected:
                 raise ConfigError(f"{field.name} is {_shown(value)}; give {expected}.")
+            object.__setattr__(self, field.name, _canonical(value, str(field.type)))
         if (self.image_size is None) == (self.image_height is None):
             raise ConfigError(
                 f"image_size is {self.image_size} and image_height is {self.image_height}; "
@@ -292,6 +299,17 @@ class StyleConfig:
 SETTINGS: dict[str, str] = {
     field.name: field.metadata["doc"] for field in dataclasses.fields(StyleConfig)
 }
+
+
+def _canonical(value: Any, kind: str) -> Any:
+    """Floats where floats are meant, layers in order: equal settings must compare equal."""
+    if kind == "float":
+        return float(value)
+    if kind == "tuple[float, ...]":
+        return tuple(map(float, value))
+    if isinstance(value, Mapping):
+        return {name: float(value[name]) for name in CONV_LAYERS if name in value}
+    return value
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,106 @@
+"""Geometry: how large the content, its canvas, its coarse scales and the style become."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nst_core.config import StyleConfig
+from nst_core.errors import InputTooLarge, InputTooSmall
+
+# Four poolings leave at least 2×2 features, the least that reflect padding works on.
+LEAST_CANVAS = 32
+LEAST_SIDE = 16
+LONGEST_SIDE = 8192
+COARSE_MULTIPLE = 16
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Size:
+    """Width and height, px."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+def fitted(source: Size, config: StyleConfig, factor: float = 1.0) -> Size:
+    """`source` at the configured height or long side times `factor`, its aspect ratio kept."""
+    if config.image_height is not None:
+        height = max(1, round(config.image_height * factor))
+        return Size(max(1, source.width * height // source.height), height)
+    long_side = max(1, round((config.image_size or 0) * factor))
+    longest = max(source.width, source.height)
+    return Size(
+        max(1, source.width * long_side // longest), max(1, source.height * long_side // longest)
+    )
+
+
+def content_size(source: Size, config: StyleConfig, name: str) -> Size:
+    """The size of the result for a content of size `source`.
+
+    Raises:
+        InputTooSmall: a side would be under 16 px.
+        InputTooLarge: a side would be over 8192 px.
+    """
+    size = fitted(source, config)
+    _check(size, f"{name} is {source} px and becomes {size} px", "image_size")
+    return size
+
+
+def canvas_size(content: Size, config: StyleConfig) -> Size:
+    """The content's size rounded up to the canvas multiple."""
+    return Size(
+        _round_up(content.width, config.canvas_multiple),
+        _round_up(content.height, config.canvas_multiple),
+    )
+
+
+def scale_sizes(canvas: Size, config: StyleConfig) -> list[Size]:
+    """The canvas at each of the configured scales; the last is the canvas itself."""
+    coarse = [
+        Size(_coarse_side(canvas.width, scale), _coarse_side(canvas.height, scale))
+        for scale in config.scales[:-1]
+    ]
+    return [*coarse, canvas]
+
+
+def style_size(style: Size, content: Size, config: StyleConfig, scale: float, name: str) -> Size:
+    """The size at which a style image is measured for content of size `content` at `scale`.
+
+    With `style_fit: keep` it does not depend on the content, so that a catalog shares it.
+
+    Raises:
+        InputTooSmall: at full scale a side would be under 16 px.
+        InputTooLarge: at full scale a side would be over 8192 px.
+    """
+    factor = config.style_scale * scale
+    if config.style_fit == "stretch":
+        size = Size(round(content.width * factor), round(content.height * factor))
+    else:
+        size = fitted(style, config, factor)
+    if scale == 1:
+        _check(size, f"The style {name} is {style} px and becomes {size} px", "style_scale")
+    return Size(max(size.width, LEAST_SIDE), max(size.height, LEAST_SIDE))
+
+
+def _check(size: Size, what: str, setting: str) -> None:
+    if min(size.width, size.height) < LEAST_SIDE:
+        raise InputTooSmall(
+            f"{what}, with a side under {LEAST_SIDE} px; "
+            f"crop it to a less extreme shape or raise {setting}."
+        )
+    if max(size.width, size.height) > LONGEST_SIDE:
+        raise InputTooLarge(
+            f"{what}, with a side over {LONGEST_SIDE} px; "
+            f"crop it to a less extreme shape or lower image_height or {setting}."
+        )
+
+
+def _round_up(side: int, multiple: int) -> int:
+    return max(LEAST_CANVAS, -(-side // multiple) * multiple)
+
+
+def _coarse_side(side: int, scale: float) -> int:
+    return max(LEAST_CANVAS, round(side * scale / COARSE_MULTIPLE) * COARSE_MULTIPLE)

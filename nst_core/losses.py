@@ -1,0 +1,68 @@
+"""The losses of Gatys et al. 2016, as pure functions over a batch: `[B, …]` in, `[B]` out.
+
+The mathematics is that of the Keras example "Neural style transfer" (F. Chollet), which follows
+Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks (CVPR 2016).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+Tensor = Any
+
+IMAGE_CHANNELS = 3
+
+
+def gram_matrix(x: Tensor) -> Tensor:
+    """The plain inner products of channels over positions: `[B, H, W, C] → [B, C, C]` float32."""
+    shape = tf.shape(x)
+    flat = tf.reshape(tf.cast(x, tf.float32), [shape[0], shape[1] * shape[2], x.shape[3]])
+    return tf.matmul(flat, flat, transpose_a=True)
+
+
+def mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Means `[B, C]` and covariances `[B, C, C]` of channels over positions of `[B, H, W, C]`."""
+    shape = tf.shape(x)
+    positions = tf.cast(shape[1] * shape[2], tf.float32)
+    mean = tf.reduce_mean(tf.cast(x, tf.float32), axis=[1, 2])
+    second_moment = gram_matrix(x) / positions
+    return mean, second_moment - mean[:, :, None] * mean[:, None, :]
+
+
+def squared_distance(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of squared differences of each batch entry: `[B, …]` twice `→ [B]` float32."""
+    difference = tf.cast(a, tf.float32) - tf.cast(b, tf.float32)
+    return tf.reduce_sum(tf.square(difference), axis=tf.range(1, tf.rank(difference)))
+
+
+def content_loss(base: Tensor, combination: Tensor) -> Tensor:
+    """The sum of squared differences of two feature maps `[B, H, W, C]` `→ [B]`."""
+    return squared_distance(combination, base)
+
+
+def gram_loss(style_gram: Tensor, combination_gram: Tensor, size: Tensor) -> Tensor:
+    """`style_loss` for Gram matrices `[B, C, C]` that are already there."""
+    scale = 4.0 * IMAGE_CHANNELS**2 * tf.cast(size, tf.float32) ** 2
+    return squared_distance(combination_gram, style_gram) / scale
+
+
+def style_loss(style: Tensor, combination: Tensor, size: Tensor) -> Tensor:
+    """Squared Gram differences of two feature maps, over 4 · 3² · size² `→ [B]`.
+
+    Args:
+        style, combination: feature maps `[B, H, W, C]`; H and W may differ between the two.
+        size: height × width of the combination image, pixels.
+    """
+    return gram_loss(gram_matrix(style), gram_matrix(combination), size)
+
+
+def total_variation_loss(x: Tensor) -> Tensor:
+    """Σ (dx² + dy²)^1.25 of images `[B, H, W, C] → [B]`.
+
+    Forward differences, on the (H-1)×(W-1) grid where both exist.
+    """
+    corner = x[:, :-1, :-1]
+    squared = tf.square(corner - x[:, 1:, :-1]) + tf.square(corner - x[:, :-1, 1:])
+    return tf.reduce_sum(tf.pow(squared, 1.25), axis=[1, 2, 3])

@@ -1,0 +1,134 @@
+"""What is minimised: targets computed once, named terms, their weighted sum.
+
+Gatys, Ecker, Bethge (CVPR 2016). Every function works on a batch `[B, …]` and gives one value
+per image; images of a batch do not influence each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from nst_core import losses
+from nst_core.config import StyleConfig
+from nst_core.vgg import Vgg19
+
+Tensor = Any
+Targets = dict[str, dict[str, Tensor]]
+
+PIXEL_RANGE = 255.0
+# Targets of flat images have next to no energy; this floor keeps their terms finite.
+LEAST_ENERGY = 1e-12
+
+
+class Objective:
+    """The terms of one configuration, for one network.
+
+    Only names and kinds are fixed here (they shape the compiled graph); weights are tensors, so
+    that changing a weight compiles nothing anew.
+    """
+
+    def __init__(self, network: Vgg19, config: StyleConfig) -> None:
+        self.network = network
+        self.content_layers = tuple(sorted(config.content_layers))
+        self.style_layers = tuple(sorted(config.style_layers))
+        self.relative = config.normalization == "energy"
+        self.covariance = config.style_statistics == "covariance"
+        self.varies = config.tv_weight > 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what `evaluate` returns per image, in order."""
+        return (
+            "total",
+            "content",
+            "style",
+            "tv",
+            *(f"style/{name}" for name in self.style_layers),
+        )
+
+    def weights(self, config: StyleConfig) -> dict[str, Tensor]:
+        """The configuration's weights as tensors; layer weights become shares of their sum."""
+        return {
+            "content": _shares(config.content_layers, self.content_layers, config.content_weight),
+            "style": _shares(config.style_layers, self.style_layers, config.style_weight),
+            "tv": tf.constant(config.tv_weight, tf.float32),
+        }
+
+    def content_targets(self, content: Tensor) -> dict[str, Tensor]:
+        """Content features by layer of images `[B, H, W, 3]`."""
+        found = self.network.features(content, self.content_layers)
+        return {name: tf.cast(feature, tf.float32) for name, feature in found.items()}
+
+    def style_targets(self, style: Tensor) -> dict[str, Tensor]:
+        """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`."""
+        found = self.network.features(style, self.style_layers)
+        return {name: self._statistics(feature) for name, feature in found.items()}
+
+    def evaluate(self, x: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Tensor:
+        """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`."""
+        needed = {*self.content_layers, *self.style_layers}
+        features = self.network.features(x, needed)
+        content = tf.add_n(
+            [
+                weights["content"][i] * self._content_term(features[name], targets["content"][name])
+                for i, name in enumerate(self.content_layers)
+            ]
+        )
+        size = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
+        by_layer = [
+            weights["style"][i] * self._style_term(features[name], targets["style"][name], size)
+            for i, name in enumerate(self.style_layers)
+        ]
+        style = tf.add_n(by_layer)
+        variation = weights["tv"] * self._variation_term(x, size)
+        total = content + style + variation
+        return tf.stack([total, content, style, variation, *by_layer], axis=1)
+
+    def _content_term(self, feature: Tensor, target: Tensor) -> Tensor:
+        loss = losses.content_loss(target, feature)
+        if not self.relative:
+            return loss
+        count = tf.cast(tf.size(target[0]), tf.float32)
+        variance = tf.math.reduce_variance(target, axis=[1, 2, 3])
+        return loss / (count * (variance + LEAST_ENERGY))
+
+    def _statistics(self, feature: Tensor) -> Tensor:
+        """Per position: the Gram matrix, or covariance with the means as one more row."""
+        if self.covariance:
+            mean, covariance = losses.mean_and_covariance(feature)
+            return tf.concat([covariance, mean[:, None, :]], axis=1)
+        shape = tf.shape(feature)
+        return losses.gram_matrix(feature) / tf.cast(shape[1] * shape[2], tf.float32)
+
+    def _style_term(self, feature: Tensor, target: Tensor, size: Tensor) -> Tensor:
+        found = self._statistics(feature)
+        if self.relative:
+            energy = tf.reduce_sum(tf.square(target), axis=[1, 2])
+            return losses.squared_distance(found, target) / (energy + LEAST_ENERGY)
+        shape = tf.shape(feature)
+        positions = tf.cast(shape[1] * shape[2], tf.float32)
+        return losses.gram_loss(target * positions, found * positions, size)
+
+    def _variation_term(self, x: Tensor, size: Tensor) -> Tensor:
+        if not self.varies:
+            return tf.zeros(tf.shape(x)[:1])
+        if not self.relative:
+            return losses.total_variation_loss(x)
+        return losses.total_variation_loss(x / PIXEL_RANGE) / size
+
+
+def mixed(targets: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
+    """The weighted mean of several styles' targets."""
+    shares = [weight / sum(weights) for weight in weights]
+    return {
+        name: tf.add_n([share * one[name] for share, one in zip(shares, targets, strict=True)])
+        for name in targets[0]
+    }
+
+
+def _shares(layers: Any, names: tuple[str, ...], weight: float) -> Tensor:
+    whole = sum(layers.values())
+    return tf.constant([weight * layers[name] / whole for name in names], tf.float32)

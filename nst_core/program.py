@@ -1,0 +1,197 @@
+"""The compiled loop of one objective and one optimiser, and one scale's course through it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nst_core import optimizers
+from nst_core.config import StyleConfig
+from nst_core.errors import DeadlineExceeded
+from nst_core.objective import Objective, Targets
+
+Tensor = Any
+
+# The host looks at the optimisation (progress, deadline) about this often.
+SECONDS_PER_CALL = 1.0
+# `tolerance` compares totals this many steps apart; fixed, so that timing changes no pixel.
+TOLERANCE_WINDOW = 20
+RUNAWAY_FACTOR = 100.0
+SETTLING_STEPS = 5
+
+
+def optimizer_for(config: StyleConfig) -> optimizers.Optimizer:
+    """The optimiser that the configuration names."""
+    bounds = optimizers.pixel_range if config.clip_pixels else tf.identity
+    if config.optimizer == "adam":
+        return optimizers.Adam(config.average_decay, bounds)
+    return optimizers.Lbfgs(bounds)
+
+
+class Program:
+    """Optimisation steps as one graph: traced once, for every canvas, batch and weight."""
+
+    def __init__(self, objective: Objective, optimizer: optimizers.Optimizer, *, xla: bool) -> None:
+        self.objective = objective
+        self.optimizer = optimizer
+        self._content_targets = _traced_over_images(objective.content_targets)
+        self._style_targets = _traced_over_images(objective.style_targets)
+        self._steps: Callable[..., Any] | None = None
+        self._xla = xla
+
+    def content_targets(self, images: Tensor) -> dict[str, Tensor]:
+        """See `Objective.content_targets`."""
+        return self._content_targets(images)  # type: ignore[no-any-return]
+
+    def style_targets(self, image: Tensor) -> dict[str, Tensor]:
+        """See `Objective.style_targets`."""
+        return self._style_targets(image)  # type: ignore[no-any-return]
+
+    def start(self, images: Tensor) -> optimizers.State:
+        """The optimiser's state at `images [B, H, W, 3]`."""
+        return self.optimizer.start(images, len(self.objective.columns))
+
+    def advance(
+        self,
+        state: optimizers.State,
+        targets: Targets,
+        weights: dict[str, Tensor],
+        learning_rate: float,
+        count: int,
+    ) -> tuple[optimizers.State, np.ndarray]:
+        """`count` steps on the device; the new state and the terms `[count, B, T]`."""
+        arguments = (state, targets, weights, tf.constant(learning_rate), tf.constant(count))
+        if self._steps is None:
+            signature = tf.nest.map_structure(_any_size, arguments)
+            self._steps = tf.function(
+                self._graph, input_signature=signature, jit_compile=self._xla, autograph=False
+            )
+        state, log = self._steps(*arguments)
+        return state, log.numpy()[:count]
+
+    def _graph(
+        self,
+        state: optimizers.State,
+        targets: Targets,
+        weights: dict[str, Tensor],
+        learning_rate: Tensor,
+        count: Tensor,
+    ) -> tuple[optimizers.State, Tensor]:
+        def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                terms = self.objective.evaluate(x, targets, weights)
+                total = terms[:, 0]
+            return terms, tape.gradient(total, x)
+
+        return optimizers.run(self.optimizer, state, evaluate, count, learning_rate)
+
+
+def _traced_over_images(function: Callable[[Tensor], Any]) -> Any:
+    signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
+    return tf.function(function, input_signature=signature, autograph=False)
+
+
+def _any_size(tensor: Tensor) -> tf.TensorSpec:
+    """A spec for the tensor with batch, height and width left open.
+
+    Feature maps and images have rank 4, the optimiser's history rank 3 with open pixels; the
+    statistics of a style (one for all images) and all smaller tensors keep what is fixed.
+    """
+    shape = tensor.shape.as_list()
+    if len(shape) == 4:
+        shape[:3] = [None, None, None]
+    elif len(shape) == 3 and shape[1] == 2 * optimizers.HISTORY:
+        shape = [None, shape[1], None]
+    elif shape and len(shape) != 3:
+        shape[0] = None
+    return tf.TensorSpec(shape, tensor.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """One scale's optimisation: final images, terms and seconds per step, steps per image."""
+
+    images: np.ndarray  # [B, H, W, 3]
+    terms: np.ndarray  # [S, B, T]
+    seconds: np.ndarray  # [S], since the scale's start
+    steps: np.ndarray  # [B]
+    failed: np.ndarray  # [B] bool: loss not finite, or run away
+
+
+def follow(
+    program: Program,
+    images: np.ndarray,
+    targets: Targets,
+    config: StyleConfig,
+    steps: int,
+    deadline: float,
+    report: Callable[[int, np.ndarray], None],
+) -> Course:
+    """Optimise one scale: calls of about a second, between them deadline, tolerance, report.
+
+    Args:
+        images: the start, float32 `[B, H, W, 3]`.
+        steps: at most this many.
+        deadline: `time.monotonic()` after which to stop; infinite for none.
+        report: called with the steps so far and the totals `[B]`.
+
+    Raises:
+        DeadlineExceeded: the deadline passed before the last step.
+    """
+    weights = program.objective.weights(config)
+    state = program.start(tf.constant(images))
+    started = time.monotonic()
+    terms: list[np.ndarray] = []
+    seconds: list[float] = []
+    counts = np.full(len(images), steps)
+    active = np.ones(len(images), bool)
+    call = 1
+    while len(terms) < steps and active.any():
+        before = time.monotonic()
+        call = min(call, steps - len(terms))
+        if config.tolerance:
+            call = min(call, TOLERANCE_WINDOW - len(terms) % TOLERANCE_WINDOW)
+        state, log = program.advance(state, targets, weights, config.learning_rate, call)
+        now = time.monotonic()
+        seconds += list(before - started + (now - before) * np.arange(1, call + 1) / call)
+        terms += list(log)
+        report(len(terms), log[-1, :, 0])
+        if now > deadline and len(terms) < steps:
+            raise DeadlineExceeded(
+                f"The optimisation was at step {len(terms)} of {steps} of its scale when "
+                f"deadline_seconds ({config.deadline_seconds:g}) had passed; "
+                "raise it, or lower steps or image_size."
+            )
+        settled = active & _settled(terms, config.tolerance)
+        if settled.any():
+            counts[settled] = len(terms)
+            active &= ~settled
+            state["active"] = tf.constant(active)
+        per_step = (now - before) / call
+        call = max(1, min(optimizers.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
+    every = np.stack(terms)
+    result = program.optimizer.result(state).numpy()
+    return Course(result, every, np.array(seconds), np.minimum(counts, len(every)), _failed(every))
+
+
+def _settled(terms: list[np.ndarray], tolerance: float) -> Any:
+    """Images whose total fell by less than the tolerated share over the last window."""
+    if not tolerance or len(terms) <= TOLERANCE_WINDOW or len(terms) % TOLERANCE_WINDOW:
+        return False
+    before, now = terms[-1 - TOLERANCE_WINDOW][:, 0], terms[-1][:, 0]
+    return before - now < tolerance * np.abs(before)
+
+
+def _failed(terms: np.ndarray) -> np.ndarray:
+    """Images whose last total is not finite, or far above all of its first few."""
+    totals = terms[:, :, 0]
+    highest = RUNAWAY_FACTOR * totals[:SETTLING_STEPS].max(axis=0)
+    with np.errstate(invalid="ignore"):
+        failed: np.ndarray = ~np.isfinite(terms[-1]).all(axis=1) | (totals[-1] > highest)
+    return failed

@@ -1,0 +1,62 @@
+"""What the engine returns: the image, the log of its losses, and how it came about."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from nst_core.canvas import Size
+
+LOG_COLUMNS = ("step", "scale", "width", "height", "seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossLog:
+    """The weighted terms after every step.
+
+    `columns` are `LOG_COLUMNS` (step counts over all scales; width and height of the canvas,
+    px; seconds since the start, interpolated within one call to the device), then the terms:
+    `total` is the sum of `content`, `style` and `tv`; `style/<layer>` sum to `style`.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]
+
+    def terms(self, index: int) -> dict[str, float]:
+        """The terms of one row, by name."""
+        skip = len(LOG_COLUMNS)
+        return dict(zip(self.columns[skip:], self.rows[index][skip:], strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleResult:
+    """One stylized image.
+
+    `image` is float32 `[height, width, 3]`, sRGB in 0…255, of the content's resized size.
+    `seconds` is this image's share of its batch's wall time.
+    """
+
+    image: np.ndarray
+    losses: LossLog
+    seconds: float
+    canvas: Size
+    precision: str
+    device: str
+    batch: int
+    retried: bool
+
+    @property
+    def steps(self) -> int:
+        """Evaluations of loss and gradient, over all scales."""
+        return len(self.losses.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where an optimisation is: `step` of at most `steps`, and each image's total loss."""
+
+    step: int
+    steps: int
+    scale: float
+    totals: tuple[float, ...]

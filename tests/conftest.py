@@ -1,0 +1,50 @@
+"""Fixtures for every test: a Cloud Storage emulator inside this process."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from gcp_storage_emulator.server import Server, create_server
+
+from pipeline import storage_gcs
+
+
+@dataclass(frozen=True)
+class EmulatedBucket:
+    """An empty bucket. The emulator ignores `if_generation_match`."""
+
+    bucket: str
+    host: str
+
+    def uri(self, path: str) -> str:
+        """The `gs://` URI of a path in the bucket."""
+        return f"gs://{self.bucket}/{path}"
+
+
+@pytest.fixture(scope="session")
+def storage_emulator() -> Iterator[tuple[Server, str]]:
+    """The emulator, with its address; tests take `gcs` instead, which points the library at it."""
+    server = create_server("127.0.0.1", 0, in_memory=True)
+    server.start()
+    port = server._api._httpd.server_address[1]
+    yield server, f"http://127.0.0.1:{port}"
+    server.stop()
+    # The emulator's own `join` shuts the server down, but does not wait for its thread.
+    threading.Thread.join(server._api)
+
+
+@pytest.fixture
+def gcs(
+    storage_emulator: tuple[Server, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[EmulatedBucket]:
+    """An empty emulated bucket, which `gs://` URIs reach for the length of one test."""
+    server, host = storage_emulator
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", host)
+    # For traces that nobody collects, a thread of the library's asks for every bucket.
+    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+    storage_gcs.forget_client()
+    server.wipe()
+    storage_gcs.client().create_bucket("catalog", project="nst")
+    yield EmulatedBucket("catalog", host)
+    storage_gcs.forget_client()
