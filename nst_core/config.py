@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
@@ -323,23 +324,32 @@ def unknown_setting(key: str) -> str:
     return f"{key!r} is not a setting; {hint}"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without its surprise that `1e-4` is text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _load_yaml(text: str, what: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{what} is not YAML ({reason}); quote it or mend it.") from error
+
+
 def parse_value(text: str) -> Any:
     """The value of `key=value`, read as YAML: `0.5`, `[0.5, 1]`, `{block4_conv2: 1}`, `adam`.
 
     Raises:
         ConfigError: the text is not YAML.
     """
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{text!r} is not a YAML value; quote it or mend it.") from error
-    # YAML 1.1 reads 1e-4 as text; a number is what was meant.
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    return _load_yaml(text, repr(text))
 
 
 def parse_settings(text: str, source: str) -> dict[str, Any]:
@@ -348,19 +358,12 @@ def parse_settings(text: str, source: str) -> dict[str, Any]:
     Raises:
         ConfigError: not YAML, or not a mapping.
     """
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        line = str(error).splitlines()[0]
-        raise ConfigError(f"{source} is not YAML ({line}); mend it.") from error
+    values = _load_yaml(text, source)
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{source} holds no settings; write lines such as `image_size: 512`.")
-    return {
-        str(key): parse_value(value) if isinstance(value, str) else value
-        for key, value in values.items()
-    }
+    return {str(key): value for key, value in values.items()}
 
 
 def preset(name: str) -> StyleConfig:

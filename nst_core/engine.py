@@ -15,29 +15,19 @@ import tensorflow as tf
 from nst_core import images
 from nst_core.canvas import Size, canvas_size, content_size, scale_sizes, style_size
 from nst_core.config import StyleConfig
-from nst_core.device import choose_device, choose_precision, device_lock
+from nst_core.device import choose_device, choose_precision, describe, device_lock
 from nst_core.errors import Diverged, OutOfMemory, PairError
 from nst_core.objective import Objective, Targets, mixed
 from nst_core.program import Course, Program, follow, optimizer_for
-from nst_core.results import LOG_COLUMNS, LossLog, Progress, StyleResult
+from nst_core.results import LOG_COLUMNS, LossLog, Progress, Style, StyleResult
 from nst_core.vgg import Vgg19
 from nst_core.weights import VggWeights, load_weights
 
-ENGINE_VERSION = "1"
 STYLE_CACHE_ENTRIES = 256
 NOISE_DEVIATION = 40.0
 CAREFUL_LEARNING_RATE = 0.25
 
 Report = Callable[[Progress], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Style:
-    """One style image: RGB `[H, W, 3]` (uint8 or float32, 0…255), its weight among several."""
-
-    rgb: np.ndarray
-    weight: float = 1.0
-    name: str = "style"
 
 
 class StyleEngine:
@@ -68,6 +58,7 @@ class StyleEngine:
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
+        self.device_name = describe(self.device)
         self.pooling = pooling
         self.padding = padding
         self.weights = load_weights(weights) if isinstance(weights, str) else weights
@@ -121,8 +112,8 @@ class StyleEngine:
         """Several contents of one canvas in one style, optimised together.
 
         Args:
-            contents: RGB `[H, W, 3]` (uint8 or float32, 0…255), of any size, that become the
-                same size under `config`.
+            contents: RGB `[H, W, 3]` (uint8 or float32, 0…255), of sizes that come to the same
+                canvas under `config` (with `style_fit: stretch`, to the same size).
             styles: one or more; several are mixed by their weights.
             inits: starts of the optimisation, one per content, where `config.init` names an
                 image.
@@ -134,19 +125,20 @@ class StyleEngine:
 
         Raises:
             InputTooSmall, InputTooLarge: an image does not fit the network.
-            ValueError: no contents, no styles, or contents of different sizes.
+            ValueError: no contents, no styles, or contents of different canvases.
         """
         names = names or [f"content {index + 1}" for index in range(len(contents))]
-        sizes = {
+        sizes = [
             content_size(_size(content), config, name)
             for content, name in zip(contents, names, strict=True)
-        }
-        if len(sizes) != 1 or not styles:
+        ]
+        groups = sizes if config.style_fit == "stretch" else [canvas_size(s, config) for s in sizes]
+        if len(set(groups)) != 1 or not styles:
             raise ValueError(
-                f"A batch has contents of one size and at least one style, "
-                f"not {sorted(map(str, sizes))} and {len(styles)} styles."
+                f"A batch has contents of one canvas and at least one style, "
+                f"not {sorted(map(str, set(groups)))} and {len(styles)} styles."
             )
-        job = _Batch(self, list(contents), list(styles), config, sizes.pop(), inits, list(names))
+        job = _Batch(self, list(contents), list(styles), config, sizes, inits, list(names))
         with device_lock(self.device), tf.device(self.device):
             return self._attempt(job, progress)
 
@@ -158,7 +150,7 @@ class StyleEngine:
             if len(job.contents) == 1:
                 return [
                     OutOfMemory(
-                        f"{job.names[0]} at {job.content_size} px does not fit into the memory "
+                        f"{job.names[0]} at {job.sizes[0]} px does not fit into the memory "
                         "of the device; lower image_size."
                     ).with_traceback(error.__traceback__)
                 ]
@@ -240,13 +232,13 @@ class StyleEngine:
 
 @dataclasses.dataclass(frozen=True)
 class _Batch:
-    """Contents of one size with one style and configuration, on their way through the scales."""
+    """Contents of one canvas with one style and configuration, on their way through the scales."""
 
     engine: StyleEngine
     contents: list[np.ndarray]
     styles: list[Style]
     config: StyleConfig
-    content_size: Size
+    sizes: list[Size]
     inits: Sequence[np.ndarray] | None
     names: list[str]
 
@@ -255,6 +247,7 @@ class _Batch:
         return dataclasses.replace(
             self,
             contents=[self.contents[i] for i in indices],
+            sizes=[self.sizes[i] for i in indices],
             inits=None if self.inits is None else [self.inits[i] for i in indices],
             names=[self.names[i] for i in indices],
         )
@@ -269,8 +262,8 @@ class _Batch:
         allowed = self.config.deadline_seconds * len(self.contents)
         deadline = started + allowed if allowed else np.inf
         program = self.engine.program(self.config, precision)
-        canvas = canvas_size(self.content_size, self.config)
-        originals = np.stack([self._on_canvas(content, canvas) for content in self.contents])
+        canvas = canvas_size(self.sizes[0], self.config)
+        originals = self._on_canvas(self.contents, canvas)
         courses: list[tuple[float, Size, Course]] = []
         x = originals
         done = 0
@@ -315,10 +308,17 @@ class _Batch:
             for index in range(len(self.contents))
         ]
 
-    def _on_canvas(self, rgb: np.ndarray, canvas: Size) -> np.ndarray:
-        size = self.content_size
-        resized = images.resize(rgb, size.width, size.height, self.config.resample)
-        return images.pad_reflect(resized, canvas.height, canvas.width)
+    def _on_canvas(self, pictures: Sequence[np.ndarray], canvas: Size) -> np.ndarray:
+        return np.stack(
+            [
+                images.pad_reflect(
+                    images.resize(picture, size.width, size.height, self.config.resample),
+                    canvas.height,
+                    canvas.width,
+                )
+                for picture, size in zip(pictures, self.sizes, strict=True)
+            ]
+        )
 
     def _targets(
         self, program: Program, contents: np.ndarray, scale: float, precision: str
@@ -326,7 +326,7 @@ class _Batch:
         per_style = [
             self.engine.style_targets(
                 style,
-                style_size(_size(style.rgb), self.content_size, self.config, scale, style.name),
+                style_size(_size(style.rgb), self.sizes[0], self.config, scale, style.name),
                 self.config,
                 precision,
             )
@@ -341,7 +341,7 @@ class _Batch:
     def _start(self, contents: np.ndarray, canvas: Size) -> np.ndarray:
         """The first scale's start, the same for an image whatever batch it is in."""
         if self.inits is not None:
-            given = np.stack([self._on_canvas(image, canvas) for image in self.inits])
+            given = self._on_canvas(self.inits, canvas)
             return _resized(given, Size(contents.shape[2], contents.shape[1]))
         if self.config.init == "noise":
             generator = np.random.default_rng(self.config.seed)
@@ -351,7 +351,7 @@ class _Batch:
         return contents
 
     def _finished(self, x: np.ndarray, index: int) -> np.ndarray:
-        size = self.content_size
+        size = self.sizes[index]
         image: np.ndarray = np.clip(x[: size.height, : size.width], 0, 255)
         if self.config.preserve_colors == "luminance":
             content = images.resize(

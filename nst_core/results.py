@@ -1,4 +1,4 @@
-"""What the engine returns: the image, the log of its losses, and how it came about."""
+"""What the engine takes and returns: styles; images, loss logs, and how they came about."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import numpy as np
 
 from nst_core.canvas import Size
 
+# Raised whenever the pixels change for the same settings, so that catalogs are done again.
+ENGINE_VERSION = "1"
 LOG_COLUMNS = ("step", "scale", "width", "height", "seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """One style image: RGB `[H, W, 3]` (uint8 or float32, 0…255), its weight among several."""
+
+    rgb: np.ndarray
+    weight: float = 1.0
+    name: str = "style"
 
 
 @dataclasses.dataclass(frozen=True)

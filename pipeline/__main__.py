@@ -1,0 +1,63 @@
+"""`python -m pipeline …`, installed as `nst …`: one command, its sentence on error, its status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from nst_core.errors import ConfigError, JobError, PairError
+from pipeline import cli
+from pipeline.manifest import ManifestError
+
+EXIT_OK = 0
+EXIT_JOB = 1
+EXIT_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status (see README)."""
+    # TensorFlow's start-up notices help nobody; its errors stay.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _dispatch(given)
+    except (ConfigError, ManifestError) as error:
+        return _failed(str(error), EXIT_USAGE)
+    except (JobError, PairError) as error:
+        return _failed(str(error), EXIT_JOB)
+    except KeyboardInterrupt:
+        return _failed("Stopped; the same command goes on where this run ended.", EXIT_JOB)
+
+
+def _dispatch(given: Sequence[str]) -> int:
+    arguments = cli.parse(given)
+    # Each command's module is imported only when it is wanted: they bring TensorFlow and Beam.
+    if arguments.command == "run":
+        options = cli.run_options(arguments)
+        from pipeline.run import run
+
+        return run(options, verbose=arguments.verbose)
+    if arguments.command == "stylize":
+        config = cli.config_of(arguments)
+        from pipeline.stylize import stylize
+
+        return stylize(arguments.content, arguments.styles, arguments.output, config)
+    if arguments.command == "demo":
+        from pipeline.demo import demo
+
+        return demo(arguments.output)
+    from pipeline import tools
+
+    if arguments.command == "manifest":
+        return tools.make_manifest(arguments.contents, arguments.styles, arguments.output)
+    return tools.weights(arguments.action, arguments.weights, arguments.to)
+
+
+def _failed(message: str, status: int) -> int:
+    print(f"nst: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""The command line: what may be said, and its translation into options; starts nothing."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import textwrap
+from collections.abc import Sequence
+from typing import NoReturn
+
+from nst_core.config import PRESETS, SETTINGS, StyleConfig
+from nst_core.errors import ConfigError
+from pipeline import storage
+from pipeline.options import (
+    DEFAULT_BATCH_SIZE,
+    RunOptions,
+    check_beam_arguments,
+    load_config,
+)
+from pipeline.weights import NAMED
+
+DESCRIPTION = "Neural style transfer for whole catalogs of images."
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and exit with 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    top = _Parser(prog="nst", description=DESCRIPTION, allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_stylize(commands)
+    _add_manifest(commands)
+    _add_demo(commands)
+    _add_weights(commands)
+    return top
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The parsed command line; what `run` does not know is kept for Beam, checked.
+
+    Raises:
+        ConfigError: an option that neither this program nor Beam knows.
+    """
+    top = parser()
+    known, rest = top.parse_known_args(arguments)
+    if known.command == "run":
+        check_beam_arguments(rest, _own_options(top, "run"))
+    elif rest:
+        top.error(f"{rest[0]!r} is not an option of nst {known.command}; see --help")
+    known.beam_arguments = tuple(rest)
+    return known
+
+
+def config_of(arguments: argparse.Namespace) -> StyleConfig:
+    """The configuration that `--config`, `--set` and `--weights` make.
+
+    Raises:
+        ConfigError: with what is wrong.
+    """
+    weights = arguments.weights
+    config = load_config(arguments.config, arguments.set, {"weights": weights})
+    changes = {
+        key: storage.resolve(getattr(config, key), str(pathlib.Path.cwd()))
+        for key, names in (("weights", NAMED), ("init", ("content", "noise")))
+        if getattr(config, key) not in names
+    }
+    return config.updated(changes)
+
+
+def run_options(arguments: argparse.Namespace) -> RunOptions:
+    """The options of `nst run`, with absolute URIs.
+
+    Raises:
+        ConfigError: with what is wrong.
+    """
+    here = str(pathlib.Path.cwd())
+    for name in ("batch_size", "results_shards"):
+        if getattr(arguments, name) < 1:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag} is {getattr(arguments, name)}; give at least 1.")
+    return RunOptions(
+        manifest=storage.resolve(arguments.manifest, here),
+        output=storage.resolve(arguments.output, here),
+        config=config_of(arguments),
+        on_existing=arguments.on_existing,
+        batch_size=arguments.batch_size,
+        results_shards=arguments.results_shards,
+        beam_arguments=arguments.beam_arguments,
+    )
+
+
+def _own_options(top: argparse.ArgumentParser, command: str) -> list[str]:
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            chosen = action.choices[command]
+            return [option for one in chosen._actions for option in one.option_strings]
+    return []
+
+
+def _settings_help() -> str:
+    lines = ["settings (--set key=value, a YAML file for --config, options.KEY in a manifest):"]
+    default = StyleConfig().to_dict()
+    for key, doc in SETTINGS.items():
+        text = f"{doc} (default {default[key]})".replace("`", "")
+        lines += textwrap.wrap(text, 96, initial_indent=f"  {key}: ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _command(commands: argparse._SubParsersAction[_Parser], name: str, doc: str) -> _Parser:
+    return commands.add_parser(
+        name,
+        help=doc,
+        description=doc,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", metavar="FILE", help=f"YAML file or URI, or a preset: {', '.join(PRESETS)}"
+    )
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="one setting; may be given several times",
+    )
+    command.add_argument(
+        "--weights", metavar="W", help="imagenet, procedural, or a Keras VGG19 .h5 (path or URI)"
+    )
+    command.epilog = _settings_help()
+
+
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
+    run = _command(commands, "run", "Stylize every pair of a manifest that is not done yet.")
+    run.add_argument("--manifest", required=True, metavar="M", help="CSV, JSON Lines or Parquet")
+    run.add_argument("--output", required=True, metavar="O", help="folder: local or gs://…")
+    _add_settings(run)
+    run.add_argument(
+        "--on-existing",
+        choices=("skip", "redo", "error"),
+        default="skip",
+        help="what to do with pairs that are done already (default skip)",
+    )
+    run.add_argument(
+        "--batch-size",
+        type=int,
+        default=DEFAULT_BATCH_SIZE,
+        metavar="N",
+        help=f"most pairs optimised together (default {DEFAULT_BATCH_SIZE})",
+    )
+    run.add_argument(
+        "--results-shards",
+        type=int,
+        default=1,
+        metavar="N",
+        help="files that the results are spread over (default 1)",
+    )
+    run.add_argument("--verbose", action="store_true", help="log every pair, and Beam's own lines")
+    run.epilog = (
+        "Every other option goes to Beam, such as --runner=DataflowRunner.\n"
+        "Without --runner the job runs in this process.\n"
+        "Exit status: 0 all pairs done; 1 the job failed; 2 wrong usage; 3 some pairs failed.\n\n"
+        f"{run.epilog}"
+    )
+
+
+def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
+    stylize = _command(commands, "stylize", "Stylize one image, without Beam: to try settings out.")
+    stylize.add_argument("content", metavar="CONTENT", help="image: path or gs://…")
+    stylize.add_argument("styles", metavar="STYLE", nargs="+", help="one or more style images")
+    stylize.add_argument(
+        "-o", "--output", required=True, metavar="IMAGE", help=".png, .jpg, .webp or .tiff"
+    )
+    _add_settings(stylize)
+
+
+def _add_manifest(commands: argparse._SubParsersAction[_Parser]) -> None:
+    manifest = _command(commands, "manifest", "Write a manifest of every content with every style.")
+    for name, what in (("contents", "content"), ("styles", "style")):
+        manifest.add_argument(
+            f"--{name}",
+            required=True,
+            nargs="+",
+            metavar="GLOB",
+            help=f"{what} images: globs, quoted or not, local or gs://…",
+        )
+    manifest.add_argument(
+        "-o", "--output", required=True, metavar="M", help=".csv, .jsonl or .parquet"
+    )
+
+
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
+    demo = _command(commands, "demo", "Draw sample images and stylize them: no download needed.")
+    demo.add_argument("--output", default="out/demo", metavar="DIR", help="default out/demo")
+
+
+def _add_weights(commands: argparse._SubParsersAction[_Parser]) -> None:
+    weights = _command(commands, "weights", "Fetch or verify the network's weights.")
+    weights.add_argument("action", choices=("fetch", "verify"))
+    weights.add_argument(
+        "--weights", default="imagenet", metavar="W", help="as for run (default imagenet)"
+    )
+    weights.add_argument(
+        "--to", metavar="URI", help="fetch: copy the file here, for workers without internet"
+    )

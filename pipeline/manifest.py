@@ -1,0 +1,218 @@
+"""The manifest of a catalog: its rows, as pairs, with the reason for every row that is not one.
+
+Rows are read in `manifest_rows`, written in `manifest_writing`; both are public from here.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid
+from pipeline import storage
+from pipeline.manifest_rows import ManifestError, Row, check_header, manifest_kind, read_rows
+from pipeline.manifest_values import (
+    OPTION,
+    OUTCOME,
+    json_value,
+    option_text,
+    plain,
+    shown,
+    yaml_value,
+)
+from pipeline.manifest_writing import (
+    cross_product,
+    failure_fieldnames,
+    write_failures,
+    write_manifest,
+)
+
+__all__ = [
+    "ManifestError",
+    "Pair",
+    "Row",
+    "StyleReference",
+    "check_header",
+    "cross_product",
+    "failure_fieldnames",
+    "parse_pair",
+    "portable_row",
+    "read_rows",
+    "write_failures",
+    "write_manifest",
+]
+
+ID_LIMIT = 512  # characters
+ID_SEGMENT = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,150}")
+STEM_LIMIT = 60  # characters of each side in a default id
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleReference:
+    """A style image and its weight among the styles of one pair (finite, above 0)."""
+
+    uri: str
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """What one row asks for; URIs are absolute, `options` are parsed but not validated.
+
+    `columns` are the row's other columns; `row` is the whole row in a form that means the same in
+    a manifest elsewhere. Both are JSON-serialisable.
+    """
+
+    id: str
+    content: str
+    styles: tuple[StyleReference, ...]
+    options: dict[str, Any]
+    columns: dict[str, Any]
+    row: dict[str, Any]
+
+
+def parse_pair(row: Row, manifest_uri: str) -> Pair:
+    """The pair that `row` of the manifest at `manifest_uri` asks for.
+
+    Raises:
+        ManifestInvalid: the row is not a pair.
+        OptionsInvalid: the text of an option is not YAML.
+    """
+    if row.problem:
+        raise ManifestInvalid(f"Row {row.number} {row.problem}.")
+    content = _content(row, manifest_uri)
+    styles = _styles(row, manifest_uri)
+    return Pair(
+        id=_id(row) or _default_id(content, styles),
+        content=content,
+        styles=styles,
+        options=_options(row, manifest_uri),
+        columns={
+            name: plain(value)
+            for name, value in row.columns.items()
+            if name not in ("id", "content", "style", *OUTCOME) and not name.startswith(OPTION)
+        },
+        row=portable_row(row, manifest_uri),
+    )
+
+
+def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
+    """The row, pair or not, as `write_failures` can put it into a manifest elsewhere.
+
+    Content and style are absolute where they are usable; an option that is text is YAML, as in
+    CSV; what JSON cannot hold is text.
+    """
+    is_typed = manifest_kind(manifest_uri)[0] != "csv"
+    cells: dict[str, Any] = {}
+    for name, value in row.columns.items():
+        if name not in OUTCOME:
+            cell = plain(value)
+            is_text_option = name.startswith(OPTION) and isinstance(cell, str)
+            cells[name] = option_text(cell) if is_typed and is_text_option else cell
+    with contextlib.suppress(ManifestInvalid):
+        cells["content"] = _content(row, manifest_uri)
+    with contextlib.suppress(ManifestInvalid):
+        styles = _styles(row, manifest_uri)
+        is_plain = len(styles) == 1 and styles[0].weight == 1
+        cells["style"] = styles[0].uri if is_plain else [dataclasses.asdict(s) for s in styles]
+    return cells
+
+
+def _content(row: Row, manifest_uri: str) -> str:
+    return _absolute(row.columns.get("content"), "content", row, manifest_uri)
+
+
+def _absolute(uri: Any, role: str, row: Row, manifest_uri: str) -> str:
+    if uri is None or (isinstance(uri, str) and not uri.strip()):
+        raise ManifestInvalid(f"Row {row.number} has no {role}; give the URI of an image.")
+    if not isinstance(uri, str):
+        raise ManifestInvalid(
+            f"Row {row.number} has {shown(uri)} as {role}, which is not text; "
+            "give the URI of an image."
+        )
+    return storage.resolve(uri, manifest_uri)
+
+
+def _styles(row: Row, manifest_uri: str) -> tuple[StyleReference, ...]:
+    cell = row.columns.get("style")
+    if isinstance(cell, str) and cell.startswith("["):
+        try:
+            cell = json_value(cell)
+        except ValueError as error:
+            raise ManifestInvalid(f"The list of styles in row {row.number} {error}.") from error
+    if not isinstance(cell, list):
+        return (StyleReference(_absolute(cell, "style", row, manifest_uri)),)
+    if not cell:
+        raise ManifestInvalid(f"Row {row.number} has an empty list of styles; give at least one.")
+    return tuple(_style(entry, row, manifest_uri) for entry in cell)
+
+
+def _style(entry: Any, row: Row, manifest_uri: str) -> StyleReference:
+    if not isinstance(entry, dict):
+        return StyleReference(_absolute(entry, "style", row, manifest_uri))
+    unknown = sorted(entry.keys() - {"uri", "weight"})
+    if unknown:
+        raise ManifestInvalid(
+            f"Row {row.number} has a style with the key {shown(unknown[0])}, which means nothing; "
+            "give only uri and weight."
+        )
+    weight = 1.0 if entry.get("weight") is None else entry["weight"]
+    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    # The comparison is false for NaN, and for whole numbers too large for a float.
+    if not is_number or not 0 < weight <= sys.float_info.max:
+        raise ManifestInvalid(
+            f"Row {row.number} has a style of weight {shown(weight)}; give a finite number above 0."
+        )
+    return StyleReference(_absolute(entry.get("uri"), "style", row, manifest_uri), float(weight))
+
+
+def _id(row: Row) -> str:
+    """The id in the row; empty where there is none."""
+    value = row.columns.get("id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ""
+    if (
+        not isinstance(value, str)
+        or len(value) > ID_LIMIT
+        or not all(map(ID_SEGMENT.fullmatch, value.split("/")))
+    ):
+        raise ManifestInvalid(
+            f"Row {row.number} has the id {shown(value)}, which cannot name its files; give "
+            "segments of 1 to 150 characters out of A-Z a-z 0-9 . _ -, none beginning with a dot, "
+            f"joined by / to at most {ID_LIMIT} characters."
+        )
+    return value
+
+
+def _default_id(content: str, styles: Sequence[StyleReference]) -> str:
+    sources: list[Any] = [content, *(style.uri for style in styles)]
+    if any(style.weight != 1 for style in styles):
+        sources.append([style.weight for style in styles])
+    digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:8]
+    stems = "-and-".join(_stem(style.uri) for style in styles)
+    return f"{_stem(content)}--{stems[:STEM_LIMIT]}-{digest}"
+
+
+def _stem(uri: str) -> str:
+    stem = re.sub(r"[^A-Za-z0-9._-]", "-", storage.stem(uri)).lstrip(".")
+    return stem[:STEM_LIMIT] or "image"
+
+
+def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
+    is_typed = manifest_kind(manifest_uri)[0] != "csv"
+    options = {}
+    for name, value in row.columns.items():
+        if not name.startswith(OPTION) or value is None or (not is_typed and not value.strip()):
+            continue
+        try:
+            parsed = plain(value) if is_typed else yaml_value(value)
+        except ConfigError as error:
+            raise OptionsInvalid(f"In {name} of row {row.number}, {error}") from error
+        options[name.removeprefix(OPTION)] = parsed
+    return options

@@ -1,0 +1,116 @@
+"""The options of a run, apart from how they are given and from what they start."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib.util
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nst_core.config import PRESETS, StyleConfig, parse_settings, parse_value, preset
+from nst_core.errors import ConfigError
+from pipeline import storage
+from pipeline.planning import OnExisting
+
+DEFAULT_BATCH_SIZE = 4
+# Runners whose job server defines options of its own, which Beam's source does not name.
+PORTABLE_RUNNERS = ("portable", "flink", "spark", "prism", "samza", "kafka")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """What `nst run` does; `beam_arguments` go to Beam as they are."""
+
+    manifest: str
+    output: str
+    config: StyleConfig
+    on_existing: OnExisting = "skip"
+    batch_size: int = DEFAULT_BATCH_SIZE
+    results_shards: int = 1
+    beam_arguments: tuple[str, ...] = ()
+
+    @property
+    def runner(self) -> str | None:
+        """The name given with `--runner`; None for this process."""
+        for index, argument in enumerate(self.beam_arguments):
+            if argument.startswith("--runner="):
+                return argument.partition("=")[2]
+            if argument == "--runner" and index + 1 < len(self.beam_arguments):
+                return self.beam_arguments[index + 1]
+        return None
+
+
+def load_config(
+    source: str | None, settings: Sequence[str], overrides: Mapping[str, Any]
+) -> StyleConfig:
+    """Defaults < the config file or preset < `key=value` settings < overrides that are not None.
+
+    Raises:
+        ConfigError: file missing or not YAML, unknown key, unusable value.
+    """
+    config = StyleConfig() if source is None else _from_source(source)
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {setting!r} has no value; write --set key=value.")
+        changes[key.strip()] = parse_value(text)
+    changes.update({key: value for key, value in overrides.items() if value is not None})
+    return config.updated(changes)
+
+
+def _from_source(source: str) -> StyleConfig:
+    if source in PRESETS:
+        return preset(source)
+    try:
+        text = storage.read_bytes(source).decode()
+    except (storage.NotFound, storage.AccessDenied, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"--config {source} cannot be read as a text file; "
+            f"give a YAML file or one of the presets {', '.join(PRESETS)}."
+        ) from error
+    return StyleConfig().updated(parse_settings(text, source))
+
+
+def check_beam_arguments(arguments: Sequence[str], own: Sequence[str]) -> None:
+    """Refuse what neither this program nor Beam knows, without importing Beam.
+
+    Raises:
+        ConfigError: with the nearest known option.
+    """
+    value_may_follow = False
+    portable = _is_portable(arguments)
+    known = beam_option_names()
+    for argument in arguments:
+        if not argument.startswith("--"):
+            if not value_may_follow:
+                raise ConfigError(f"{argument!r} is not an option; see --help.")
+            value_may_follow = False
+            continue
+        name = argument.partition("=")[0]
+        if name not in known and not portable:
+            near = difflib.get_close_matches(name, [*own, *known], n=1)
+            hint = f"did you mean {near[0]}?" if near else "see --help."
+            raise ConfigError(f"{name} is an option of neither nst nor Beam; {hint}")
+        value_may_follow = "=" not in argument
+
+
+def _is_portable(arguments: Sequence[str]) -> bool:
+    joined = " ".join(arguments).lower()
+    match = re.search(r"--runner[= ](\S+)", joined)
+    return bool(match and any(name in match[1] for name in PORTABLE_RUNNERS))
+
+
+@functools.cache
+def beam_option_names() -> frozenset[str]:
+    """The options that the installed Beam defines, read from its source: importing it is slow."""
+    found = importlib.util.find_spec("apache_beam")
+    if found is None or found.origin is None:
+        return frozenset()
+    source = pathlib.Path(found.origin).parent / "options" / "pipeline_options.py"
+    text = source.read_text(encoding="utf-8")
+    return frozenset(re.findall(r"""['"](--[A-Za-z][A-Za-z0-9_-]*)['"]""", text))

@@ -1,0 +1,87 @@
+"""What travels through the pipeline: tasks (pairs to be done), batches of them, outcomes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nst_core.config import StyleConfig
+from nst_core.errors import PairError
+from pipeline.manifest import Pair, Row, portable_row
+
+OK = "ok"
+SKIPPED = "skipped"
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A pair with its effective configuration and what identifies its result."""
+
+    number: int
+    pair: Pair
+    config: StyleConfig
+    fingerprint: str
+    # Records of other fingerprints: they describe an image that this task will replace.
+    stale_records: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Tasks of one canvas, one style set and one configuration."""
+
+    tasks: tuple[Task, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How one row of the manifest ended: `ok`, `skipped`, or the status of a failure."""
+
+    number: int
+    id: str | None
+    status: str
+    error: str | None
+    row: dict[str, Any]
+    columns: dict[str, Any]
+    details: dict[str, Any]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the row belongs into failures.csv."""
+        return self.status not in (OK, SKIPPED)
+
+    def to_result(self) -> dict[str, Any]:
+        """The line of results-*.jsonl; the row's other columns stay apart, below `columns`."""
+        return {
+            "row": self.number,
+            "id": self.id,
+            "status": self.status,
+            "error": self.error,
+            **self.details,
+            "columns": self.columns,
+        }
+
+
+def sources(pair: Pair) -> dict[str, Any]:
+    """The pair's input URIs, as records and results hold them."""
+    return {
+        "content": pair.content,
+        "styles": [{"uri": style.uri, "weight": style.weight} for style in pair.styles],
+    }
+
+
+def failed_row(row: Row, manifest_uri: str, error: PairError) -> Outcome:
+    """The outcome of a row that never became a pair."""
+    portable = portable_row(row, manifest_uri)
+    return Outcome(row.number, None, error.status, str(error), portable, {}, {})
+
+
+def failed_pair(number: int, pair: Pair, error: PairError) -> Outcome:
+    """The outcome of a pair that could not be done."""
+    return Outcome(number, pair.id, error.status, str(error), pair.row, pair.columns, sources(pair))
+
+
+def finished_pair(number: int, pair: Pair, status: str, details: dict[str, Any]) -> Outcome:
+    """The outcome of a pair whose result is there."""
+    return Outcome(
+        number, pair.id, status, None, pair.row, pair.columns, {**sources(pair), **details}
+    )

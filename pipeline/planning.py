@@ -1,0 +1,158 @@
+"""From rows to batches: which pairs are to be done, and which of them together.
+
+Plain functions that a test calls without Beam; `transforms` wires them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from nst_core.canvas import canvas_size, content_size
+from nst_core.config import SETTINGS, StyleConfig, unknown_setting
+from nst_core.errors import (
+    ConfigError,
+    DuplicateId,
+    JobError,
+    OptionsInvalid,
+    PairError,
+    WeightsError,
+)
+from pipeline import records, storage
+from pipeline.inputs import read_size
+from pipeline.manifest import Pair, Row, parse_pair
+from pipeline.pairs import SKIPPED, Batch, Outcome, Task, failed_pair, failed_row, finished_pair
+from pipeline.weights import NAMED, weights_identity
+
+OnExisting = Literal["skip", "redo", "error"]
+
+# A batch holds at most this many canvas pixels, so that its features fit into memory.
+BATCH_PIXELS = 4 * 512 * 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Existing:
+    """A file of an earlier run: kind `record` with its fingerprint, or `image` with its suffix."""
+
+    kind: str
+    mark: str
+
+
+def plan_row(row: Row, manifest_uri: str, config: StyleConfig) -> Task | Outcome:
+    """The task that a row asks for, or why it is none."""
+    try:
+        pair = parse_pair(row, manifest_uri)
+    except PairError as error:
+        return failed_row(row, manifest_uri, error)
+    try:
+        own = row_config(pair, config, manifest_uri)
+        mark = records.fingerprint(pair, own, weights_identity(own.weights))
+    except PairError as error:
+        return failed_pair(row.number, pair, error)
+    return Task(row.number, pair, own, mark)
+
+
+def row_config(pair: Pair, config: StyleConfig, manifest_uri: str) -> StyleConfig:
+    """The job's configuration with the row's own options.
+
+    Raises:
+        OptionsInvalid: an option is unknown, has an unusable value, or names missing weights.
+    """
+    options = dict(pair.options)
+    for key in options:
+        if key not in SETTINGS:
+            raise OptionsInvalid(f"options.{key}: {unknown_setting(key)}.")
+    base = storage.directory(manifest_uri)
+    for key, names in (("weights", NAMED), ("init", ("content", "noise"))):
+        if isinstance(options.get(key), str) and options[key] not in names:
+            options[key] = storage.resolve(options[key], base)
+    try:
+        own = config.updated(options)
+        if "weights" in options:
+            weights_identity(own.weights)
+    except (ConfigError, WeightsError) as error:
+        raise OptionsInvalid(f"options of {pair.id}: {error}") from error
+    return own
+
+
+def list_existing(output: str) -> Iterator[tuple[str, Existing]]:
+    """Id and file of every record and image below the output, by listing, not by look-ups."""
+    for folder in ("records", "images"):
+        root = storage.join(output, folder)
+        for uri in storage.list_uris(root):
+            name = uri[len(root) :].lstrip("/")
+            if folder == "images":
+                pair_id, _, suffix = name.rpartition(".")
+                yield pair_id, Existing("image", suffix)
+            elif parsed := records.parse_record_name(name):
+                yield parsed[0], Existing("record", parsed[1])
+
+
+def resolve_id(
+    tasks: Iterable[Task], existing: Iterable[Existing], output: str, on_existing: OnExisting
+) -> Iterator[Task | Outcome]:
+    """What becomes of the rows with one id: the first is done or skipped, the others fail.
+
+    Raises:
+        JobError: with `on_existing` `error`, something of this id is already there.
+    """
+    first, *others = sorted(tasks, key=lambda task: task.number)
+    for other in others:
+        error = DuplicateId(
+            f"Row {other.number} has the id {other.pair.id!r} of row {first.number}; "
+            "give it an id of its own."
+        )
+        yield failed_pair(other.number, other.pair, error)
+    found = list(existing)
+    if found and on_existing == "error":
+        raise JobError(
+            f"{first.pair.id!r} already has a result in {output}; "
+            "choose another output, or --on-existing skip or redo."
+        )
+    marks = {file.mark for file in found if file.kind == "record"}
+    suffixes = {file.mark for file in found if file.kind == "image"}
+    image = records.image_uri(output, first.pair.id, first.config)
+    in_place = image.rpartition(".")[2] in suffixes
+    if on_existing == "skip" and first.fingerprint in marks and in_place:
+        yield finished_pair(first.number, first.pair, SKIPPED, where_it_is(first, output))
+        return
+    stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)
+    yield dataclasses.replace(first, stale_records=tuple(stale))
+
+
+def where_it_is(task: Task, output: str) -> dict[str, Any]:
+    """The URIs of a pair's image, loss log and record, and its fingerprint."""
+    return {
+        "image": records.image_uri(output, task.pair.id, task.config),
+        "losses": records.losses_uri(output, task.pair.id),
+        "record": records.record_uri(output, task.pair.id, task.fingerprint),
+        "fingerprint": task.fingerprint,
+    }
+
+
+def batch_key(task: Task) -> str | Outcome:
+    """Equal for tasks that can be optimised together; reads the content's header.
+
+    The failure's outcome where the content cannot be read or does not fit.
+    """
+    try:
+        source = read_size(task.pair.content, task.config)
+        content = content_size(source, task.config, task.pair.content)
+    except PairError as error:
+        return failed_pair(task.number, task.pair, error)
+    canvas = canvas_size(content, task.config)
+    styles = "|".join(f"{style.weight!r} {style.uri}" for style in task.pair.styles)
+    stretched_to = content if task.config.style_fit == "stretch" else ""
+    # The canvas comes first: `batches` reads it from there.
+    return f"{canvas} {stretched_to} {styles} {task.config.key()}"
+
+
+def batches(key: str, tasks: Iterable[Task], batch_size: int) -> Iterator[Batch]:
+    """Tasks of one key, cut into batches of at most `batch_size`, or fewer large canvases."""
+    width, height = map(int, key.partition(" ")[0].split("x"))
+    size = max(1, min(batch_size, BATCH_PIXELS // (width * height)))
+    remaining = iter(tasks)
+    while chunk := tuple(itertools.islice(remaining, size)):
+        yield Batch(chunk)

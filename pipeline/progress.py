@@ -1,0 +1,53 @@
+"""What happens in this process's workers, told to whoever watches.
+
+A runner that works in this process (the default) shares this module with the command line, which
+listens; workers in other processes have no listener, and their events end here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nst_core.results import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class PairPlanned:
+    """A pair was found that is to be done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PairEnded:
+    """A pair ended with this status; `was_planned` tells whether it was one of those to be done."""
+
+    status: str
+    was_planned: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """A batch (named by its first pair) is at this step."""
+
+    pair_id: str
+    progress: Progress
+
+
+Event = PairPlanned | PairEnded | Steps
+Listener = Callable[[Event], None]
+
+_listener: Listener | None = None
+
+
+def listen(listener: Listener | None) -> None:
+    """Send this process's events to `listener`, or to nobody."""
+    global _listener
+    _listener = listener
+
+
+def emit(event: Event) -> None:
+    """Tell the listener, if there is one."""
+    if _listener is not None:
+        _listener(event)

@@ -1,0 +1,66 @@
+"""Records: the files that mark pairs as done, their names and their fingerprints."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import re
+from typing import Any
+
+from nst_core.config import SETTINGS, StyleConfig
+from nst_core.images import EXTENSIONS
+from nst_core.results import ENGINE_VERSION
+from pipeline import storage
+from pipeline.manifest import Pair
+from pipeline.pairs import sources
+
+# Settings that never change a pixel; `weights` enters the fingerprint by its identity instead.
+WITHOUT_EFFECT = frozenset({"weights", "device", "deadline_seconds", "max_pixels", "max_bytes"})
+PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
+
+_RECORD = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.json")
+
+
+def fingerprint(pair: Pair, config: StyleConfig, weights_identity: str) -> str:
+    """16 hex digits of what decides the pixels: settings, weights, source URIs, engine version."""
+    settings = config.to_dict()
+    decisive = {
+        "settings": {name: settings[name] for name in PIXEL_SETTINGS},
+        "weights": weights_identity,
+        "sources": sources(pair),
+        "engine": ENGINE_VERSION,
+    }
+    text = json.dumps(decisive, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def image_uri(output: str, pair_id: str, config: StyleConfig) -> str:
+    """Where the stylized image of a pair lies."""
+    return storage.join(output, "images", f"{pair_id}.{EXTENSIONS[config.output_format]}")
+
+
+def losses_uri(output: str, pair_id: str) -> str:
+    """Where the loss log of a pair lies."""
+    return storage.join(output, "losses", f"{pair_id}.csv")
+
+
+def record_uri(output: str, pair_id: str, mark: str) -> str:
+    """Where the record of a pair with this fingerprint lies."""
+    return storage.join(output, "records", f"{pair_id}.{mark}.json")
+
+
+def parse_record_name(name: str) -> tuple[str, str] | None:
+    """Id and fingerprint from a path below `records/`; None for a file that is no record."""
+    match = _RECORD.fullmatch(name)
+    return (match["id"], match["fingerprint"]) if match else None
+
+
+def now() -> str:
+    """The time of day, UTC, as records and summaries write it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def to_json(value: dict[str, Any], *, indent: int | None = 2) -> bytes:
+    """UTF-8 JSON with a final newline."""
+    return (json.dumps(value, indent=indent, ensure_ascii=False, default=str) + "\n").encode()

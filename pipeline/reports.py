@@ -1,0 +1,98 @@
+"""What a run leaves behind besides its images: results, failures, the summary."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+from pipeline import records, storage
+from pipeline.manifest import failure_fieldnames, write_failures
+from pipeline.pairs import Outcome
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """The folder of one run, `O/runs/<run>`, and how many shards its results have."""
+
+    output: str
+    run: str
+    shards: int
+
+    def uri(self, name: str) -> str:
+        """The URI of one of the run's files."""
+        return storage.join(self.output, "runs", self.run, name)
+
+    def shard_name(self, index: int) -> str:
+        """The file name of one shard of the results."""
+        return f"results-{index:05d}-of-{self.shards:05d}.jsonl"
+
+
+def shard_of(outcome: Outcome, shards: int) -> int:
+    """Which shard an outcome goes to; the same in every try of a bundle."""
+    return zlib.crc32(str(outcome.number).encode()) % shards
+
+
+def write_results(index: int, outcomes: Iterable[Outcome], place: Place) -> str:
+    """One shard of the results as JSON Lines; its URI."""
+    uri = place.uri(place.shard_name(index))
+    with storage.open_writer(uri, "application/x-ndjson") as stream:
+        for outcome in outcomes:
+            stream.write(records.to_json(outcome.to_result(), indent=None))
+    return uri
+
+
+def write_failures_csv(outcomes: Iterable[Outcome], place: Place) -> str:
+    """The failed rows as a manifest, with status and error; its URI.
+
+    The rows pass through a temporary file, because the header needs the columns of all.
+    """
+    uri = place.uri("failures.csv")
+    names: dict[str, None] = {"content": None, "style": None}
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as rows:
+        for outcome in outcomes:
+            row = {**outcome.row, "status": outcome.status, "error": outcome.error}
+            names.update(dict.fromkeys(row))
+            rows.write(json.dumps(row, default=str) + "\n")
+        rows.seek(0)
+        with storage.open_writer(uri, "text/csv") as stream:
+            write_failures(_parsed(rows), failure_fieldnames(names), stream)
+    return uri
+
+
+def _parsed(rows: IO[str]) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in rows)
+
+
+def write_summary(
+    counts: dict[str, int], written: Iterable[str], place: Place, about: dict[str, Any]
+) -> dict[str, Any]:
+    """The run's summary, its last file."""
+    summary = {
+        "run": place.run,
+        **about,
+        "finished_at": records.now(),
+        "pairs": sum(counts.values()),
+        "statuses": dict(sorted(counts.items())),
+        "results": sorted(written),
+        "failures": place.uri("failures.csv"),
+    }
+    storage.write_bytes(place.uri("summary.json"), records.to_json(summary), "application/json")
+    return summary
+
+
+def counted(statuses: Iterable[str]) -> dict[str, int]:
+    """How many there are of each."""
+    return dict(collections.Counter(statuses))
+
+
+def merged(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """The sums of several counts."""
+    total: collections.Counter[str] = collections.Counter()
+    for count in counts:
+        total.update(count)
+    return dict(total)

@@ -1,0 +1,132 @@
+"""`nst run`: check everything first, build the job, run it, say how it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import time
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from nst_core.config import StyleConfig
+from nst_core.errors import JobError
+from pipeline import records, storage
+from pipeline.manifest import check_header
+from pipeline.options import RunOptions
+from pipeline.pairs import OK, SKIPPED
+from pipeline.reports import Place
+from pipeline.watch import watching
+from pipeline.weights import check_weights
+
+EXIT_ALL_DONE = 0
+EXIT_SOME_FAILED = 3
+
+_JOB_ERROR = re.compile(r"\b(?:nst_core|pipeline)\.[\w.]*Error: (?P<sentence>[^\n]+)")
+_WHILE_RUNNING = re.compile(r" \[while running [^\n]*$")
+
+
+def run(options: RunOptions, *, verbose: bool = False) -> int:
+    """Run the job to its end; the exit status.
+
+    Raises:
+        ManifestError: the manifest as a whole cannot be used.
+        JobError: trouble that is not one pair's.
+    """
+    preflight(options)
+    place = Place(options.output, new_run_name(), options.results_shards)
+    storage.write_bytes(place.uri("config.yaml"), config_yaml(options.config), "application/yaml")
+    with watching(verbose=verbose):
+        execute(options, place)
+    summary = json.loads(storage.read_bytes(place.uri("summary.json")))
+    show(summary, options)
+    finished = set(summary["statuses"]) <= {OK, SKIPPED}
+    return EXIT_ALL_DONE if finished else EXIT_SOME_FAILED
+
+
+def preflight(options: RunOptions) -> None:
+    """Find what would stop the job before any work is done and anything is written.
+
+    Raises:
+        ManifestError, JobError: the first trouble found.
+    """
+    check_header(options.manifest)
+    check_weights(options.config.weights)
+    storage.check_writable(options.output)
+
+
+def execute(options: RunOptions, place: Place) -> None:
+    """Build the pipeline and run it on the chosen runner.
+
+    Raises:
+        JobError: the job failed; the sentence of the worker where there is one.
+    """
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+    from pipeline.job import build
+
+    runner = FnApiRunner() if options.runner is None else None
+    about = {
+        "manifest": options.manifest,
+        "output": options.output,
+        "started_at": records.now(),
+    }
+    try:
+        pipeline = beam.Pipeline(runner, PipelineOptions(list(options.beam_arguments)))
+        build(pipeline, options, place, about)
+        pipeline.run().wait_until_finish()
+    except JobError as error:
+        raise JobError(_WHILE_RUNNING.sub("", str(error))) from error
+    except Exception as error:
+        raise JobError(sentence_of(error)) from error
+
+
+def sentence_of(error: Exception) -> str:
+    """The worker's own sentence in an error that came through Beam, else the error's last line."""
+    text = str(error)
+    found = _JOB_ERROR.findall(text)
+    if found:
+        return _WHILE_RUNNING.sub("", found[-1])
+    lines = [line for line in text.splitlines() if line.strip()] or [repr(error)]
+    logging.getLogger(__name__).error("The job failed.", exc_info=error)
+    return f"The job failed: {type(error).__name__}: {lines[-1].strip()}"
+
+
+def new_run_name() -> str:
+    """Sortable by time, and unique also for runs that start in the same second."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(2)
+
+
+def config_yaml(config: StyleConfig) -> bytes:
+    """The effective configuration as a file that `--config` takes."""
+    text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+    return text.encode()
+
+
+def show(summary: dict[str, Any], options: RunOptions) -> None:
+    """The closing table: how many of each status, where the images are, how to retry."""
+    console = Console()
+    console.print(f"Run {summary['run']}", highlight=False)
+    table = Table()
+    table.add_column("status")
+    table.add_column("pairs", justify="right")
+    for status, count in summary["statuses"].items():
+        table.add_row(status, str(count))
+    table.add_row("all", str(summary["pairs"]), style="bold")
+    console.print(table)
+    images = storage.join(options.output, "images")
+    console.print(f"Images: {images}", soft_wrap=True, highlight=False)
+    if set(summary["statuses"]) - {OK, SKIPPED}:
+        failures = summary["failures"]
+        console.print(
+            f"Reasons: {failures}\nMend the inputs, then retry just these: "
+            f"nst run --manifest {failures} --output {options.output}",
+            soft_wrap=True,
+            highlight=False,
+        )

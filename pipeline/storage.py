@@ -1,0 +1,269 @@
+"""Read, write once, list: the same functions for local paths, `gs://` and Beam's filesystems.
+
+A reader never sees half a file under a final name. Local and `gs://` writes keep that promise
+through a crash; the other schemes go through Beam's `FileSystems`, which can promise less (see
+`storage_beam`). In a URI only the scheme and the slashes mean something: `%`, `#`, `?` and
+spaces are ordinary characters, and nothing is ever decoded.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from fnmatch import fnmatchcase
+from typing import BinaryIO, Protocol
+from uuid import uuid4
+
+from nst_core.errors import JobError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_WILDCARD = re.compile(r"[*?\[]")
+_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+_TEMPORARY_PREFIX = ".nst-tmp-"
+
+
+class StorageError(JobError):
+    """Trouble with the storage that is not one pair's."""
+
+
+class NotFound(Exception):
+    """A read of what is not there, or is not a file."""
+
+
+class TooLarge(Exception):
+    """A file has more bytes than the reader allows."""
+
+
+class AccessDenied(Exception):
+    """A file may not be read by this process."""
+
+
+class _Backend(Protocol):
+    """What the module of one kind of storage offers; arguments as in the functions below."""
+
+    def read(self, uri: str, max_bytes: int | None, first: int | None, /) -> bytes: ...
+    def stream(self, uri: str, /) -> BinaryIO: ...
+    def exists(self, uri: str, /) -> bool: ...
+    def remove(self, uri: str, /) -> None: ...
+    def files(self, directory_uri: str, /) -> Iterator[str]: ...
+    def write(self, uri: str, data: bytes, content_type: str, /) -> None: ...
+    def create(self, uri: str, data: bytes, content_type: str, /) -> bool: ...
+    def writer(self, uri: str, content_type: str, /) -> AbstractContextManager[BinaryIO]: ...
+    def check_writable(self, directory_uri: str, /) -> None: ...
+    def identity(self, uri: str, /) -> str: ...
+
+
+def _backend(uri: str) -> _Backend:
+    """The module for the URI's scheme, imported on its first use: two of them take seconds."""
+    kind = scheme(uri)
+    if kind == "":
+        from pipeline import storage_local
+
+        return storage_local
+    if kind == "gs":
+        from pipeline import storage_gcs
+
+        return storage_gcs
+    from pipeline import storage_beam
+
+    return storage_beam
+
+
+def scheme(uri: str) -> str:
+    """The scheme in lower case, such as "gs"; "" for a local path, with or without `file://`."""
+    match = _SCHEME.match(uri)
+    name = match[1].lower() if match else ""
+    return "" if name == "file" else name
+
+
+def local_path(uri: str) -> str:
+    """A local URI without its `file://`."""
+    match = _SCHEME.match(uri)
+    return uri[match.end() :] if match else uri
+
+
+def split_root(uri: str) -> tuple[str, str]:
+    """`gs://bucket/a/b` → (`gs://bucket`, `a/b`); not for local paths."""
+    start = uri.index("://") + len("://")
+    root, _, path = uri[start:].partition("/")
+    return uri[:start] + root, path
+
+
+def join(base: str, *parts: str) -> str:
+    """Put `parts`, always relative, below `base` with one slash between."""
+    for part in parts:
+        below = part.lstrip("/")
+        base = base.removesuffix("/") + "/" + below if base else below
+    return base
+
+
+def directory(uri: str) -> str:
+    """The URI up to its last slash; a bucket is its own directory, and `.` that of a bare name."""
+    if not scheme(uri):
+        return os.path.dirname(local_path(uri)) or "."
+    root, path = split_root(uri)
+    head, _, _ = path.rpartition("/")
+    return f"{root}/{head}" if head else root
+
+
+def stem(uri: str) -> str:
+    """The last segment without its extension: `cat.v2.jpg` → `cat.v2`, `pairs.csv.gz` → `pairs`."""
+    name, extension = os.path.splitext(uri.rstrip("/").rpartition("/")[2])
+    return os.path.splitext(name)[0] if extension.lower() in _COMPRESSIONS else name
+
+
+def resolve(uri: str, base: str) -> str:
+    """The absolute URI; a relative one is relative to the directory of the file `base`.
+
+    Local paths come out normalised and without `file://`. Remote names are opaque: of them only
+    a relative reference's leading `./` and `../` are resolved, the latter never above the bucket.
+    """
+    if scheme(uri):
+        return uri
+    path = local_path(uri)
+    if path.startswith("/") or not scheme(base):
+        return os.path.abspath(os.path.join(directory(base), path))
+    root, folder = split_root(directory(base))
+    segments = folder.split("/") if folder else []
+    while path.startswith(("./", "../")):
+        step, _, path = path.partition("/")
+        if step == "..":
+            segments = segments[:-1]
+    return "/".join([root, *segments, path])
+
+
+def temporary_name(directory_uri: str) -> str:
+    """A fresh name in a directory, for a file that is not listed and not yet final."""
+    return join(directory_uri, _TEMPORARY_PREFIX + uuid4().hex)
+
+
+def missing(uri: str) -> NotFound:
+    """The error for a file that is not there."""
+    return NotFound(f"{uri} does not exist: correct the URI or put the file there.")
+
+
+def refuse_too_large(uri: str, size: int, max_bytes: int | None) -> None:
+    """Raise `TooLarge` for a file of `size` bytes over the limit."""
+    if max_bytes is not None and size > max_bytes:
+        raise TooLarge(
+            f"{uri} has {size} bytes, over the limit of {max_bytes}: "
+            "make the file smaller or raise max_bytes."
+        )
+
+
+def read_bytes(uri: str, *, max_bytes: int | None = None, first: int | None = None) -> bytes:
+    """The whole file, or its `first` bytes (all, where it has fewer).
+
+    `max_bytes` bounds the size of the file, also where only its first bytes are read. From `gs://`
+    a whole file is verified by its crc32c. Raises NotFound, TooLarge, AccessDenied, StorageError.
+    """
+    return _backend(uri).read(uri, max_bytes, first)
+
+
+def open_binary(uri: str) -> BinaryIO:
+    """A seekable binary file for reading in a `with`, of any size at little memory.
+
+    A remote file is first copied to the local temporary directory, so that it is whole and
+    verified before its first byte is used. Raises NotFound, AccessDenied, StorageError.
+    """
+    return _backend(uri).stream(uri)
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file (not a directory). Raises AccessDenied, StorageError."""
+    return _backend(uri).exists(uri)
+
+
+def delete(uri: str) -> None:
+    """Remove a file; a missing one is fine. Raises StorageError."""
+    _backend(uri).remove(uri)
+
+
+def list_uris(directory_uri: str) -> Iterator[str]:
+    """Every file below a directory, recursively, as full URIs in no promised order.
+
+    Streams; a missing directory has none; temporary files of unfinished writes are left out.
+    Raises StorageError, also where only part of the tree may be listed.
+    """
+    for uri in _backend(directory_uri).files(directory_uri):
+        if not uri.rpartition("/")[2].startswith(_TEMPORARY_PREFIX):
+            yield uri
+
+
+def glob_uris(pattern: str) -> list[str]:
+    """The files that match, sorted: `*`, `?` and `[…]` within a segment, `**` for any directories.
+
+    As in a shell, wildcards pass over names that start with a dot. A pattern that is the name of
+    an existing file is that file. Raises AccessDenied, StorageError.
+    """
+    if exists(pattern):
+        return [pattern if scheme(pattern) else os.path.abspath(local_path(pattern))]
+    wildcard = _WILDCARD.search(pattern)
+    if wildcard is None:
+        return []
+    if not scheme(pattern):
+        from pipeline import storage_local
+
+        return sorted(storage_local.matching_files(pattern))
+    root, path = split_root(pattern)
+    if _WILDCARD.search(root):
+        raise StorageError(
+            f"{pattern} has a wildcard in the bucket's name, and buckets cannot be searched: "
+            "write the bucket's name out."
+        )
+    start = directory(pattern[: wildcard.start()])
+    segments = path.split("/")
+    return sorted(
+        uri for uri in list_uris(start) if _matches(split_root(uri)[1].split("/"), segments)
+    )
+
+
+def _matches(names: list[str], patterns: list[str]) -> bool:
+    """Whether the segments of a path match those of a pattern."""
+    if not patterns:
+        return not names
+    if patterns[0] == "**" and _matches(names, patterns[1:]):
+        return True
+    if not names or (names[0].startswith(".") and not patterns[0].startswith(".")):
+        return False
+    if patterns[0] == "**":
+        return _matches(names[1:], patterns)
+    return fnmatchcase(names[0], patterns[0]) and _matches(names[1:], patterns[1:])
+
+
+def write_bytes(uri: str, data: bytes, content_type: str) -> None:
+    """Write a file whole, or replace one; readers see the old or the new. Raises StorageError."""
+    _backend(uri).write(uri, data, content_type)
+
+
+def create_bytes(uri: str, data: bytes, content_type: str) -> bool:
+    """Write a file unless there is one; False if there is. Of several writers one wins.
+
+    On `gs://` a writer that finds just its own bytes is told True: its first try may have landed
+    unheard. Beam's filesystems, and local ones without hard links, check and then rename, so two
+    writers at the same moment may both be told True; the file is whole all the same.
+    Raises StorageError.
+    """
+    return _backend(uri).create(uri, data, content_type)
+
+
+def open_writer(uri: str, content_type: str) -> AbstractContextManager[BinaryIO]:
+    """A binary file for writing in a `with`; it gets its name on a clean exit, else it vanishes.
+
+    Raises StorageError, from a `write` inside the `with` as well.
+    """
+    return _backend(uri).writer(uri, content_type)
+
+
+def check_writable(directory_uri: str) -> None:
+    """Raise StorageError unless files can be written below a directory; leaves no trace."""
+    _backend(directory_uri).check_writable(directory_uri)
+
+
+def identity(uri: str) -> str:
+    """A short string that changes with the file's content.
+
+    `sha256:…` for a local file, `crc32c:…:size` on `gs://`, elsewhere what the filesystem has.
+    Raises NotFound, AccessDenied, StorageError.
+    """
+    return _backend(uri).identity(uri)

@@ -1,0 +1,313 @@
+"""Local files: written under a temporary name in the same directory, synced, renamed."""
+
+import errno
+import glob
+import hashlib
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, BinaryIO, cast
+
+from pipeline.storage import (
+    AccessDenied,
+    NotFound,
+    StorageError,
+    local_path,
+    missing,
+    refuse_too_large,
+    temporary_name,
+)
+
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_DENIED = {errno.EACCES, errno.EPERM}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_DIRECTORY_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+_REASONS = [
+    (
+        {errno.ENOSPC, errno.EDQUOT},
+        "disk full or quota used up: free space there or choose another output directory",
+    ),
+    (
+        {*_DENIED, errno.EROFS},
+        "no permission or a read-only filesystem: give this user write permission or choose "
+        "another output directory",
+    ),
+    (
+        {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY},
+        "a file is in the way of a directory or a directory in the way of a file: move it away "
+        "or choose another output directory",
+    ),
+    (
+        {errno.ENAMETOOLONG},
+        "the name is too long for this filesystem: choose a shorter output directory or id",
+    ),
+]
+_OPENING_TRIES = 3
+
+
+class _AlreadyThereError(Exception):
+    """The final name of a file to be created is taken."""
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Turn what the system says about a read into this module's errors."""
+    try:
+        yield
+    except ValueError as error:
+        raise NotFound(f"{path!r} is not a file name ({error}): correct it.") from error
+    except OSError as error:
+        if error.errno in _ABSENT:
+            raise missing(path) from error
+        if error.errno in _DENIED:
+            raise AccessDenied(
+                f"{path} may not be read by this user: grant read permission."
+            ) from error
+        raise StorageError(
+            f"{path} cannot be read, {error.strerror}: check the disk and run again."
+        ) from error
+
+
+@contextmanager
+def _changing(path: str, action: str = "written") -> Iterator[None]:
+    """Turn what the system says about a write into a StorageError."""
+    try:
+        yield
+    except ValueError as error:
+        raise StorageError(
+            f"{path!r} cannot be {action}, it is not a file name ({error}): choose another."
+        ) from error
+    except OSError as error:
+        default = f"{error.strerror}: check the disk and run again"
+        reason = next((text for codes, text in _REASONS if error.errno in codes), default)
+        raise StorageError(f"{path} cannot be {action}, {reason}.") from error
+
+
+class _File(io.FileIO):
+    """A file whose failed writes are StorageErrors, also those inside a caller's `with`."""
+
+    def __init__(self, file: str | int, mode: str, final_path: str) -> None:
+        super().__init__(file, mode)
+        self._final_path = final_path
+
+    def write(self, data: Any, /) -> int:
+        with _changing(self._final_path):
+            return super().write(data)
+
+
+def spool() -> BinaryIO:
+    """A nameless temporary file, for a remote file on its way in or out."""
+    folder = tempfile.gettempdir()
+    with _changing(folder):
+        descriptor, name = tempfile.mkstemp(dir=folder)
+        os.unlink(name)
+    return io.BufferedRandom(_File(descriptor, "r+", folder))
+
+
+def _check_file(path: str) -> os.stat_result:
+    """The file's metadata; a directory is not a file, and a pipe would block its reader."""
+    found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise NotFound(f"{path} is a directory, not a file: name a file.")
+    if not stat.S_ISREG(found.st_mode):
+        raise NotFound(f"{path} is a device or a pipe, not a file: name a file.")
+    return found
+
+
+def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
+    """See `storage.read_bytes`."""
+    path = local_path(uri)
+    with stream(uri) as file, _reading(path):
+        refuse_too_large(path, os.fstat(file.fileno()).st_size, max_bytes)
+        return file.read() if first is None else file.read(first)
+
+
+def stream(uri: str) -> io.BufferedReader:
+    """See `storage.open_binary`."""
+    path = local_path(uri)
+    with _reading(path):
+        _check_file(path)
+        return open(path, "rb")
+
+
+def exists(uri: str) -> bool:
+    """See `storage.exists`."""
+    path = local_path(uri)
+    try:
+        with _reading(path):
+            _check_file(path)
+    except NotFound:
+        return False
+    return True
+
+
+def remove(uri: str) -> None:
+    """See `storage.delete`."""
+    path = local_path(uri)
+    with _changing(path, "deleted"):
+        try:
+            os.unlink(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+
+def files(directory_uri: str) -> Iterator[str]:
+    """See `storage.list_uris`. Directories that are symbolic links are not entered."""
+    pending = [os.path.abspath(local_path(directory_uri))]
+    while pending:
+        folder = pending.pop()
+        with _changing(folder, "listed"):
+            try:
+                entries = os.scandir(folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            with entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    elif entry.is_file():
+                        yield entry.path
+
+
+def matching_files(pattern: str) -> Iterator[str]:
+    """Absolute paths of the files that match; a directory that exists is taken at its word."""
+    path = os.path.abspath(local_path(pattern))
+    start = os.path.dirname(path)
+    while not os.path.isdir(start):
+        start = os.path.dirname(start)
+    below = path.removeprefix(start).lstrip("/")
+    for found in glob.iglob(below, root_dir=start, recursive=True):
+        candidate = os.path.join(start, found)
+        if os.path.isfile(candidate):
+            yield candidate
+
+
+def _sync_directory(path: str) -> None:
+    """Make the names in a directory survive a power cut, where its filesystem can."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _make_directories(path: str, made: list[str]) -> None:
+    """Make a directory and its parents; those that were not there are added to `made`."""
+    wanted = []
+    while path and not os.path.lexists(path):
+        wanted.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(wanted):
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            continue
+        made.append(folder)
+        _sync_directory(os.path.dirname(folder) or ".")
+
+
+def _open_temporary(final_path: str, made: list[str]) -> _File:
+    """A new file beside `final_path`, with the permissions that the umask gives."""
+    folder = os.path.dirname(final_path)
+    for attempt in range(_OPENING_TRIES):
+        _make_directories(folder, made)
+        try:
+            return _File(temporary_name(folder or "."), "x", final_path)
+        except FileNotFoundError:
+            # Another process, checking that it may write here, has just removed its directory.
+            if attempt == _OPENING_TRIES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _published(path: str, publish: Callable[[str, str], None]) -> Iterator[BinaryIO]:
+    """A temporary file that `publish(temporary, path)` names on a clean exit; else it vanishes."""
+    with _changing(path):
+        raw = _open_temporary(path, [])
+    temporary = cast(str, raw.name)
+    file = io.BufferedWriter(raw)
+    try:
+        yield file
+        with _changing(path):
+            file.flush()
+            os.fsync(raw.fileno())
+            file.close()
+            publish(temporary, path)
+            _sync_directory(os.path.dirname(path) or ".")
+    finally:
+        # Where a write has failed, closing tries it once more, and fails again.
+        with suppress(OSError, StorageError):
+            file.close()
+        with suppress(OSError):
+            os.unlink(temporary)
+
+
+def _link(temporary: str, path: str) -> None:
+    """Give a file its name only if nothing has that name."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise _AlreadyThereError from error
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # O_EXCL on the final name would let one writer win, but show it empty until it is written,
+        # and leave it so after a crash: a whole file matters more than a single winner.
+        if os.path.lexists(path):
+            raise _AlreadyThereError from error
+        os.replace(temporary, path)
+
+
+def write(uri: str, data: bytes, content_type: str) -> None:
+    """See `storage.write_bytes`."""
+    with writer(uri, content_type) as file:
+        file.write(data)
+
+
+def create(uri: str, data: bytes, _content_type: str) -> bool:
+    """See `storage.create_bytes`."""
+    path = local_path(uri)
+    try:
+        with _published(path, _link) as file:
+            file.write(data)
+    except _AlreadyThereError:
+        return False
+    return True
+
+
+def writer(uri: str, _content_type: str) -> AbstractContextManager[BinaryIO]:
+    """See `storage.open_writer`."""
+    return _published(local_path(uri), os.replace)
+
+
+def check_writable(directory_uri: str) -> None:
+    """See `storage.check_writable`."""
+    folder = local_path(directory_uri).rstrip("/") or "/"
+    made: list[str] = []
+    try:
+        with _changing(folder):
+            probe = _open_temporary(os.path.join(folder, "probe"), made)
+            try:
+                with probe:
+                    probe.write(bytes(4096))
+                    os.fsync(probe.fileno())
+            finally:
+                os.unlink(cast(str, probe.name))
+    finally:
+        for path in reversed(made):
+            # Another process may have put its files there by now.
+            with suppress(OSError):
+                os.rmdir(path)
+
+
+def identity(uri: str) -> str:
+    """See `storage.identity`."""
+    with stream(uri) as file, _reading(local_path(uri)):
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,95 @@
+"""`nst stylize`: one pair, without Beam, to try settings out."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from nst_core.config import StyleConfig
+from nst_core.errors import ConfigError
+from nst_core.images import CONTENT_TYPES
+from nst_core.results import Progress, Style
+from pipeline import records, storage
+from pipeline.inputs import read_picture
+from pipeline.manifest import Pair, StyleReference
+from pipeline.pairs import Task
+from pipeline.weights import local_weights, weights_identity
+from pipeline.work import encode_result, metadata_of
+
+FORMATS = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+
+
+def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfig) -> int:
+    """Write one stylized image; the exit status.
+
+    Raises:
+        ConfigError: the output's extension is no image format.
+        PairError, JobError: the pair cannot be stylized, or nothing can.
+    """
+    here = str(pathlib.Path.cwd())
+    target = storage.resolve(output, here)
+    task = _task(
+        storage.resolve(content, here),
+        [storage.resolve(style, here) for style in styles],
+        config.updated({"output_format": _format(target)}),
+    )
+    storage.check_writable(storage.directory(target))
+    picture, _ = read_picture(task.pair.content, task.config)
+    pictures = [read_picture(style.uri, task.config)[0] for style in task.pair.styles]
+    init = None
+    if task.config.init not in ("content", "noise"):
+        init = read_picture(task.config.init, task.config)[0].rgb
+
+    from nst_core.engine import StyleEngine
+
+    engine = StyleEngine.for_config(task.config, local_weights(task.config.weights))
+    named = [
+        Style(one.rgb, style.weight, style.uri)
+        for one, style in zip(pictures, task.pair.styles, strict=True)
+    ]
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        shown = bar.add_task("starting")
+
+        def report(now: Progress) -> None:
+            text = f"step {now.step} of {now.steps}, loss {now.totals[0]:.4g}"
+            bar.update(shown, description=text)
+
+        result = engine.stylize(picture.rgb, named, task.config, init=init, progress=report)
+    encoded = encode_result(result, picture, task.config, metadata_of(task))
+    storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])
+    height, width = result.image.shape[:2]
+    total = result.losses.terms(-1)["total"]
+    print(
+        f"{target}: {width}x{height} px, {result.steps} steps in {result.seconds:.1f} s "
+        f"({result.precision} on {engine.device_name}), loss {total:.4g}"
+    )
+    return 0
+
+
+def _task(content: str, styles: Sequence[str], config: StyleConfig) -> Task:
+    references = tuple(StyleReference(style) for style in styles)
+    pair = Pair(storage.stem(content), content, references, {}, {}, {})
+    return Task(
+        1, pair, config, records.fingerprint(pair, config, weights_identity(config.weights))
+    )
+
+
+def _format(target: str) -> str:
+    suffix = pathlib.PurePosixPath(target).suffix.lower()
+    if suffix not in FORMATS:
+        raise ConfigError(f"{target} ends with {suffix!r}; end it with {', '.join(FORMATS)}.")
+    return FORMATS[suffix]

@@ -1,0 +1,57 @@
+"""The small commands: `nst manifest` and `nst weights`."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from nst_core.errors import ConfigError
+from pipeline import storage
+from pipeline.manifest import cross_product, write_manifest
+from pipeline.weights import fetch_weights, local_weights
+
+
+def make_manifest(contents: Sequence[str], styles: Sequence[str], output: str) -> int:
+    """Write every content with every style; the exit status.
+
+    Raises:
+        ConfigError: a glob matches nothing.
+        ManifestError: the output's extension is no manifest format.
+    """
+    here = str(pathlib.Path.cwd())
+    target = storage.resolve(output, here)
+    count = write_manifest(target, cross_product(_matches(contents, here), _matches(styles, here)))
+    print(f"{target}: {count} pairs")
+    return 0
+
+
+def weights(action: str, source: str, target: str | None) -> int:
+    """Fetch or verify weights; the exit status.
+
+    Raises:
+        WeightsError: they cannot be had, or are not VGG19's.
+    """
+    here = str(pathlib.Path.cwd())
+    if source not in ("imagenet", "procedural"):
+        source = storage.resolve(source, here)
+    if action == "fetch":
+        place = fetch_weights(source, target and storage.resolve(target, here))
+        print(f"{place}: fetched and verified; use it with --weights {place}")
+        return 0
+    if target is not None:
+        raise ConfigError(f"--to {target} goes with fetch, not with verify.")
+    from nst_core.weights import load_weights
+
+    loaded = load_weights(local_weights(source))
+    print(f"{source}: good, {len(loaded.layers)} layers, sha256 {loaded.sha256}")
+    return 0
+
+
+def _matches(globs: Sequence[str], here: str) -> list[str]:
+    found: dict[str, None] = {}
+    for glob in globs:
+        matches = storage.glob_uris(storage.resolve(glob, here))
+        if not matches:
+            raise ConfigError(f"{glob!r} matches no file; check the path, and quote the glob.")
+        found.update(dict.fromkeys(matches))
+    return list(found)

@@ -1,0 +1,292 @@
+"""The stages as Beam transforms: they only wire; the logic is in plain functions elsewhere."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.utils.shared import Shared
+from apache_beam.utils.windowed_value import WindowedValue
+
+from nst_core.config import StyleConfig
+from pipeline import planning, progress, reports
+from pipeline.manifest import Row, read_rows
+from pipeline.pairs import Batch, Outcome, Task
+from pipeline.planning import Existing, OnExisting
+from pipeline.reports import Place
+from pipeline.weights import local_weights
+from pipeline.work import Studio
+
+NAMESPACE = "nst"
+HEADER_THREADS = 16
+HEADERS_AT_ONCE = 256
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class ReadManifest(beam.PTransform):  # type: ignore[misc]
+    """The rows of the manifest, in any order, spread over the workers."""
+
+    def __init__(self, manifest: str) -> None:
+        super().__init__()
+        self.manifest = manifest
+
+    def expand(self, begin: Any) -> Any:
+        """PBegin → PCollection[Row]."""
+        return begin | beam.Create([self.manifest]) | beam.FlatMap(read_rows).with_output_types(Row)
+
+
+class PlanPairs(beam.PTransform):  # type: ignore[misc]
+    """Rows → `todo` (tasks) and `ended` (outcomes of rows that need no work)."""
+
+    def __init__(
+        self, manifest: str, output: str, config: StyleConfig, on_existing: OnExisting
+    ) -> None:
+        super().__init__()
+        self.manifest = manifest
+        self.output = output
+        self.config = config
+        self.on_existing = on_existing
+
+    def expand(self, rows: Any) -> Any:
+        """PCollection[Row] → tagged PCollections `todo` [Task], `ended` [Outcome]."""
+        planned = rows | "PlanRow" >> _split(_plan, self.manifest, self.config)
+        existing = (
+            rows.pipeline
+            | "Output" >> beam.Create([self.output])
+            | "ListExisting"
+            >> beam.FlatMap(planning.list_existing).with_output_types(tuple[str, Existing])
+        )
+        keyed = planned.todo | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Task])
+        resolved = (
+            {"tasks": keyed, "existing": existing}
+            | beam.CoGroupByKey()
+            | "ResolveId" >> _split(_resolve, self.output, self.on_existing)
+        )
+        ended = (planned.ended, resolved.ended) | beam.Flatten()
+        return {"todo": resolved.todo, "ended": ended | beam.Map(_tell_ended)}
+
+
+class FormBatches(beam.PTransform):  # type: ignore[misc]
+    """Tasks → `batches` of one canvas, style set and configuration, and `ended` (failures)."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+
+    def expand(self, tasks: Any) -> Any:
+        """PCollection[Task] → dict of PCollections `batches` [Batch], `ended` [Outcome]."""
+        keyed = tasks | "ReadHeaders" >> beam.ParDo(KeyByCanvas()).with_outputs(
+            "ended", main="todo"
+        )
+        batches = (
+            keyed.todo
+            | beam.GroupByKey()
+            | beam.FlatMap(_batches, self.batch_size).with_output_types(Batch)
+            # Batches of one key go to every worker, not only to the one that formed them.
+            | beam.Reshuffle()
+        )
+        return {"batches": batches, "ended": keyed.ended}
+
+
+class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
+    """Reads the contents' headers, many at once: each is a round trip to the storage."""
+
+    def setup(self) -> None:
+        """Start the threads."""
+        self._threads = concurrent.futures.ThreadPoolExecutor(HEADER_THREADS)
+
+    def start_bundle(self) -> None:
+        """Begin with nothing waiting."""
+        self._waiting: list[Task] = []
+
+    def process(self, task: Task) -> Iterator[Any]:
+        """Keep the task until there are many."""
+        self._waiting.append(task)
+        if len(self._waiting) >= HEADERS_AT_ONCE:
+            yield from self._keyed()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """The rest."""
+        window = beam.transforms.window.GlobalWindow()
+        for value in self._keyed():
+            if isinstance(value, beam.pvalue.TaggedOutput):
+                windowed = WindowedValue(value.value, window.max_timestamp(), [window])
+                yield beam.pvalue.TaggedOutput(value.tag, windowed)
+            else:
+                yield WindowedValue(value, window.max_timestamp(), [window])
+
+    def teardown(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown()
+
+    def _keyed(self) -> Iterator[Any]:
+        tasks, self._waiting = self._waiting, []
+        for task, key in zip(tasks, self._threads.map(planning.batch_key, tasks), strict=True):
+            if isinstance(key, Outcome):
+                progress.emit(progress.PairEnded(key.status, False))
+                Metrics.counter(NAMESPACE, f"pairs_{key.status}").inc()
+                yield beam.pvalue.TaggedOutput("ended", key)
+            else:
+                progress.emit(progress.PairPlanned())
+                yield key, task
+
+
+class Engines:
+    """The engines of one process, each loaded when its first batch comes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._engines: dict[tuple[str, ...], Any] = {}
+
+    def engine_for(self, config: StyleConfig) -> Any:
+        """The `StyleEngine` for a configuration."""
+        from nst_core.engine import StyleEngine
+
+        key = (config.weights, config.pooling, config.padding, config.precision, config.device)
+        with self._lock:
+            if key not in self._engines:
+                Metrics.counter(NAMESPACE, "networks_loaded").inc()
+                self._engines[key] = StyleEngine.for_config(config, local_weights(config.weights))
+            return self._engines[key]
+
+
+class Stylize(beam.PTransform):  # type: ignore[misc]
+    """Batches → outcomes, with the images, loss logs and records written."""
+
+    def __init__(self, output: str, run: str) -> None:
+        super().__init__()
+        self.output = output
+        self.run = run
+
+    def expand(self, batches: Any) -> Any:
+        """PCollection[Batch] → PCollection[Outcome]."""
+        return batches | beam.ParDo(StylizeBatches(self.output, self.run)).with_output_types(
+            Outcome
+        )
+
+
+class StylizeBatches(beam.DoFn):  # type: ignore[misc]
+    """One `Studio` per instance; the networks are shared by all instances of a process."""
+
+    def __init__(self, output: str, run: str) -> None:
+        self._output = output
+        self._run = run
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        """Take hold of the process's engines; none is loaded yet."""
+        self._engines = self._shared.acquire(Engines)
+        self._studio = Studio(self._output, self._run, self._engines.engine_for)
+
+    def process(self, batch: Batch) -> Iterator[Outcome]:
+        """The outcomes of the batch's tasks."""
+        for outcome in self._studio.process(batch):
+            _LOGGER.info("%s: %s", outcome.id, outcome.error or outcome.status)
+            yield outcome
+        for name, amount, is_distribution in self._studio.tally.take():
+            if is_distribution:
+                Metrics.distribution(NAMESPACE, name).update(amount)
+            else:
+                Metrics.counter(NAMESPACE, name).inc(amount)
+
+    def teardown(self) -> None:
+        """Let the threads go."""
+        self._studio.close()
+
+
+class WriteReports(beam.PTransform):  # type: ignore[misc]
+    """Outcomes → results, failures.csv, and last the summary."""
+
+    def __init__(self, place: Place, about: dict[str, Any]) -> None:
+        super().__init__()
+        self.place = place
+        self.about = about
+
+    def expand(self, outcomes: Any) -> Any:
+        """PCollection[Outcome] → PCollection with the one summary."""
+        written = (
+            outcomes
+            | beam.Map(_by_shard, self.place.shards).with_output_types(tuple[int, Outcome])
+            | beam.GroupByKey()
+            | beam.Map(lambda shard, place: reports.write_results(*shard, place), self.place)
+        )
+        once = outcomes.pipeline | beam.Create([None])
+        failed = outcomes | beam.Filter(lambda outcome: outcome.failed)
+        failures = once | "WriteFailures" >> beam.Map(
+            lambda _, failed, place: reports.write_failures_csv(failed, place),
+            beam.pvalue.AsIter(failed),
+            self.place,
+        )
+        counts = (
+            outcomes
+            | beam.Map(lambda outcome: outcome.status)
+            | beam.combiners.Count.PerElement()
+            | beam.combiners.ToDict()
+        )
+        return once | "WriteSummary" >> beam.Map(
+            _write_summary,
+            beam.pvalue.AsSingleton(counts),
+            beam.pvalue.AsIter(written),
+            beam.pvalue.AsIter(failures),
+            self.place,
+            self.about,
+        )
+
+
+def _write_summary(
+    _: None,
+    counts: dict[str, int],
+    written: Iterable[str],
+    failures: Iterable[str],
+    place: Place,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    list(failures)  # Not used, but awaited: the summary is the last file.
+    return reports.write_summary(counts, written, place, about)
+
+
+def _batches(keyed: tuple[str, Iterable[Task]], batch_size: int) -> Iterator[Batch]:
+    return planning.batches(*keyed, batch_size)
+
+
+def _by_shard(outcome: Outcome, shards: int) -> tuple[int, Outcome]:
+    return reports.shard_of(outcome, shards), outcome
+
+
+def _by_id(task: Task) -> tuple[str, Task]:
+    return task.pair.id, task
+
+
+def _resolve(
+    entry: tuple[str, dict[str, Any]], output: str, on_existing: OnExisting
+) -> Iterator[Any]:
+    found = entry[1]
+    tasks = list(found["tasks"])
+    if tasks:  # Otherwise a file of another catalog in the same output.
+        resolved = planning.resolve_id(tasks, found["existing"], output, on_existing)
+        yield from map(_tagged, resolved)
+
+
+def _tell_ended(outcome: Outcome) -> Outcome:
+    progress.emit(progress.PairEnded(outcome.status, False))
+    Metrics.counter(NAMESPACE, f"pairs_{outcome.status}").inc()
+    return outcome
+
+
+def _split(function: Any, *arguments: Any) -> Any:
+    """A FlatMap whose tasks go to `todo` and whose outcomes go to `ended`."""
+    return beam.FlatMap(function, *arguments).with_outputs("ended", main="todo")
+
+
+def _tagged(value: Task | Outcome) -> Any:
+    return beam.pvalue.TaggedOutput("ended", value) if isinstance(value, Outcome) else value
+
+
+def _plan(row: Row, manifest: str, config: StyleConfig) -> Iterator[Any]:
+    yield _tagged(planning.plan_row(row, manifest, config))

@@ -1,0 +1,89 @@
+"""Weights by name, path or URI: what identifies them, and a local file to load them from."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import tempfile
+
+from nst_core.errors import WeightsError
+from nst_core.weights import (
+    IMAGENET_MD5,
+    OTHER_WEIGHTS,
+    cache_directory,
+    imagenet_cache_path,
+    imagenet_file,
+    load_weights,
+)
+from pipeline import storage
+
+NAMED = ("imagenet", "procedural")
+# Raised with the recipe in nst_core.procedural; both are the same number (a test holds them so).
+PROCEDURAL_VERSION = 1
+
+
+@functools.lru_cache(maxsize=64)
+def weights_identity(source: str) -> str:
+    """What tells these weights from others, without loading them: hashes, never only a path.
+
+    Raises:
+        WeightsError: the file does not exist or may not be read.
+    """
+    if source == "imagenet":
+        return f"imagenet:{IMAGENET_MD5}"
+    if source == "procedural":
+        return f"procedural:{PROCEDURAL_VERSION}"
+    try:
+        return storage.identity(source)
+    except (storage.NotFound, storage.AccessDenied) as error:
+        raise WeightsError(f"The weights {source} cannot be read; {OTHER_WEIGHTS}.") from error
+
+
+def check_weights(source: str) -> None:
+    """Fail early where weights cannot be had; downloads ImageNet's file where it is not cached.
+
+    Raises:
+        WeightsError: with the ways out.
+    """
+    if source == "imagenet" and not imagenet_cache_path().is_file():
+        imagenet_file()
+    weights_identity(source)
+
+
+def local_weights(source: str) -> str:
+    """A name or local path that the engine loads; a remote file is copied here once.
+
+    Raises:
+        WeightsError: the file does not exist or may not be read.
+    """
+    if source in NAMED or not storage.scheme(source):
+        return source
+    identity = weights_identity(source).replace(":", "-").replace("/", "_")
+    copy = cache_directory() / f"weights-{identity}.h5"
+    if not copy.is_file():
+        _publish(storage.read_bytes(source), copy)
+    return str(copy)
+
+
+def fetch_weights(source: str, target: str | None) -> str:
+    """Verified weights, copied to `target` if given; where they lie now.
+
+    Raises:
+        WeightsError: they cannot be had, or are not VGG19's.
+    """
+    if source == "procedural":
+        raise WeightsError("Procedural weights are made on each machine; fetch needs no copy.")
+    path = imagenet_file() if source == "imagenet" else pathlib.Path(local_weights(source))
+    load_weights(str(path))
+    if target is None:
+        return str(path)
+    storage.write_bytes(target, path.read_bytes(), "application/x-hdf5")
+    return target
+
+
+def _publish(data: bytes, path: pathlib.Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    os.replace(file.name, path)

@@ -1,0 +1,342 @@
+"""The work on one batch: read, optimise, write; the record last.
+
+Plain functions that a test calls without Beam; `transforms` wires them.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import csv
+import dataclasses
+import importlib.metadata
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nst_core import images
+from nst_core.config import StyleConfig
+from nst_core.errors import OptionsInvalid, PairError, WeightsError
+from nst_core.results import ENGINE_VERSION, LossLog, Style, StyleResult
+from pipeline import progress, records, storage
+from pipeline.inputs import read_picture
+from pipeline.manifest import StyleReference
+from pipeline.pairs import (
+    OK,
+    SKIPPED,
+    Batch,
+    Outcome,
+    Task,
+    failed_pair,
+    finished_pair,
+    sources,
+)
+from pipeline.planning import where_it_is
+
+if TYPE_CHECKING:
+    from nst_core.engine import StyleEngine
+
+STYLES_KEPT = 16
+INPUT_THREADS = 8
+
+
+class Tally:
+    """Counts and measurements of any thread, kept until somebody takes them."""
+
+    def __init__(self) -> None:
+        self._entries: collections.deque[tuple[str, int, bool]] = collections.deque()
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a counter."""
+        self._entries.append((name, amount, False))
+
+    def measure(self, name: str, value: int) -> None:
+        """Add a value to a distribution."""
+        self._entries.append((name, value, True))
+
+    def take(self) -> Iterator[tuple[str, int, bool]]:
+        """Name, amount, and whether it belongs to a distribution; each entry once."""
+        while self._entries:
+            yield self._entries.popleft()
+
+
+class Studio:
+    """What a worker keeps between batches: the engines, and the styles that it has decoded.
+
+    Args:
+        output: the output folder's URI.
+        run: the run's name, written into records.
+        engine_for: the engine for a configuration; called only when there is work.
+    """
+
+    def __init__(
+        self, output: str, run: str, engine_for: Callable[[StyleConfig], StyleEngine]
+    ) -> None:
+        self.output = output
+        self.run = run
+        self.engine_for = engine_for
+        self.tally = Tally()
+        self.threads = concurrent.futures.ThreadPoolExecutor(INPUT_THREADS)
+        self._styles: collections.OrderedDict[Any, images.Picture] = collections.OrderedDict()
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.threads.shutdown()
+
+    def process(self, batch: Batch) -> Iterator[Outcome]:
+        """Every task of the batch as an outcome: ok, skipped, or a failure."""
+        for outcome in self._process(batch):
+            progress.emit(progress.PairEnded(outcome.status, True))
+            self.tally.count(f"pairs_{outcome.status}")
+            yield outcome
+
+    def _process(self, batch: Batch) -> Iterator[Outcome]:
+        # Again just before the costly work: another worker may have done it since the planning.
+        done = list(self.threads.map(self._done_meanwhile, batch.tasks))
+        yield from (outcome for outcome in done if outcome)
+        todo = [task for task, outcome in zip(batch.tasks, done, strict=True) if not outcome]
+        if not todo:
+            return
+        started = time.monotonic()
+        try:
+            styles = self._read_styles(todo[0])
+        except PairError as error:
+            yield from (failed_pair(task.number, task.pair, error) for task in todo)
+            return
+        read = list(self.threads.map(self._read_content, todo))
+        ready = []
+        for task, inputs in zip(todo, read, strict=True):
+            if isinstance(inputs, PairError):
+                yield failed_pair(task.number, task.pair, inputs)
+            else:
+                ready.append((task, inputs))
+        if ready:
+            seconds = (time.monotonic() - started) / len(ready)
+            yield from self._stylize(ready, styles, seconds)
+
+    def _done_meanwhile(self, task: Task) -> Outcome | None:
+        place = where_it_is(task, self.output)
+        try:
+            record = json.loads(storage.read_bytes(place["record"]))
+        except (storage.NotFound, ValueError):
+            return None
+        if not storage.exists(place["image"]):
+            return None
+        # A bundle that Beam tries again finds what its first try had finished.
+        if record.get("run") == self.run:
+            return finished_pair(task.number, task.pair, OK, {**place, **_summary(record)})
+        if place["record"] in task.stale_records:
+            return None
+        return finished_pair(task.number, task.pair, SKIPPED, place)
+
+    def _read_styles(self, task: Task) -> list[Style]:
+        return [
+            Style(self._style_picture(style, task.config).rgb, style.weight, style.uri)
+            for style in task.pair.styles
+        ]
+
+    def _style_picture(self, style: StyleReference, config: StyleConfig) -> images.Picture:
+        key = (style.uri, config.max_pixels, config.max_bytes)
+        if key not in self._styles:
+            picture, size = read_picture(style.uri, config)
+            self.tally.count("bytes_read", size)
+            self._styles[key] = picture
+            while len(self._styles) > STYLES_KEPT:
+                self._styles.popitem(last=False)
+        self._styles.move_to_end(key)
+        return self._styles[key]
+
+    def _read_content(self, task: Task) -> _Inputs | PairError:
+        try:
+            picture, size = read_picture(task.pair.content, task.config)
+            init = None
+            if task.config.init not in ("content", "noise"):
+                given, init_size = read_picture(task.config.init, task.config)
+                init, size = given.rgb, size + init_size
+        except PairError as error:
+            return error
+        self.tally.count("bytes_read", size)
+        return _Inputs(picture, init)
+
+    def _stylize(
+        self, ready: list[tuple[Task, _Inputs]], styles: list[Style], read_seconds: float
+    ) -> Iterator[Outcome]:
+        tasks = [task for task, _ in ready]
+        inits = [inputs.init for _, inputs in ready if inputs.init is not None]
+        config = tasks[0].config
+        try:
+            engine = self._engine(tasks[0])
+            passes = engine.style_passes
+            results = engine.stylize_batch(
+                [inputs.picture.rgb for _, inputs in ready],
+                styles,
+                config,
+                inits=inits or None,
+                names=[task.pair.content for task in tasks],
+                progress=lambda now: progress.emit(progress.Steps(tasks[0].pair.id, now)),
+            )
+        except PairError as error:
+            yield from (failed_pair(task.number, task.pair, error) for task in tasks)
+            return
+        self.tally.count("batches")
+        self.tally.count("style_passes", engine.style_passes - passes)
+        written = self.threads.map(
+            lambda entry: self._finish(*entry, engine=engine, read_seconds=read_seconds),
+            zip(ready, results, strict=True),
+        )
+        yield from written
+
+    def _engine(self, task: Task) -> StyleEngine:
+        try:
+            return self.engine_for(task.config)
+        except WeightsError as error:
+            if "weights" in task.pair.options:
+                raise OptionsInvalid(f"options.weights: {error}") from error
+            raise
+
+    def _finish(
+        self,
+        entry: tuple[Task, _Inputs],
+        result: StyleResult | PairError,
+        *,
+        engine: StyleEngine,
+        read_seconds: float,
+    ) -> Outcome:
+        task, inputs = entry
+        if isinstance(result, PairError):
+            return failed_pair(task.number, task.pair, result)
+        started = time.monotonic()
+        place = where_it_is(task, self.output)
+        # First the records of what is about to be replaced: no record may vouch for lost pixels.
+        for stale in task.stale_records:
+            storage.delete(stale)
+        encoded = encode_result(result, inputs.picture, task.config, metadata_of(task))
+        storage.write_bytes(
+            place["image"], encoded, images.CONTENT_TYPES[task.config.output_format]
+        )
+        log = loss_csv(result.losses)
+        storage.write_bytes(place["losses"], log, "text/csv")
+        seconds = {
+            "read": round(read_seconds, 3),
+            "optimize": round(result.seconds, 3),
+            "write": round(time.monotonic() - started, 3),
+        }
+        record = build_record(task, result, place, seconds, engine, self.run)
+        data = records.to_json(record)
+        storage.create_bytes(place["record"], data, "application/json")
+        self.tally.count("bytes_written", len(encoded) + len(log) + len(data))
+        self.tally.measure("steps", result.steps)
+        for name, value in seconds.items():
+            self.tally.measure(f"{name}_milliseconds", round(1000 * value))
+        return finished_pair(task.number, task.pair, OK, {**place, **_summary(record)})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Inputs:
+    picture: images.Picture
+    init: np.ndarray | None
+
+
+def encode_result(
+    result: StyleResult,
+    content: images.Picture,
+    config: StyleConfig,
+    metadata: dict[str, str],
+) -> bytes:
+    """The stylized image as a file, with the content's transparency put back."""
+    height, width = result.image.shape[:2]
+    alpha = None
+    if content.alpha is not None:
+        alpha = images.resize(content.alpha, width, height, config.resample)
+    return images.encode(
+        result.image,
+        alpha,
+        output_format=config.output_format,
+        quality=config.jpeg_quality,
+        metadata=metadata,
+    )
+
+
+def metadata_of(task: Task) -> dict[str, str]:
+    """What an image file says of itself."""
+    return {
+        "nst:id": task.pair.id,
+        "nst:sources": json.dumps(sources(task.pair)),
+        "nst:fingerprint": task.fingerprint,
+    }
+
+
+def loss_csv(log: LossLog) -> bytes:
+    """The loss log as CSV with a header."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(log.columns)
+    for row in log.rows:
+        writer.writerow([f"{value:.9g}" for value in row])
+    return stream.getvalue().encode()
+
+
+def build_record(
+    task: Task,
+    result: StyleResult,
+    place: dict[str, Any],
+    seconds: dict[str, float],
+    engine: StyleEngine,
+    run: str,
+) -> dict[str, Any]:
+    """The record of a finished pair; DESIGN: everything that is needed to know how it was made."""
+    height, width = result.image.shape[:2]
+    return {
+        "id": task.pair.id,
+        "status": OK,
+        "run": run,
+        "sources": sources(task.pair),
+        "image": place["image"],
+        "losses": place["losses"],
+        "fingerprint": task.fingerprint,
+        "config": task.config.to_dict(),
+        "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},
+        "width": width,
+        "height": height,
+        "canvas": {"width": result.canvas.width, "height": result.canvas.height},
+        "steps": result.steps,
+        "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
+        "seconds": seconds,
+        "batch": result.batch,
+        "retried": result.retried,
+        "device": engine.device_name,
+        "precision": result.precision,
+        "versions": versions(),
+        "columns": task.pair.columns,
+        "finished_at": records.now(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the engine and of the packages that decide the pixels."""
+    packages = ("nst-catalog", "tensorflow", "numpy", "pillow", "apache-beam")
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {"engine": ENGINE_VERSION, **found}
+
+
+def _summary(record: dict[str, Any]) -> dict[str, Any]:
+    """What results repeat of a record."""
+    return {
+        "width": record["width"],
+        "height": record["height"],
+        "steps": record["steps"],
+        "seconds": record["seconds"],
+        "total": record["terms"]["final"]["total"],
+        "content_loss": record["terms"]["final"]["content"],
+        "style_loss": record["terms"]["final"]["style"],
+        "tv_loss": record["terms"]["final"]["tv"],
+    }
