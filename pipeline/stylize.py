@@ -15,10 +15,11 @@ from nst_core.errors import ConfigError
 from nst_core.images import CONTENT_TYPES
 from nst_core.results import Progress, Style
 from pipeline import records, storage
+from pipeline.engines import load_engine
 from pipeline.inputs import read_picture
 from pipeline.manifest import Pair, StyleReference
 from pipeline.pairs import Task
-from pipeline.weights import local_weights, weights_identity
+from pipeline.weights import weights_identity
 from pipeline.work import encode_result, metadata_of
 
 FORMATS = {
@@ -52,9 +53,7 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
     if task.config.init not in ("content", "noise"):
         init = read_picture(task.config.init, task.config)[0].rgb
 
-    from nst_core.engine import StyleEngine
-
-    engine = StyleEngine.for_config(task.config, local_weights(task.config.weights))
+    engine = load_engine(task.config)
     named = [
         Style(one.rgb, style.weight, style.uri)
         for one, style in zip(pictures, task.pair.styles, strict=True)

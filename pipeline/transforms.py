@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,11 +14,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from nst_core.config import StyleConfig
 from pipeline import planning, progress, reports
+from pipeline.engines import Engines
 from pipeline.manifest import Row, read_rows
 from pipeline.pairs import Batch, Outcome, Task
 from pipeline.planning import Existing, OnExisting
 from pipeline.reports import Place
-from pipeline.weights import local_weights
 from pipeline.work import Studio
 
 NAMESPACE = "nst"
@@ -137,25 +136,6 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
                 yield key, task
 
 
-class Engines:
-    """The engines of one process, each loaded when its first batch comes."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._engines: dict[tuple[str, ...], Any] = {}
-
-    def engine_for(self, config: StyleConfig) -> Any:
-        """The `StyleEngine` for a configuration."""
-        from nst_core.engine import StyleEngine
-
-        key = (config.weights, config.pooling, config.padding, config.precision, config.device)
-        with self._lock:
-            if key not in self._engines:
-                Metrics.counter(NAMESPACE, "networks_loaded").inc()
-                self._engines[key] = StyleEngine.for_config(config, local_weights(config.weights))
-            return self._engines[key]
-
-
 class Stylize(beam.PTransform):  # type: ignore[misc]
     """Batches → outcomes, with the images, loss logs and records written."""
 
@@ -214,7 +194,7 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
             outcomes
             | beam.Map(_by_shard, self.place.shards).with_output_types(tuple[int, Outcome])
             | beam.GroupByKey()
-            | beam.Map(lambda shard, place: reports.write_results(*shard, place), self.place)
+            | beam.Map(_write_results, self.place)
         )
         once = outcomes.pipeline | beam.Create([None])
         failed = outcomes | beam.Filter(lambda outcome: outcome.failed)
@@ -237,6 +217,10 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
             self.place,
             self.about,
         )
+
+
+def _write_results(shard: tuple[int, Iterable[Outcome]], place: Place) -> str:
+    return reports.write_results(*shard, place)
 
 
 def _write_summary(
