@@ -82,7 +82,7 @@ def style_size(style: Size, content: Size, config: StyleConfig, scale: float, na
         size = fitted(style, config, factor)
     if scale == 1:
         _check(size, f"The style {name} is {style} px and becomes {size} px", "style_scale")
-    return Size(max(size.width, LEAST_SIDE), max(size.height, LEAST_SIDE))
+    return Size(max(size.width, 1), max(size.height, 1))
 
 
 def _check(size: Size, what: str, setting: str) -> None:

@@ -7,6 +7,7 @@ import difflib
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
@@ -35,7 +36,9 @@ def _setting(default: Any, doc: str, check: Check) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared, not converted: whole numbers can be larger than any float.
+    largest = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= largest
 
 
 def _number(low: float, high: float = math.inf, *, above: bool = False) -> Check:
@@ -314,13 +317,16 @@ def _canonical(value: Any, kind: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, default=str)
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError):
+        return repr(value)
 
 
 def unknown_setting(key: str) -> str:
     """The sentence for a key that is no setting, without the final stop."""
     near = difflib.get_close_matches(str(key), SETTINGS, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "known are: " + ", ".join(SETTINGS)
+    hint = f"the nearest one is {near[0]}" if near else "known are: " + ", ".join(SETTINGS)
     return f"{key!r} is not a setting; {hint}"
 
 

@@ -13,7 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core import images
-from nst_core.canvas import Size, canvas_size, content_size, scale_sizes, style_size
+from nst_core.canvas import (
+    LEAST_CANVAS,
+    Size,
+    canvas_size,
+    content_size,
+    scale_sizes,
+    style_size,
+)
 from nst_core.config import StyleConfig
 from nst_core.device import choose_device, choose_precision, describe, device_lock
 from nst_core.errors import Diverged, OutOfMemory, PairError
@@ -144,25 +151,31 @@ class StyleEngine:
 
     def _attempt(self, job: _Batch, progress: Report | None) -> list[StyleResult | PairError]:
         """The batch; in halves where memory runs out; what failed once more, carefully."""
-        try:
-            results = job.optimize(self.precision, progress)
-        except tf.errors.ResourceExhaustedError as error:
-            if len(job.contents) == 1:
-                return [
-                    OutOfMemory(
-                        f"{job.names[0]} at {job.sizes[0]} px does not fit into the memory "
-                        "of the device; lower image_size."
-                    ).with_traceback(error.__traceback__)
-                ]
+        results = self._optimized(job, self.precision, progress)
+        if isinstance(results, OutOfMemory) and len(job.contents) > 1:
             middle = len(job.contents) // 2
             halves = [job.part(range(middle)), job.part(range(middle, len(job.contents)))]
             return [result for half in halves for result in self._attempt(half, progress)]
-        except PairError as error:
-            return [error] * len(job.contents)
+        if isinstance(results, PairError):
+            return [results] * len(job.contents)
         return [
             result if isinstance(result, StyleResult) else self._carefully(job, index, progress)
             for index, result in enumerate(results)
         ]
+
+    def _optimized(
+        self, job: _Batch, precision: str, progress: Report | None
+    ) -> list[StyleResult | None] | PairError:
+        """`job.optimize`; an error without its traceback, whose frames hold the batch's tensors."""
+        try:
+            return job.optimize(precision, progress)
+        except tf.errors.ResourceExhaustedError:
+            return OutOfMemory(
+                f"{job.names[0]} at {job.sizes[0]} px does not fit into the memory "
+                "of the device; lower image_size."
+            )
+        except PairError as error:
+            return error.with_traceback(None)
 
     def _carefully(
         self, job: _Batch, index: int, progress: Report | None
@@ -172,12 +185,11 @@ class StyleEngine:
             {"learning_rate": job.config.learning_rate * CAREFUL_LEARNING_RATE}
         )
         again = dataclasses.replace(job.part([index]), config=config)
-        try:
-            result = again.optimize("float32", progress)[0]
-        except PairError as error:
-            return error
-        if isinstance(result, StyleResult):
-            return dataclasses.replace(result, retried=True)
+        results = self._optimized(again, "float32", progress)
+        if isinstance(results, PairError):
+            return results
+        if isinstance(results[0], StyleResult):
+            return dataclasses.replace(results[0], retried=True)
         return Diverged(
             f"The loss of {job.names[index]} ran away or was no number, twice, the second time "
             "in float32 with a quarter of the learning rate; "
@@ -222,7 +234,9 @@ class StyleEngine:
         )
         if key not in self._styles:
             resized = images.resize(style.rgb, size.width, size.height, config.resample)
-            self._styles[key] = self.program(config, precision).style_targets(resized[None])
+            least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
+            padded = images.pad_reflect(resized, *least)
+            self._styles[key] = self.program(config, precision).style_targets(padded[None])
             self.style_passes += 1
             while len(self._styles) > STYLE_CACHE_ENTRIES:
                 self._styles.popitem(last=False)

@@ -15,11 +15,18 @@ Tensor = Any
 IMAGE_CHANNELS = 3
 
 
-def gram_matrix(x: Tensor) -> Tensor:
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def gram_matrix(x: Tensor) -> tuple[Tensor, Any]:
     """The plain inner products of channels over positions: `[B, H, W, C] → [B, C, C]` float32."""
     shape = tf.shape(x)
     flat = tf.reshape(tf.cast(x, tf.float32), [shape[0], shape[1] * shape[2], x.shape[3]])
-    return tf.matmul(flat, flat, transpose_a=True)
+
+    def gradient(upstream: Tensor) -> Tensor:
+        # One product with the symmetric sum, where differentiating the product gives two.
+        symmetric = upstream + tf.linalg.matrix_transpose(upstream)
+        return tf.cast(tf.reshape(tf.matmul(flat, symmetric), shape), x.dtype)
+
+    return tf.matmul(flat, flat, transpose_a=True), gradient
 
 
 def mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:

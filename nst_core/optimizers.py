@@ -201,7 +201,8 @@ class Lbfgs:
         terms, gradient = evaluate(trial)
         before, after = state["terms"][:, 0], terms[:, 0]
         slope = dot(state["gradient"], state["direction"])
-        bound = before + self.sufficient_decrease * dot(state["gradient"], move)
+        # The bounds can turn a descent into an ascent: never ask for a rise.
+        bound = before + self.sufficient_decrease * tf.minimum(dot(state["gradient"], move), 0.0)
         finite = tf.math.is_finite(after) & tf.math.is_finite(dot(gradient, gradient))
         accepted = finite & (after <= bound + self.rounding * tf.abs(before))
         onward = self._advance(state, trial, move, terms, gradient, accepted, learning_rate)

@@ -121,7 +121,7 @@ class Course:
     terms: np.ndarray  # [S, B, T]
     seconds: np.ndarray  # [S], since the scale's start
     steps: np.ndarray  # [B]
-    failed: np.ndarray  # [B] bool: loss not finite, or run away
+    failed: np.ndarray  # [B] bool: loss or pixels not finite, or loss run away
 
 
 def follow(
@@ -177,7 +177,8 @@ def follow(
         call = max(1, min(optimizers.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
     every = np.stack(terms)
     result = program.optimizer.result(state).numpy()
-    return Course(result, every, np.array(seconds), np.minimum(counts, len(every)), _failed(every))
+    failed = _failed(every) | ~np.isfinite(result).all(axis=(1, 2, 3))
+    return Course(result, every, np.array(seconds), np.minimum(counts, len(every)), failed)
 
 
 def _settled(terms: list[np.ndarray], tolerance: float) -> Any:

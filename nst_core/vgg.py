@@ -42,9 +42,9 @@ class Vgg19:
     def __init__(self, weights: VggWeights, pooling: str, padding: str, dtype: Any) -> None:
         self.dtype = dtype
         self._reflect = padding == "reflect"
-        self._pool = tf.nn.avg_pool2d if pooling == "average" else tf.nn.max_pool2d
+        self._pool = average_pool if pooling == "average" else max_pool
         self._parameters = {
-            name: (tf.constant(kernel, dtype), tf.constant(bias, dtype))
+            name: tuple(tf.constant(array, dtype) for array in (kernel, turned(kernel), bias))
             for name, (kernel, bias) in weights.layers.items()
         }
 
@@ -61,16 +61,74 @@ class Vgg19:
         block = "block1"
         for name in layers_to(wanted):
             if not name.startswith(block):
-                x = self._pool(x, ksize=2, strides=2, padding="VALID")
+                x = self._pool(x)
                 block = name.partition("_")[0]
-            x = self.convolve(x, *self._parameters[name])
+            x = self._convolve(x, *self._parameters[name])
             if name in wanted:
                 found[name] = x
         return found
 
-    def convolve(self, x: Any, kernel: Any, bias: Any) -> Any:
-        """One 3×3 convolution that keeps height and width, its bias, its ReLU."""
-        if self._reflect:
-            x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="REFLECT")
-        x = tf.nn.conv2d(x, kernel, strides=1, padding="VALID" if self._reflect else "SAME")
-        return tf.nn.relu(tf.nn.bias_add(x, bias))
+    def _convolve(self, x: Any, kernel: Any, backward: Any, bias: Any) -> Any:
+        """One 3×3 convolution that keeps height and width, its bias, its ReLU.
+
+        Its gradient is a convolution too: on CPUs that beats TensorFlow's gradient kernel for
+        the small deep layers.
+        """
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def convolution(x: Any) -> tuple[Any, Any]:
+            padded = tf.pad(x, FRAME, mode="REFLECT") if self._reflect else x
+            inside = "VALID" if self._reflect else "SAME"
+            y = tf.nn.conv2d(padded, kernel, strides=1, padding=inside)
+            y = tf.nn.relu(tf.nn.bias_add(y, bias))
+
+            def gradient(upstream: Any) -> Any:
+                masked = tf.raw_ops.ReluGrad(gradients=upstream, features=y)
+                if not self._reflect:
+                    return tf.nn.conv2d(masked, backward, strides=1, padding="SAME")
+                wide = [[0, 0], [2, 2], [2, 2], [0, 0]]
+                framed = tf.nn.conv2d(masked, backward, strides=1, padding=wide)
+                return tf.raw_ops.MirrorPadGrad(input=framed, paddings=FRAME, mode="REFLECT")
+
+            return y, gradient
+
+        return convolution(x)
+
+
+FRAME = [[0, 0], [1, 1], [1, 1], [0, 0]]
+
+
+def turned(kernel: np.ndarray) -> np.ndarray:
+    """The kernel `[3, 3, out, in]` whose convolution is the gradient of the given one's."""
+    return np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+
+
+def average_pool(x: Any) -> Any:
+    """Means over 2×2 blocks; an odd last row or column is left out."""
+    return tf.nn.avg_pool2d(x, ksize=2, strides=2, padding="VALID")
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def max_pool(x: Any) -> tuple[Any, Any]:
+    """Maxima over 2×2 blocks; an odd last row or column is left out.
+
+    The gradient goes to every position that holds the maximum. That differs from TensorFlow's
+    (the first position only) for ties alone, and takes a tenth of its time on CPUs.
+    """
+    pooled = tf.nn.max_pool2d(x, ksize=2, strides=2, padding="VALID")
+
+    def gradient(upstream: Any) -> Any:
+        shape = tf.shape(x)
+        is_maximum = x[:, : shape[1] // 2 * 2, : shape[2] // 2 * 2] == doubled(pooled)
+        spread = tf.where(is_maximum, doubled(upstream), tf.zeros([], x.dtype))
+        return tf.pad(spread, [[0, 0], [0, shape[1] % 2], [0, shape[2] % 2], [0, 0]])
+
+    return pooled, gradient
+
+
+def doubled(x: Any) -> Any:
+    """Each position of `[B, h, w, C]` as a 2×2 block: `[B, 2h, 2w, C]`."""
+    shape = tf.shape(x)
+    batch, height, width, channels = shape[0], shape[1], shape[2], shape[3]
+    blocks = tf.broadcast_to(x[:, :, None, :, None], [batch, height, 2, width, 2, channels])
+    return tf.reshape(blocks, [batch, 2 * height, 2 * width, channels])

@@ -62,7 +62,8 @@ def load_weights(source: str) -> VggWeights:
 
         return procedural_weights()
     path = imagenet_file() if source == "imagenet" else pathlib.Path(source)
-    return VggWeights(source, _sha256(path), read_keras_file(path))
+    layers = read_keras_file(path)
+    return VggWeights(source, _sha256(path), layers)
 
 
 def imagenet_file() -> pathlib.Path:
@@ -83,7 +84,9 @@ def imagenet_file() -> pathlib.Path:
             found = get_file(
                 IMAGENET_FILE,
                 vgg19.WEIGHTS_PATH_NO_TOP,
-                cache_subdir="models",
+                # Keras itself looks at KERAS_HOME only when it is imported.
+                cache_dir=cached.parent.parent,
+                cache_subdir=cached.parent.name,
                 file_hash=IMAGENET_MD5,
             )
     except Exception as error:
@@ -105,7 +108,8 @@ def read_keras_file(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarra
     """The convolutions in a Keras VGG19 `.h5`, with or without its dense top.
 
     Reads the layout of Keras's published files, of a whole model saved as `.h5` (groups below
-    `model_weights`), and of `save_weights("….weights.h5")` of Keras 3 (groups below `layers`).
+    `model_weights`), and of `save_weights("….weights.h5")` of Keras 3 (groups below `layers`,
+    numbered in order).
 
     Raises:
         WeightsError: no such file, damaged, a layer is missing or has another shape.
@@ -120,7 +124,9 @@ def read_keras_file(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarra
                 name: _layer_arrays(file, name, shape, path)
                 for name, shape in layer_shapes().items()
             }
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # h5py answers damage with whatever it trips over
         raise WeightsError(
             f"The weights file {path} is damaged or not HDF5; copy it again or fetch it anew."
         ) from error
@@ -129,8 +135,10 @@ def read_keras_file(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarra
 def _layer_arrays(
     file: Any, name: str, shape: tuple[int, ...], path: pathlib.Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    for root in ("", "model_weights", "layers"):
-        group = file.get(f"{root}/{name}")
+    number = CONV_LAYERS.index(name)
+    numbered = f"conv2d_{number}" if number else "conv2d"
+    for place in (name, f"model_weights/{name}", f"layers/{name}", f"layers/{numbered}"):
+        group = file.get(place)
         if group is not None:
             break
     else:

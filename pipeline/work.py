@@ -9,9 +9,11 @@ import collections
 import concurrent.futures
 import csv
 import dataclasses
+import functools
 import importlib.metadata
 import io
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ import numpy as np
 
 from nst_core import images
 from nst_core.config import StyleConfig
-from nst_core.errors import OptionsInvalid, PairError, WeightsError
+from nst_core.errors import JobError, OptionsInvalid, PairError, WeightsError
 from nst_core.results import ENGINE_VERSION, LossLog, Style, StyleResult
 from pipeline import progress, records, storage
 from pipeline.inputs import read_picture
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 STYLES_KEPT = 16
 INPUT_THREADS = 8
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Tally:
@@ -159,6 +163,10 @@ class Studio:
                 init, size = given.rgb, size + init_size
         except PairError as error:
             return error
+        except JobError:
+            raise
+        except Exception as error:
+            return unforeseen(error)
         self.tally.count("bytes_read", size)
         return _Inputs(picture, init)
 
@@ -182,13 +190,20 @@ class Studio:
         except PairError as error:
             yield from (failed_pair(task.number, task.pair, error) for task in tasks)
             return
+        except JobError:
+            raise
+        except Exception as error:
+            # Nobody foresaw this: find out whose it is, so that the others are done all the same.
+            if len(ready) > 1:
+                for entry in ready:
+                    yield from self._stylize([entry], styles, read_seconds)
+            else:
+                yield failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
+            return
         self.tally.count("batches")
         self.tally.count("style_passes", engine.style_passes - passes)
-        written = self.threads.map(
-            lambda entry: self._finish(*entry, engine=engine, read_seconds=read_seconds),
-            zip(ready, results, strict=True),
-        )
-        yield from written
+        finish = functools.partial(self._finish, engine=engine, read_seconds=read_seconds)
+        yield from self.threads.map(finish, ready, results)
 
     def _engine(self, task: Task) -> StyleEngine:
         try:
@@ -209,6 +224,22 @@ class Studio:
         task, inputs = entry
         if isinstance(result, PairError):
             return failed_pair(task.number, task.pair, result)
+        try:
+            return self._write(task, inputs, result, engine=engine, read_seconds=read_seconds)
+        except JobError:
+            raise
+        except Exception as error:
+            return failed_pair(task.number, task.pair, unforeseen(error))
+
+    def _write(
+        self,
+        task: Task,
+        inputs: _Inputs,
+        result: StyleResult,
+        *,
+        engine: StyleEngine,
+        read_seconds: float,
+    ) -> Outcome:
         started = time.monotonic()
         place = where_it_is(task, self.output)
         # First the records of what is about to be replaced: no record may vouch for lost pixels.
@@ -233,6 +264,15 @@ class Studio:
         for name, value in seconds.items():
             self.tally.measure(f"{name}_milliseconds", round(1000 * value))
         return finished_pair(task.number, task.pair, OK, {**place, **_summary(record)})
+
+
+def unforeseen(error: Exception) -> PairError:
+    """An error that nobody foresaw, as its pair's failure; its traceback goes to the log."""
+    _LOGGER.error("A pair failed for a reason nobody foresaw.", exc_info=error)
+    reason = " ".join(str(error).split())[:500]
+    return PairError(
+        f"{type(error).__name__} ({reason}); this is a defect, please report it with the log."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
