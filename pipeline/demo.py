@@ -1,0 +1,72 @@
+"""`nst demo`: the real pipeline on images that the project draws itself, with made weights."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from nst_core.config import StyleConfig
+from pipeline import records, storage
+from pipeline.contact_sheet import Row, contact_sheet
+from pipeline.manifest import write_manifest
+from pipeline.options import RunOptions
+from pipeline.run import EXIT_ALL_DONE, run
+from pipeline.samples import write_samples
+
+# Two styles for each content, each style twice: about two minutes on two cores.
+PAIRS = (
+    ("river_town", "swirling_strokes"),
+    ("river_town", "woodcut_wave"),
+    ("mountain_lake", "swirling_strokes"),
+    ("mountain_lake", "mosaic"),
+    ("still_life", "woodcut_wave"),
+    ("still_life", "mosaic"),
+)
+CONFIG = StyleConfig(weights="procedural", image_size=320, steps=(80, 20))
+
+
+def demo(
+    output: str, pairs: Sequence[tuple[str, str]] = PAIRS, config: StyleConfig = CONFIG
+) -> int:
+    """Draw the samples, run the job on them, make the contact sheet; the exit status.
+
+    Raises:
+        JobError: the output cannot be written.
+    """
+    folder = pathlib.Path(output).absolute()
+    storage.check_writable(str(folder))
+    print("Drawing the sample images…", flush=True)
+    drawn = {path.stem: str(path) for paths in write_samples(folder / "samples") for path in paths}
+    manifest = str(folder / "manifest.csv")
+    ids = [f"{content}--{style}" for content, style in pairs]
+    rows = (
+        {"id": pair_id, "content": drawn[content], "style": drawn[style]}
+        for pair_id, (content, style) in zip(ids, pairs, strict=True)
+    )
+    write_manifest(manifest, rows)
+    print(f"Stylizing {len(pairs)} pairs…", flush=True)
+    options = RunOptions(manifest=manifest, output=str(folder), config=config)
+    status = run(options)
+    if status != EXIT_ALL_DONE:
+        return status
+    sheet = contact_sheet(
+        [
+            Row(
+                (
+                    storage.read_bytes(drawn[content]),
+                    storage.read_bytes(drawn[style]),
+                    storage.read_bytes(records.image_uri(str(folder), pair_id, config)),
+                ),
+                (_words(content), _words(style), "result"),
+            )
+            for pair_id, (content, style) in zip(ids, pairs, strict=True)
+        ]
+    )
+    place = str(folder / "contact_sheet.png")
+    storage.write_bytes(place, sheet, "image/png")
+    print(f"Contact sheet (content, style, result): {place}")
+    return EXIT_ALL_DONE
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,1 @@
+"""The sample pictures, one module each, drawn with NumPy and Pillow alone."""
