@@ -140,7 +140,7 @@ class StyleConfig:
         (0.5, 1.0), "fractions of the canvas, optimised from coarse to fine; the last is 1", _scales
     )
     steps: int | tuple[int, ...] = _setting(
-        (80, 40),
+        (80, 30),
         "evaluations of loss and gradient: a count for every scale, or a list with one per scale",
         _steps,
     )
@@ -166,7 +166,7 @@ class StyleConfig:
         "layers whose statistics hold the style, each with its share",
         _layers,
     )
-    content_weight: float = _setting(0.05, "weight of the content term", _number(0))
+    content_weight: float = _setting(0.1, "weight of the content term", _number(0))
     style_weight: float = _setting(1.0, "weight of the style term", _number(0))
     tv_weight: float = _setting(0.1, "weight of the total variation term", _number(0))
     normalization: str = _setting(
@@ -179,6 +179,12 @@ class StyleConfig:
         "gram",
         "`gram`: Gram matrices; `covariance`: covariance matrices and means",
         _one_of("gram", "covariance"),
+    )
+    content_colors: str = _setting(
+        "style",
+        "colours in which the content enters: `style` (mean and covariance made the style's, so "
+        "that shapes survive a change of palette) or `own`",
+        _one_of("style", "own"),
     )
     style_scale: float = _setting(
         1.0,

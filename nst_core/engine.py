@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_core import images
+from nst_core import colors, images
 from nst_core.canvas import (
     LEAST_CANVAS,
     Size,
@@ -277,7 +278,7 @@ class _Batch:
         deadline = started + allowed if allowed else np.inf
         program = self.engine.program(self.config, precision)
         canvas = canvas_size(self.sizes[0], self.config)
-        originals = self._on_canvas(self.contents, canvas)
+        originals = self._on_canvas(self.contents, canvas, self._recolored)
         courses: list[tuple[float, Size, Course]] = []
         x = originals
         done = 0
@@ -322,17 +323,38 @@ class _Batch:
             for index in range(len(self.contents))
         ]
 
-    def _on_canvas(self, pictures: Sequence[np.ndarray], canvas: Size) -> np.ndarray:
+    def _on_canvas(
+        self,
+        pictures: Sequence[np.ndarray],
+        canvas: Size,
+        change: Callable[[np.ndarray], np.ndarray] = lambda image: image,
+    ) -> np.ndarray:
+        """Pictures at their contents' sizes, changed, padded to the canvas: `[B, H, W, 3]`."""
         return np.stack(
             [
                 images.pad_reflect(
-                    images.resize(picture, size.width, size.height, self.config.resample),
+                    change(images.resize(picture, size.width, size.height, self.config.resample)),
                     canvas.height,
                     canvas.width,
                 )
                 for picture, size in zip(pictures, self.sizes, strict=True)
             ]
         )
+
+    def _recolored(self, content: np.ndarray) -> np.ndarray:
+        if self.config.content_colors == "own":
+            return content
+        return colors.with_colors(content, *self._palette)
+
+    @functools.cached_property
+    def _palette(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and covariance of the styles' colours, mixed by their weights."""
+        weights = [style.weight for style in self.styles]
+        palettes = [colors.color_statistics(style.rgb) for style in self.styles]
+        mean = np.average([mean for mean, _ in palettes], axis=0, weights=weights)
+        # About the common mean: between several styles, their means differ too.
+        spread = [covariance + np.outer(m - mean, m - mean) for m, covariance in palettes]
+        return mean, np.average(spread, axis=0, weights=weights)
 
     def _targets(
         self, program: Program, contents: np.ndarray, scale: float, precision: str
@@ -371,7 +393,7 @@ class _Batch:
             content = images.resize(
                 self.contents[index], size.width, size.height, self.config.resample
             )
-            image = images.keep_colors(image, content)
+            image = colors.keep_colors(image, content)
         return image
 
 

@@ -40,7 +40,6 @@ _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 # leaves the transparent colour as it is in the file.
 _KEY_SCALES = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
 _RESAMPLE = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DESCRIPTION = ExifTags.Base.ImageDescription
 _WEBP_HAS_EXIF = 0x08
 
@@ -331,23 +330,6 @@ def pad_reflect(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     below, right = height - image.shape[0], width - image.shape[1]
     return np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect")
-
-
-def luminance_of(rgb: np.ndarray) -> np.ndarray:
-    """BT.601 luma: float32 [H, W] of [H, W, 3], in the same units."""
-    luma: np.ndarray = rgb.astype(np.float32) @ _LUMA
-    return luma
-
-
-def keep_colors(stylized: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """The luminance of `stylized` with the chroma of `content` (Gatys et al., 1606.05897).
-
-    float32 [H, W, 3] in 0..255, both and the result, which is clipped where sRGB ends.
-    """
-    # With the same chroma, YCbCr back to RGB only adds the difference in luma to each channel.
-    shift = luminance_of(stylized) - luminance_of(content)
-    shifted: np.ndarray = np.clip(content.astype(np.float32) + shift[..., None], 0, 255)
-    return shifted
 
 
 def encode(

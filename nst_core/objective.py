@@ -105,9 +105,12 @@ class Objective:
 
     def _style_term(self, feature: Tensor, target: Tensor, size: Tensor) -> Tensor:
         found = self._statistics(feature)
+        if self.covariance and self.relative:
+            # Covariances grow with the square of the features, means with the features.
+            covariances = _relative_distance(found[:, :-1], target[:, :-1])
+            return (covariances + _relative_distance(found[:, -1:], target[:, -1:])) / 2
         if self.relative:
-            energy = tf.reduce_sum(tf.square(target), axis=[1, 2])
-            return losses.squared_distance(found, target) / (energy + LEAST_ENERGY)
+            return _relative_distance(found, target)
         shape = tf.shape(feature)
         positions = tf.cast(shape[1] * shape[2], tf.float32)
         return losses.gram_loss(target * positions, found * positions, size)
@@ -127,6 +130,12 @@ def mixed(targets: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dic
         name: tf.add_n([share * one[name] for share, one in zip(shares, targets, strict=True)])
         for name in targets[0]
     }
+
+
+def _relative_distance(found: Tensor, target: Tensor) -> Tensor:
+    """Squared distance over the target's energy: `[B, …]` twice `→ [B]`."""
+    energy = tf.reduce_sum(tf.square(target), axis=[1, 2])
+    return losses.squared_distance(found, target) / (energy + LEAST_ENERGY)
 
 
 def _shares(layers: Any, names: tuple[str, ...], weight: float) -> Tensor:

@@ -271,7 +271,8 @@ class Lbfgs:
 
 
 def _largest(x: Tensor) -> Tensor:
-    return tf.reduce_max(tf.abs(x), axis=[1, 2, 3], keepdims=True) + 1e-30
+    # The floor, times Adam's epsilon, is still a float32: no quotient 0 / 0 where nothing pulls.
+    return tf.reduce_max(tf.abs(x), axis=[1, 2, 3], keepdims=True) + 1e-20
 
 
 def _cautious(gradient: Tensor, learning_rate: Tensor) -> Tensor:

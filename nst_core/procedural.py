@@ -99,7 +99,8 @@ def calibration_images(generator: np.random.Generator) -> np.ndarray:
 
 def _read_cache(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # NumPy leaves a path that it cannot read open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {
                 name: (arrays[f"{name}/kernel"], arrays[f"{name}/bias"]) for name in layer_shapes()
             }

@@ -13,7 +13,7 @@ from pipeline.options import RunOptions
 from pipeline.run import EXIT_ALL_DONE, run
 from pipeline.samples import write_samples
 
-# Two styles for each content, each style twice: about two minutes on two cores.
+# Two styles for each content, each style twice: about a minute on two cores.
 PAIRS = (
     ("river_town", "swirling_strokes"),
     ("river_town", "woodcut_wave"),
@@ -22,7 +22,7 @@ PAIRS = (
     ("still_life", "woodcut_wave"),
     ("still_life", "mosaic"),
 )
-CONFIG = StyleConfig(weights="procedural", image_size=320, steps=(80, 20))
+CONFIG = StyleConfig(weights="procedural", image_size=320, steps=(60, 20))
 
 
 def demo(

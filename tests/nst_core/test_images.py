@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from nst_core import images
+from nst_core import colors, images
 from nst_core.errors import InputTooLarge, InputUnreadable
 
 ORIENTATION = 0x0112
@@ -690,17 +690,17 @@ def test_kept_colours_have_the_new_luminance_and_the_old_chroma() -> None:
     random = np.random.default_rng(3)
     stylized = random.uniform(100, 150, (8, 9, 3)).astype(np.float32)
     content = random.uniform(100, 150, (8, 9, 3)).astype(np.float32)
-    kept = images.keep_colors(stylized, content)
+    kept = colors.keep_colors(stylized, content)
     luma = kept @ np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(luma, stylized @ np.array([0.299, 0.587, 0.114]), atol=1e-3)
-    np.testing.assert_allclose(images.luminance_of(kept), luma, atol=1e-3)
+    np.testing.assert_allclose(colors.luminance_of(kept), luma, atol=1e-3)
     for row in ([-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]):
         np.testing.assert_allclose(kept @ np.array(row), content @ np.array(row), atol=1e-3)
     assert kept.dtype == np.float32
 
 
 def test_kept_colours_are_clipped() -> None:
-    kept = images.keep_colors(np.full((1, 1, 3), 255, np.float32), np.float32([[[255, 0, 0]]]))
+    kept = colors.keep_colors(np.full((1, 1, 3), 255, np.float32), np.float32([[[255, 0, 0]]]))
     np.testing.assert_allclose(kept, [[[255, 178.755, 178.755]]], atol=1e-3)
 
 

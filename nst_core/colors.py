@@ -1,0 +1,59 @@
+"""Colours of whole images: their statistics, one image in another's colours, luminance alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Luma of ITU-R BT.601, as in JPEG.
+LUMA = np.array([0.299, 0.587, 0.114])
+# Statistics are taken from about this many pixels at the most.
+SAMPLES = 512 * 512
+# Variance that every colour axis is taken to have at least: grey images have axes without any.
+LEAST_VARIANCE = 1.0
+
+
+def color_statistics(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean `[3]` and covariance `[3, 3]` of an image `[H, W, 3]` in 0…255, float64."""
+    stride = max(1, int(np.sqrt(rgb.shape[0] * rgb.shape[1] / SAMPLES)))
+    pixels = rgb[::stride, ::stride].reshape(-1, 3).astype(np.float64)
+    centred = pixels - pixels.mean(axis=0)
+    return pixels.mean(axis=0), centred.T @ centred / len(pixels)
+
+
+def with_colors(rgb: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """The image with another mean and covariance of its colours: float32 `[H, W, 3]` in 0…255.
+
+    The linear map that moves the colours least (Pitié, Kokaram 2007: The linear
+    Monge-Kantorovitch linear colour mapping for example-based colour transfer).
+    """
+    own_mean, own_covariance = color_statistics(rgb)
+    root = _square_root(own_covariance + LEAST_VARIANCE * np.eye(3))
+    inverse = np.linalg.inv(root)
+    linear = inverse @ _square_root(root @ covariance @ root) @ inverse
+    moved = (rgb.astype(np.float32) - own_mean.astype(np.float32)) @ linear.astype(np.float32)
+    clipped: np.ndarray = np.clip(moved + mean.astype(np.float32), 0, 255)
+    return clipped
+
+
+def luminance_of(rgb: np.ndarray) -> np.ndarray:
+    """Luma `[H, W]`, float32, of an image `[H, W, 3]` in 0…255."""
+    luma: np.ndarray = (rgb.astype(np.float32) @ LUMA.astype(np.float32)).astype(np.float32)
+    return luma
+
+
+def keep_colors(stylized: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """The stylized image's luminance with the content's chroma, float32 `[H, W, 3]` in 0…255.
+
+    Gatys et al. 2016: Preserving color in neural artistic style transfer (arXiv 1606.05897).
+    """
+    change = luminance_of(stylized) - luminance_of(content)
+    # In YCbCr equal chroma means equal differences of R, G and B from the luma.
+    kept: np.ndarray = np.clip(content.astype(np.float32) + change[:, :, None], 0, 255)
+    return kept
+
+
+def _square_root(matrix: np.ndarray) -> np.ndarray:
+    """The symmetric root of a symmetric positive semidefinite matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    root: np.ndarray = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return root
