@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from nst_core.config import StyleConfig
 from nst_core.errors import InputTooLarge, InputTooSmall
 
@@ -23,6 +25,11 @@ class Size:
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
+
+
+def size_of(rgb: np.ndarray) -> Size:
+    """The size of an image array `[H, W, …]`."""
+    return Size(rgb.shape[1], rgb.shape[0])
 
 
 def fitted(source: Size, config: StyleConfig, factor: float = 1.0) -> Size:

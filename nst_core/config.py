@@ -140,7 +140,7 @@ class StyleConfig:
         (0.5, 1.0), "fractions of the canvas, optimised from coarse to fine; the last is 1", _scales
     )
     steps: int | tuple[int, ...] = _setting(
-        (80, 30),
+        (60, 40),
         "evaluations of loss and gradient: a count for every scale, or a list with one per scale",
         _steps,
     )

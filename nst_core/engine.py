@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 import hashlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nst_core import colors, images
-from nst_core.canvas import (
-    LEAST_CANVAS,
-    Size,
-    canvas_size,
-    content_size,
-    scale_sizes,
-    style_size,
-)
+from nst_core import images
+from nst_core.batch import Batch
+from nst_core.canvas import LEAST_CANVAS, Size, canvas_size, content_size, size_of
 from nst_core.config import StyleConfig
 from nst_core.device import choose_device, choose_precision, describe, device_lock
 from nst_core.errors import Diverged, OutOfMemory, PairError
-from nst_core.objective import Objective, Targets, mixed
-from nst_core.program import Course, Program, follow, optimizer_for
-from nst_core.results import LOG_COLUMNS, LossLog, Progress, Style, StyleResult
+from nst_core.objective import Objective
+from nst_core.program import Program, optimizer_for
+from nst_core.results import Report, Style, StyleResult
 from nst_core.vgg import Vgg19
 from nst_core.weights import VggWeights, load_weights
 
 STYLE_CACHE_ENTRIES = 256
-NOISE_DEVIATION = 40.0
 CAREFUL_LEARNING_RATE = 0.25
-
-Report = Callable[[Progress], None]
 
 
 class StyleEngine:
@@ -137,7 +126,7 @@ class StyleEngine:
         """
         names = names or [f"content {index + 1}" for index in range(len(contents))]
         sizes = [
-            content_size(_size(content), config, name)
+            content_size(size_of(content), config, name)
             for content, name in zip(contents, names, strict=True)
         ]
         groups = sizes if config.style_fit == "stretch" else [canvas_size(s, config) for s in sizes]
@@ -146,11 +135,11 @@ class StyleEngine:
                 f"A batch has contents of one canvas and at least one style, "
                 f"not {sorted(map(str, set(groups)))} and {len(styles)} styles."
             )
-        job = _Batch(self, list(contents), list(styles), config, sizes, inits, list(names))
+        job = Batch(self, list(contents), list(styles), config, sizes, inits, list(names))
         with device_lock(self.device), tf.device(self.device):
             return self._attempt(job, progress)
 
-    def _attempt(self, job: _Batch, progress: Report | None) -> list[StyleResult | PairError]:
+    def _attempt(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
         """The batch; in halves where memory runs out; what failed once more, carefully."""
         results = self._optimized(job, self.precision, progress)
         if isinstance(results, OutOfMemory) and len(job.contents) > 1:
@@ -165,7 +154,7 @@ class StyleEngine:
         ]
 
     def _optimized(
-        self, job: _Batch, precision: str, progress: Report | None
+        self, job: Batch, precision: str, progress: Report | None
     ) -> list[StyleResult | None] | PairError:
         """`job.optimize`; an error without its traceback, whose frames hold the batch's tensors."""
         try:
@@ -179,7 +168,7 @@ class StyleEngine:
             return error.with_traceback(None)
 
     def _carefully(
-        self, job: _Batch, index: int, progress: Report | None
+        self, job: Batch, index: int, progress: Report | None
     ) -> StyleResult | PairError:
         """One image again: alone, in float32, with smaller steps."""
         config = job.config.updated(
@@ -245,191 +234,7 @@ class StyleEngine:
         return self._styles[key]  # type: ignore[no-any-return]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Batch:
-    """Contents of one canvas with one style and configuration, on their way through the scales."""
-
-    engine: StyleEngine
-    contents: list[np.ndarray]
-    styles: list[Style]
-    config: StyleConfig
-    sizes: list[Size]
-    inits: Sequence[np.ndarray] | None
-    names: list[str]
-
-    def part(self, indices: Sequence[int]) -> _Batch:
-        """The same for some of the contents."""
-        return dataclasses.replace(
-            self,
-            contents=[self.contents[i] for i in indices],
-            sizes=[self.sizes[i] for i in indices],
-            inits=None if self.inits is None else [self.inits[i] for i in indices],
-            names=[self.names[i] for i in indices],
-        )
-
-    def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:
-        """All scales, coarse to fine; None for an image whose loss ran away.
-
-        Raises:
-            DeadlineExceeded: `deadline_seconds` per content have passed.
-        """
-        started = time.monotonic()
-        allowed = self.config.deadline_seconds * len(self.contents)
-        deadline = started + allowed if allowed else np.inf
-        program = self.engine.program(self.config, precision)
-        canvas = canvas_size(self.sizes[0], self.config)
-        originals = self._on_canvas(self.contents, canvas, self._recolored)
-        courses: list[tuple[float, Size, Course]] = []
-        x = originals
-        done = 0
-        for size, scale, steps in zip(
-            scale_sizes(canvas, self.config),
-            self.config.scales,
-            self.config.steps_per_scale,
-            strict=True,
-        ):
-            contents = _resized(originals, size)
-            targets = self._targets(program, contents, scale, precision)
-            x = self._start(contents, canvas) if not courses else _resized(x, size)
-
-            def report(
-                step: int, totals: np.ndarray, done: int = done, scale: float = scale
-            ) -> None:
-                if progress:
-                    whole = sum(self.config.steps_per_scale)
-                    progress(Progress(done + step, whole, scale, tuple(map(float, totals))))
-
-            course = follow(program, x, targets, self.config, steps, deadline, report)
-            courses.append((scale, size, course))
-            x = course.images
-            done += steps
-        self.engine.batches += 1
-        seconds = (time.monotonic() - started) / len(self.contents)
-        columns = program.objective.columns
-        failed = np.any([course.failed for _, _, course in courses], axis=0)
-        return [
-            None
-            if failed[index]
-            else StyleResult(
-                image=self._finished(x[index], index),
-                losses=_log(columns, courses, index),
-                seconds=seconds,
-                canvas=canvas,
-                precision=precision,
-                device=self.engine.device,
-                batch=len(self.contents),
-                retried=False,
-            )
-            for index in range(len(self.contents))
-        ]
-
-    def _on_canvas(
-        self,
-        pictures: Sequence[np.ndarray],
-        canvas: Size,
-        change: Callable[[np.ndarray], np.ndarray] = lambda image: image,
-    ) -> np.ndarray:
-        """Pictures at their contents' sizes, changed, padded to the canvas: `[B, H, W, 3]`."""
-        return np.stack(
-            [
-                images.pad_reflect(
-                    change(images.resize(picture, size.width, size.height, self.config.resample)),
-                    canvas.height,
-                    canvas.width,
-                )
-                for picture, size in zip(pictures, self.sizes, strict=True)
-            ]
-        )
-
-    def _recolored(self, content: np.ndarray) -> np.ndarray:
-        if self.config.content_colors == "own":
-            return content
-        return colors.with_colors(content, *self._palette)
-
-    @functools.cached_property
-    def _palette(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and covariance of the styles' colours, mixed by their weights."""
-        weights = [style.weight for style in self.styles]
-        palettes = [colors.color_statistics(style.rgb) for style in self.styles]
-        mean = np.average([mean for mean, _ in palettes], axis=0, weights=weights)
-        # About the common mean: between several styles, their means differ too.
-        spread = [covariance + np.outer(m - mean, m - mean) for m, covariance in palettes]
-        return mean, np.average(spread, axis=0, weights=weights)
-
-    def _targets(
-        self, program: Program, contents: np.ndarray, scale: float, precision: str
-    ) -> Targets:
-        per_style = [
-            self.engine.style_targets(
-                style,
-                style_size(_size(style.rgb), self.sizes[0], self.config, scale, style.name),
-                self.config,
-                precision,
-            )
-            for style in self.styles
-        ]
-        weights = [style.weight for style in self.styles]
-        return {
-            "content": program.content_targets(tf.constant(contents)),
-            "style": mixed(per_style, weights),
-        }
-
-    def _start(self, contents: np.ndarray, canvas: Size) -> np.ndarray:
-        """The first scale's start, the same for an image whatever batch it is in."""
-        if self.inits is not None:
-            given = self._on_canvas(self.inits, canvas)
-            return _resized(given, Size(contents.shape[2], contents.shape[1]))
-        if self.config.init == "noise":
-            generator = np.random.default_rng(self.config.seed)
-            noise = generator.normal(127.5, NOISE_DEVIATION, size=contents.shape[1:])
-            clipped = np.clip(noise, 0, 255).astype(np.float32)
-            return np.broadcast_to(clipped, contents.shape).copy()
-        return contents
-
-    def _finished(self, x: np.ndarray, index: int) -> np.ndarray:
-        size = self.sizes[index]
-        image: np.ndarray = np.clip(x[: size.height, : size.width], 0, 255)
-        if self.config.preserve_colors == "luminance":
-            content = images.resize(
-                self.contents[index], size.width, size.height, self.config.resample
-            )
-            image = colors.keep_colors(image, content)
-        return image
-
-
-def _size(rgb: np.ndarray) -> Size:
-    return Size(rgb.shape[1], rgb.shape[0])
-
-
 def _digest(rgb: np.ndarray) -> bytes:
     digest = hashlib.blake2b(np.ascontiguousarray(rgb).tobytes(), digest_size=16)
     digest.update(repr((rgb.shape, rgb.dtype)).encode())
     return digest.digest()
-
-
-def _resized(batch: np.ndarray, size: Size) -> np.ndarray:
-    """A float32 batch `[B, H, W, 3]` at another size; itself where it has that size."""
-    if batch.shape[1:3] == (size.height, size.width):
-        return batch
-    return np.stack([images.resize(image, size.width, size.height, "lanczos") for image in batch])
-
-
-def _log(
-    columns: tuple[str, ...], courses: list[tuple[float, Size, Course]], index: int
-) -> LossLog:
-    rows: list[tuple[float, ...]] = []
-    before = 0.0
-    for scale, size, course in courses:
-        for step in range(course.steps[index]):
-            rows.append(
-                (
-                    len(rows) + 1,
-                    scale,
-                    size.width,
-                    size.height,
-                    before + float(course.seconds[step]),
-                    *map(float, course.terms[step, index]),
-                )
-            )
-        before += float(course.seconds[-1])
-    return LossLog((*LOG_COLUMNS, *columns), tuple(rows))

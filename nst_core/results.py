@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -71,3 +72,6 @@ class Progress:
     steps: int
     scale: float
     totals: tuple[float, ...]
+
+
+Report = Callable[[Progress], None]

@@ -22,7 +22,7 @@ PAIRS = (
     ("still_life", "woodcut_wave"),
     ("still_life", "mosaic"),
 )
-CONFIG = StyleConfig(weights="procedural", image_size=320, steps=(60, 20))
+CONFIG = StyleConfig(weights="procedural", image_size=320, steps=(50, 30))
 
 
 def demo(
