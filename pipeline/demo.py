@@ -22,7 +22,13 @@ PAIRS = (
     ("still_life", "woodcut_wave"),
     ("still_life", "mosaic"),
 )
-CONFIG = StyleConfig(weights="procedural", image_size=320, steps=(50, 30))
+CONFIG = StyleConfig(
+    weights="procedural",
+    image_size=320,
+    steps=(50, 30),
+    style_statistics="covariance",
+    content_weight=0.2,
+)
 
 
 def demo(
