@@ -27,6 +27,8 @@ def with_colors(rgb: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np
     Monge-Kantorovitch linear colour mapping for example-based colour transfer).
     """
     own_mean, own_covariance = color_statistics(rgb)
+    if not np.isfinite([own_covariance, covariance]).all():
+        return rgb  # Pixels that are no numbers: the loss will tell.
     root = _square_root(own_covariance + LEAST_VARIANCE * np.eye(3))
     inverse = np.linalg.inv(root)
     linear = inverse @ _square_root(root @ covariance @ root) @ inverse

@@ -25,6 +25,9 @@ PRESETS = ("default", "notebook", "preview")
 # Pillow refuses to decode more than this many pixels itself (its decompression bomb check).
 PIXELS_CEILING = 178_956_970
 
+# Settings that hold a path or URI, and the names that stand beside these.
+URI_SETTINGS = {"weights": ("imagenet", "procedural"), "init": ("content", "noise")}
+
 Check = Callable[[Any], str | None]
 
 

@@ -170,6 +170,10 @@ def _open(data: bytes, name: str, max_pixels: int) -> ImageFile:
     webp = _webp_header(data)
     if webp:
         _check_pixels((webp[0], webp[1]), name, max_pixels)
+    # Pillow reads on behind a PNG's header, and takes one that is cut off there for no image.
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR" and len(data) >= 24:
+        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+        _check_pixels((width, height), name, max_pixels)
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:

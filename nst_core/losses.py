@@ -26,7 +26,8 @@ def gram_matrix(x: Tensor) -> tuple[Tensor, Any]:
         symmetric = upstream + tf.linalg.matrix_transpose(upstream)
         return tf.cast(tf.reshape(tf.matmul(flat, symmetric), shape), x.dtype)
 
-    return tf.matmul(flat, flat, transpose_a=True), gradient
+    # One by one: in a batch TensorFlow would add up in another order than for one image alone.
+    return tf.map_fn(lambda one: tf.matmul(one, one, transpose_a=True), flat), gradient
 
 
 def mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,10 +39,18 @@ def mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, second_moment - mean[:, :, None] * mean[:, None, :]
 
 
+def sum_per_image(x: Tensor) -> Tensor:
+    """The sum over all axes but the first: `[B, R, …] → [B]`.
+
+    Row by row, then over the rows: added up so, an image's sum has the same bits in any batch.
+    """
+    return tf.reduce_sum(tf.reduce_sum(x, axis=tf.range(2, tf.rank(x))), axis=1)
+
+
 def squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """The sum of squared differences of each batch entry: `[B, …]` twice `→ [B]` float32."""
     difference = tf.cast(a, tf.float32) - tf.cast(b, tf.float32)
-    return tf.reduce_sum(tf.square(difference), axis=tf.range(1, tf.rank(difference)))
+    return sum_per_image(tf.square(difference))
 
 
 def content_loss(base: Tensor, combination: Tensor) -> Tensor:
@@ -72,4 +81,4 @@ def total_variation_loss(x: Tensor) -> Tensor:
     """
     corner = x[:, :-1, :-1]
     squared = tf.square(corner - x[:, 1:, :-1]) + tf.square(corner - x[:, :-1, 1:])
-    return tf.reduce_sum(tf.pow(squared, 1.25), axis=[1, 2, 3])
+    return sum_per_image(tf.pow(squared, 1.25))

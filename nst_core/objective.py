@@ -92,7 +92,8 @@ class Objective:
         if not self.relative:
             return loss
         count = tf.cast(tf.size(target[0]), tf.float32)
-        variance = tf.math.reduce_variance(target, axis=[1, 2, 3])
+        mean = losses.sum_per_image(target) / count
+        variance = losses.sum_per_image((target - mean[:, None, None, None]) ** 2) / count
         return loss / (count * (variance + LEAST_ENERGY))
 
     def _statistics(self, feature: Tensor) -> Tensor:

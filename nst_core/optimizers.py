@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from nst_core.losses import sum_per_image
+
 Tensor = Any
 State = dict[str, Tensor]
 # x [B, H, W, 3] → (terms [B, T] whose first column is the total, gradient [B, H, W, 3])
@@ -86,7 +88,7 @@ def per_image(value: Tensor, like: Tensor) -> Tensor:
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner products of the images of two batches `[B, H, W, 3] → [B]`."""
-    return tf.reduce_sum(a * b, axis=[1, 2, 3])
+    return sum_per_image(a * b)
 
 
 class Adam:
@@ -297,35 +299,40 @@ def _remember(
 def _quasi_newton(gradient: Tensor, history: Tensor, pairs: Tensor) -> Tensor:
     """Minus the inverse Hessian's estimate times the gradient.
 
-    The two-loop recursion, written as two triangular solves on inner products (Byrd, Nocedal,
-    Schnabel 1994), so that the history is read in three passes however long it is.
+    The two-loop recursion (Nocedal, Wright, algorithm 7.4). Forms that work on inner products of
+    the history alone lose their digits in float32 to cancellation.
     """
-    batch, pixels = tf.shape(history)[0], tf.shape(history)[2]
-    flat = tf.reshape(gradient, [batch, pixels, 1])
-    # By age, newest first; the same formula turns slots into ages and ages into slots.
-    turn = (pairs[:, None] - 1 - tf.range(HISTORY)[None]) % HISTORY
-    order = tf.concat([turn, turn + HISTORY], axis=1)
-    there = tf.range(HISTORY)[None] < tf.minimum(pairs, HISTORY)[:, None]
-    mask = tf.cast(there, tf.float32)
-    products = tf.matmul(history, history, transpose_b=True)
-    products = tf.gather(
-        tf.gather(products, order, axis=1, batch_dims=1), order, axis=2, batch_dims=1
+
+    def remembered(age: Tensor) -> tuple[Tensor, Tensor]:
+        slot = (pairs - 1 - age) % HISTORY
+        move, change = (
+            tf.reshape(tf.gather(history, row, axis=1, batch_dims=1), tf.shape(gradient))
+            for row in (slot, slot + HISTORY)
+        )
+        return tf.ensure_shape(move, gradient.shape), tf.ensure_shape(change, gradient.shape)
+
+    def to_older(age: Tensor, direction: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        move, change = remembered(age)
+        share = tf.where(age < pairs, dot(move, direction) / dot(move, change), 0.0)
+        shares = tf.tensor_scatter_nd_update(shares, [[age]], share[None])
+        return age + 1, direction - per_image(share, change) * change, shares
+
+    def to_newer(age: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        move, change = remembered(age)
+        rest = shares[age] - dot(change, direction) / dot(move, change)
+        rest = tf.where(age < pairs, rest, 0.0)
+        return age - 1, direction + per_image(rest, move) * move
+
+    _, direction, shares = tf.while_loop(
+        lambda age, *_: age < HISTORY,
+        to_older,
+        (tf.constant(0), -gradient, tf.zeros([HISTORY, tf.shape(gradient)[0]])),
     )
-    along = tf.gather(tf.matmul(history, flat), order, axis=1, batch_dims=1)
-    moves_gradient = along[:, :HISTORY] * mask[:, :, None]
-    changes_gradient = along[:, HISTORY:] * mask[:, :, None]
-    both = mask[:, :, None] * mask[:, None, :]
-    moves_changes = products[:, :HISTORY, HISTORY:] * both
-    changes_changes = products[:, HISTORY:, HISTORY:] * both
-    curvature = tf.linalg.diag_part(moves_changes)
-    triangle = tf.linalg.band_part(moves_changes, -1, 0) + tf.linalg.diag(1 - mask)
-    alpha = tf.linalg.triangular_solve(triangle, moves_gradient, lower=True)
-    scale = tf.where(there[:, 0], curvature[:, 0] / changes_changes[:, 0, 0], 1.0)[:, None, None]
-    rest = scale * (changes_gradient - tf.matmul(changes_changes, alpha))
-    beta = tf.linalg.triangular_solve(
-        triangle, curvature[:, :, None] * alpha - rest, lower=True, adjoint=True
+    move, change = remembered(tf.constant(0))
+    scale = tf.where(pairs > 0, dot(move, change) / dot(change, change), 1.0)
+    _, direction = tf.while_loop(
+        lambda age, _: age >= 0,
+        to_newer,
+        (tf.constant(HISTORY - 1), per_image(scale, direction) * direction),
     )
-    by_age = tf.concat([-beta, scale * alpha], axis=1) * tf.concat([mask, mask], axis=1)[:, :, None]
-    by_slot = tf.gather(by_age, order, axis=1, batch_dims=1)
-    step = tf.matmul(by_slot, history, transpose_a=True)
-    return tf.reshape(step, tf.shape(gradient)) - tf.reshape(scale * flat, tf.shape(gradient))
+    return direction

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
 
-from nst_core.config import PRESETS, SETTINGS, StyleConfig
+from nst_core.config import PRESETS, SETTINGS, URI_SETTINGS, StyleConfig
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.options import (
     DEFAULT_BATCH_SIZE,
+    HERE,
     RunOptions,
     check_beam_arguments,
+    check_option_names,
     load_config,
 )
-from pipeline.weights import NAMED
 
 DESCRIPTION = "Neural style transfer for whole catalogs of images."
 
@@ -49,9 +49,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         ConfigError: an option that neither this program nor Beam knows.
     """
     top = parser()
+    command, options = next(iter(arguments), ""), arguments[1:]
+    if own := _own_options(top, command):
+        # Before argparse looks: a misspelt --manifest is misspelt, not missing.
+        check_option_names(options, command, own)
     known, rest = top.parse_known_args(arguments)
     if known.command == "run":
-        check_beam_arguments(rest, _own_options(top, "run"))
+        check_beam_arguments(rest)
     elif rest:
         top.error(f"{rest[0]!r} is not an option of nst {known.command}; see --help")
     known.beam_arguments = tuple(rest)
@@ -67,8 +71,8 @@ def config_of(arguments: argparse.Namespace) -> StyleConfig:
     weights = arguments.weights
     config = load_config(arguments.config, arguments.set, {"weights": weights})
     changes = {
-        key: storage.resolve(getattr(config, key), str(pathlib.Path.cwd()))
-        for key, names in (("weights", NAMED), ("init", ("content", "noise")))
+        key: storage.resolve(getattr(config, key), HERE)
+        for key, names in URI_SETTINGS.items()
         if getattr(config, key) not in names
     }
     return config.updated(changes)
@@ -80,14 +84,13 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
     Raises:
         ConfigError: with what is wrong.
     """
-    here = str(pathlib.Path.cwd())
     for name in ("batch_size", "results_shards"):
         if getattr(arguments, name) < 1:
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} is {getattr(arguments, name)}; give at least 1.")
     return RunOptions(
-        manifest=storage.resolve(arguments.manifest, here),
-        output=storage.resolve(arguments.output, here),
+        manifest=storage.resolve(arguments.manifest, HERE),
+        output=storage.resolve(arguments.output, HERE),
         config=config_of(arguments),
         on_existing=arguments.on_existing,
         batch_size=arguments.batch_size,
@@ -99,8 +102,8 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
 def _own_options(top: argparse.ArgumentParser, command: str) -> list[str]:
     for action in top._actions:
         if isinstance(action, argparse._SubParsersAction):
-            chosen = action.choices[command]
-            return [option for one in chosen._actions for option in one.option_strings]
+            chosen = action.choices.get(command)
+            return [o for one in chosen._actions for o in one.option_strings] if chosen else []
     return []
 
 

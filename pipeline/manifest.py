@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from nst_core.config import URI_SETTINGS
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid
 from pipeline import storage
 from pipeline.manifest_rows import ManifestError, Row, check_header, manifest_kind, read_rows
@@ -103,8 +104,8 @@ def parse_pair(row: Row, manifest_uri: str) -> Pair:
 def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
     """The row, pair or not, as `write_failures` can put it into a manifest elsewhere.
 
-    Content and style are absolute where they are usable; an option that is text is YAML, as in
-    CSV; what JSON cannot hold is text.
+    Content, style and options that are URIs are absolute where they are usable; an option that is
+    text is YAML, as in CSV; what JSON cannot hold is text.
     """
     is_typed = manifest_kind(manifest_uri)[0] != "csv"
     cells: dict[str, Any] = {}
@@ -119,6 +120,12 @@ def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
         styles = _styles(row, manifest_uri)
         is_plain = len(styles) == 1 and styles[0].weight == 1
         cells["style"] = styles[0].uri if is_plain else [dataclasses.asdict(s) for s in styles]
+    for name, names in URI_SETTINGS.items():
+        option = OPTION + name
+        with contextlib.suppress(ConfigError):
+            value = yaml_value(cells[option]) if isinstance(cells.get(option), str) else None
+            if isinstance(value, str) and value not in names:
+                cells[option] = option_text(storage.resolve(value, manifest_uri))
     return cells
 
 

@@ -17,6 +17,8 @@ from pipeline import storage
 from pipeline.planning import OnExisting
 
 DEFAULT_BATCH_SIZE = 4
+# What URIs on the command line are relative to: a file in the working directory.
+HERE = ""
 # Runners whose job server defines options of its own, which Beam's source does not name.
 PORTABLE_RUNNERS = ("portable", "flink", "spark", "prism", "samza", "kafka")
 
@@ -76,27 +78,37 @@ def _from_source(source: str) -> StyleConfig:
     return StyleConfig().updated(parse_settings(text, source))
 
 
-def check_beam_arguments(arguments: Sequence[str], own: Sequence[str]) -> None:
-    """Refuse what neither this program nor Beam knows, without importing Beam.
+def check_option_names(arguments: Sequence[str], command: str, own: Sequence[str]) -> None:
+    """Refuse options that are neither the command's own nor, for `run`, Beam's; imports no Beam.
 
     Raises:
         ConfigError: with the nearest known option.
     """
-    value_may_follow = False
-    portable = _is_portable(arguments)
-    known = beam_option_names()
+    if command == "run" and _is_portable(arguments):
+        return
+    known, beam = {*own}, ""
+    if command == "run":
+        known, beam = known | beam_option_names(), ", nor of Beam"
     for argument in arguments:
-        if not argument.startswith("--"):
-            if not value_may_follow:
-                raise ConfigError(f"{argument!r} is not an option; see --help.")
-            value_may_follow = False
-            continue
         name = argument.partition("=")[0]
-        if name not in known and not portable:
-            near = difflib.get_close_matches(name, [*own, *known], n=1)
+        if name.startswith("--") and name not in known:
+            near = difflib.get_close_matches(name, [*own, *sorted(known)], n=1)
             hint = f"did you mean {near[0]}?" if near else "see --help."
-            raise ConfigError(f"{name} is an option of neither nst nor Beam; {hint}")
-        value_may_follow = "=" not in argument
+            raise ConfigError(f"{name} is no option of nst {command}{beam}; {hint}")
+
+
+def check_beam_arguments(arguments: Sequence[str]) -> None:
+    """Refuse what is neither an option nor the value of one.
+
+    Raises:
+        ConfigError: with what it is.
+    """
+    value_may_follow = False
+    for argument in arguments:
+        is_option = argument.startswith("--")
+        if not is_option and not value_may_follow:
+            raise ConfigError(f"{argument!r} is not an option; see --help.")
+        value_may_follow = is_option and "=" not in argument
 
 
 def _is_portable(arguments: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from nst_core.canvas import canvas_size, content_size
-from nst_core.config import SETTINGS, StyleConfig, unknown_setting
+from nst_core.config import SETTINGS, URI_SETTINGS, StyleConfig, unknown_setting
 from nst_core.errors import (
     ConfigError,
     DuplicateId,
@@ -24,7 +24,7 @@ from pipeline import records, storage
 from pipeline.inputs import read_size
 from pipeline.manifest import Pair, Row, parse_pair
 from pipeline.pairs import SKIPPED, Batch, Outcome, Task, failed_pair, failed_row, finished_pair
-from pipeline.weights import NAMED, weights_identity
+from pipeline.weights import weights_identity
 
 OnExisting = Literal["skip", "redo", "error"]
 
@@ -64,10 +64,9 @@ def row_config(pair: Pair, config: StyleConfig, manifest_uri: str) -> StyleConfi
     for key in options:
         if key not in SETTINGS:
             raise OptionsInvalid(f"options.{key}: {unknown_setting(key)}.")
-    base = storage.directory(manifest_uri)
-    for key, names in (("weights", NAMED), ("init", ("content", "noise"))):
+    for key, names in URI_SETTINGS.items():
         if isinstance(options.get(key), str) and options[key] not in names:
-            options[key] = storage.resolve(options[key], base)
+            options[key] = storage.resolve(options[key], manifest_uri)
     try:
         own = config.updated(options)
         if "weights" in options:
@@ -91,20 +90,23 @@ def list_existing(output: str) -> Iterator[tuple[str, Existing]]:
 
 
 def resolve_id(
-    tasks: Iterable[Task], existing: Iterable[Existing], output: str, on_existing: OnExisting
+    rows: Iterable[Task | Outcome],
+    existing: Iterable[Existing],
+    output: str,
+    on_existing: OnExisting,
 ) -> Iterator[Task | Outcome]:
     """What becomes of the rows with one id: the first is done or skipped, the others fail.
+
+    The first counts also where it has failed already: once mended, it is done under this id.
 
     Raises:
         JobError: with `on_existing` `error`, something of this id is already there.
     """
-    first, *others = sorted(tasks, key=lambda task: task.number)
-    for other in others:
-        error = DuplicateId(
-            f"Row {other.number} has the id {other.pair.id!r} of row {first.number}; "
-            "give it an id of its own."
-        )
-        yield failed_pair(other.number, other.pair, error)
+    first, *others = sorted(rows, key=lambda row: row.number)
+    yield from (_duplicate(other, first.number) for other in others)
+    if isinstance(first, Outcome):
+        yield first
+        return
     found = list(existing)
     if found and on_existing == "error":
         raise JobError(
@@ -120,6 +122,16 @@ def resolve_id(
         return
     stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)
     yield dataclasses.replace(first, stale_records=tuple(stale))
+
+
+def _duplicate(row: Task | Outcome, first: int) -> Outcome:
+    pair_id = row.id if isinstance(row, Outcome) else row.pair.id
+    error = DuplicateId(
+        f"Row {row.number} has the id {pair_id!r} of row {first}; give it an id of its own."
+    )
+    if isinstance(row, Outcome):
+        return dataclasses.replace(row, status=error.status, error=str(error))
+    return failed_pair(row.number, row.pair, error)
 
 
 def where_it_is(task: Task, output: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import json
 import tempfile
@@ -83,16 +82,3 @@ def write_summary(
     }
     storage.write_bytes(place.uri("summary.json"), records.to_json(summary), "application/json")
     return summary
-
-
-def counted(statuses: Iterable[str]) -> dict[str, int]:
-    """How many there are of each."""
-    return dict(collections.Counter(statuses))
-
-
-def merged(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    """The sums of several counts."""
-    total: collections.Counter[str] = collections.Counter()
-    for count in counts:
-        total.update(count)
-    return dict(total)

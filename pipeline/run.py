@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import re
 import secrets
+import shlex
 import time
 from typing import Any
 
@@ -14,19 +17,18 @@ from rich.console import Console
 from rich.table import Table
 
 from nst_core.config import StyleConfig
-from nst_core.errors import JobError
+from nst_core.errors import ConfigError, JobError
 from pipeline import records, storage
 from pipeline.manifest import check_header
 from pipeline.options import RunOptions
 from pipeline.pairs import OK, SKIPPED
 from pipeline.reports import Place
-from pipeline.watch import watching
+from pipeline.watch import JOB_ERROR, watching
 from pipeline.weights import check_weights
 
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3
 
-_JOB_ERROR = re.compile(r"\b(?:nst_core|pipeline)\.[\w.]*Error: (?P<sentence>[^\n]+)")
 _WHILE_RUNNING = re.compile(r" \[while running [^\n]*$")
 
 
@@ -34,14 +36,19 @@ def run(options: RunOptions, *, verbose: bool = False) -> int:
     """Run the job to its end; the exit status.
 
     Raises:
+        ConfigError: an option of Beam's is wrong.
         ManifestError: the manifest as a whole cannot be used.
         JobError: trouble that is not one pair's.
     """
     preflight(options)
     place = Place(options.output, new_run_name(), options.results_shards)
-    storage.write_bytes(place.uri("config.yaml"), config_yaml(options.config), "application/yaml")
-    with watching(verbose=verbose):
-        execute(options, place)
+    # Without a runner the workers are in this process, and tell more than their records do.
+    records_folder = storage.join(options.output, "records") if options.runner else None
+    with watching(verbose=verbose, records=records_folder):
+        pipeline = new_pipeline(options)
+        config = config_yaml(options.config)
+        storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
+        execute(pipeline, options, place)
     summary = json.loads(storage.read_bytes(place.uri("summary.json")))
     show(summary, options)
     finished = set(summary["statuses"]) <= {OK, SKIPPED}
@@ -59,26 +66,46 @@ def preflight(options: RunOptions) -> None:
     storage.check_writable(options.output)
 
 
-def execute(options: RunOptions, place: Place) -> None:
-    """Build the pipeline and run it on the chosen runner.
+def new_pipeline(options: RunOptions) -> Any:
+    """The pipeline on the chosen runner, still empty, with Beam's options checked.
 
     Raises:
-        JobError: the job failed; the sentence of the worker where there is one.
+        ConfigError: an option has an unusable value, or the runner lacks one.
     """
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+    runner = FnApiRunner() if options.runner is None else None
+    beam_options = PipelineOptions(list(options.beam_arguments))
+    usage = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(usage):
+            # Beam parses an option when it is first wanted: here all are.
+            beam_options.get_all_options()
+        return beam.Pipeline(runner, beam_options)
+    except SystemExit as error:
+        reason = usage.getvalue().rpartition("error: ")[2].partition("\n")[0]
+        raise ConfigError(f"Beam cannot use its options ({reason}); correct them.") from error
+    except (ValueError, ImportError, AttributeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ConfigError(f"Beam cannot use its options ({reason}); correct them.") from error
+
+
+def execute(pipeline: Any, options: RunOptions, place: Place) -> None:
+    """Build the job into the empty pipeline and run it.
+
+    Raises:
+        JobError: the job failed; the sentence of the worker where there is one.
+    """
     from pipeline.job import build
 
-    runner = FnApiRunner() if options.runner is None else None
     about = {
         "manifest": options.manifest,
         "output": options.output,
         "started_at": records.now(),
     }
     try:
-        pipeline = beam.Pipeline(runner, PipelineOptions(list(options.beam_arguments)))
         build(pipeline, options, place, about)
         pipeline.run().wait_until_finish()
     except JobError as error:
@@ -90,7 +117,7 @@ def execute(options: RunOptions, place: Place) -> None:
 def sentence_of(error: Exception) -> str:
     """The worker's own sentence in an error that came through Beam, else the error's last line."""
     text = str(error)
-    found = _JOB_ERROR.findall(text)
+    found = JOB_ERROR.findall(text)
     if found:
         return _WHILE_RUNNING.sub("", found[-1])
     lines = [line for line in text.splitlines() if line.strip()] or [repr(error)]
@@ -124,9 +151,11 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
     console.print(f"Images: {images}", soft_wrap=True, highlight=False)
     if set(summary["statuses"]) - {OK, SKIPPED}:
         failures = summary["failures"]
+        config = storage.join(storage.directory(failures), "config.yaml")
+        again = ["--manifest", failures, "--output", options.output, "--config", config]
         console.print(
             f"Reasons: {failures}\nMend the inputs, then retry just these: "
-            f"nst run --manifest {failures} --output {options.output}",
+            f"nst run {shlex.join(again)}",
             soft_wrap=True,
             highlight=False,
         )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from nst_core.config import StyleConfig
+from nst_core.config import URI_SETTINGS, StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.images import CONTENT_TYPES
 from nst_core.results import Progress, Style
@@ -18,6 +18,7 @@ from pipeline import records, storage
 from pipeline.engines import load_engine
 from pipeline.inputs import read_picture
 from pipeline.manifest import Pair, StyleReference
+from pipeline.options import HERE
 from pipeline.pairs import Task
 from pipeline.weights import weights_identity
 from pipeline.work import encode_result, metadata_of
@@ -39,18 +40,17 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
         ConfigError: the output's extension is no image format.
         PairError, JobError: the pair cannot be stylized, or nothing can.
     """
-    here = str(pathlib.Path.cwd())
-    target = storage.resolve(output, here)
+    target = storage.resolve(output, HERE)
     task = _task(
-        storage.resolve(content, here),
-        [storage.resolve(style, here) for style in styles],
+        storage.resolve(content, HERE),
+        [storage.resolve(style, HERE) for style in styles],
         config.updated({"output_format": _format(target)}),
     )
     storage.check_writable(storage.directory(target))
     picture, _ = read_picture(task.pair.content, task.config)
     pictures = [read_picture(style.uri, task.config)[0] for style in task.pair.styles]
     init = None
-    if task.config.init not in ("content", "noise"):
+    if task.config.init not in URI_SETTINGS["init"]:
         init = read_picture(task.config.init, task.config)[0].rgb
 
     engine = load_engine(task.config)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
+from nst_core.config import URI_SETTINGS
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.manifest import cross_product, write_manifest
+from pipeline.notices import without_notices
+from pipeline.options import HERE
 from pipeline.weights import fetch_weights, local_weights
 
 
@@ -18,9 +20,8 @@ def make_manifest(contents: Sequence[str], styles: Sequence[str], output: str) -
         ConfigError: a glob matches nothing.
         ManifestError: the output's extension is no manifest format.
     """
-    here = str(pathlib.Path.cwd())
-    target = storage.resolve(output, here)
-    count = write_manifest(target, cross_product(_matches(contents, here), _matches(styles, here)))
+    target = storage.resolve(output, HERE)
+    count = write_manifest(target, cross_product(_matches(contents), _matches(styles)))
     print(f"{target}: {count} pairs")
     return 0
 
@@ -31,26 +32,26 @@ def weights(action: str, source: str, target: str | None) -> int:
     Raises:
         WeightsError: they cannot be had, or are not VGG19's.
     """
-    here = str(pathlib.Path.cwd())
-    if source not in ("imagenet", "procedural"):
-        source = storage.resolve(source, here)
+    if source not in URI_SETTINGS["weights"]:
+        source = storage.resolve(source, HERE)
     if action == "fetch":
-        place = fetch_weights(source, target and storage.resolve(target, here))
+        place = fetch_weights(source, target and storage.resolve(target, HERE))
         print(f"{place}: fetched and verified; use it with --weights {place}")
         return 0
     if target is not None:
         raise ConfigError(f"--to {target} goes with fetch, not with verify.")
     from nst_core.weights import load_weights
 
-    loaded = load_weights(local_weights(source))
+    with without_notices():
+        loaded = load_weights(local_weights(source))
     print(f"{source}: good, {len(loaded.layers)} layers, sha256 {loaded.sha256}")
     return 0
 
 
-def _matches(globs: Sequence[str], here: str) -> list[str]:
+def _matches(globs: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for glob in globs:
-        matches = storage.glob_uris(storage.resolve(glob, here))
+        matches = storage.glob_uris(storage.resolve(glob, HERE))
         if not matches:
             raise ConfigError(f"{glob!r} matches no file; check the path, and quote the glob.")
         found.update(dict.fromkeys(matches))

@@ -61,9 +61,9 @@ class PlanPairs(beam.PTransform):  # type: ignore[misc]
             | "ListExisting"
             >> beam.FlatMap(planning.list_existing).with_output_types(tuple[str, Existing])
         )
-        keyed = planned.todo | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Task])
+        keyed = planned.todo | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Any])
         resolved = (
-            {"tasks": keyed, "existing": existing}
+            {"rows": keyed, "existing": existing}
             | beam.CoGroupByKey()
             | "ResolveId" >> _split(_resolve, self.output, self.on_existing)
         )
@@ -166,9 +166,11 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
 
     def process(self, batch: Batch) -> Iterator[Outcome]:
         """The outcomes of the batch's tasks."""
+        loaded = self._engines.loaded
         for outcome in self._studio.process(batch):
             _LOGGER.info("%s: %s", outcome.id, outcome.error or outcome.status)
             yield outcome
+        self._studio.tally.count("networks_loaded", self._engines.loaded - loaded)
         for name, amount, is_distribution in self._studio.tally.take():
             if is_distribution:
                 Metrics.distribution(NAMESPACE, name).update(amount)
@@ -243,17 +245,17 @@ def _by_shard(outcome: Outcome, shards: int) -> tuple[int, Outcome]:
     return reports.shard_of(outcome, shards), outcome
 
 
-def _by_id(task: Task) -> tuple[str, Task]:
-    return task.pair.id, task
+def _by_id(row: Task | Outcome) -> tuple[str | None, Task | Outcome]:
+    return row.id if isinstance(row, Outcome) else row.pair.id, row
 
 
 def _resolve(
     entry: tuple[str, dict[str, Any]], output: str, on_existing: OnExisting
 ) -> Iterator[Any]:
     found = entry[1]
-    tasks = list(found["tasks"])
-    if tasks:  # Otherwise a file of another catalog in the same output.
-        resolved = planning.resolve_id(tasks, found["existing"], output, on_existing)
+    rows = list(found["rows"])
+    if rows:  # Otherwise a file of another catalog in the same output.
+        resolved = planning.resolve_id(rows, found["existing"], output, on_existing)
         yield from map(_tagged, resolved)
 
 
@@ -273,4 +275,7 @@ def _tagged(value: Task | Outcome) -> Any:
 
 
 def _plan(row: Row, manifest: str, config: StyleConfig) -> Iterator[Any]:
-    yield _tagged(planning.plan_row(row, manifest, config))
+    planned = planning.plan_row(row, manifest, config)
+    # Failures with an id are resolved like tasks: they may be the first of their id.
+    has_id = isinstance(planned, Task) or planned.id is not None
+    yield planned if has_id else beam.pvalue.TaggedOutput("ended", planned)

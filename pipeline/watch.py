@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pipeline import progress
+from nst_core.errors import JobError
+from pipeline import progress, storage
 from pipeline.pairs import OK, SKIPPED
 
 SECONDS_PER_LINE = 15.0
+# The last line of the traceback of an error that is this program's own; Beam logs those of other
+# processes with their line breaks escaped.
+JOB_ERROR = re.compile(r"(?:\b|(?<=\\n))(?:nst_core|pipeline)\.[\w.]*Error: (?P<sentence>[^\n]+)")
 
 _LOGGER = logging.getLogger("nst")
+
+
+class SaidOnce(logging.Filter):
+    """Drops what Beam logs about an error of the job: the command says its sentence at the end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log: not the traceback of a `JobError`, whichever process wrote it."""
+        return JOB_ERROR.search(logging.Formatter().format(record)) is None
 
 
 class Tracker:
@@ -31,6 +44,7 @@ class Tracker:
         self.failed = 0
         self.skipped = 0
         self.ended_of_planned = 0
+        self.done_elsewhere: int | None = None
         self.current = ""
         self.started = time.monotonic()
 
@@ -50,12 +64,19 @@ class Tracker:
                 self.ended_of_planned += event.was_planned
 
     @property
+    def has_events(self) -> bool:
+        """Whether this process's workers have told anything."""
+        return bool(self.planned or self.done or self.failed or self.skipped)
+
+    @property
     def left(self) -> int:
         """Pairs that are planned and have not ended."""
         return self.planned - self.ended_of_planned
 
     def counts(self) -> str:
         """One line for the bar and the log."""
+        if self.done_elsewhere is not None and not self.has_events:
+            return f"{self.done_elsewhere} done by workers in other processes"
         return f"{self.done} done, {self.failed} failed, {self.skipped} skipped, {self.left} left"
 
     def line(self) -> str:
@@ -69,20 +90,46 @@ class Tracker:
 
 
 @contextlib.contextmanager
-def watching(*, verbose: bool) -> Iterator[None]:
-    """Show the events of this process until the block ends; set logging up for it."""
+def watching(*, verbose: bool, records: str | None) -> Iterator[None]:
+    """Show how the run goes until the block ends; set logging up for it.
+
+    Events of this process tell it; where the workers are in others, the records that appear in
+    the folder `records`, where it is given, are counted instead.
+    """
     tracker = Tracker()
     console = Console(stderr=True)
     shown = _bar(tracker, console) if sys.stderr.isatty() else _lines(tracker)
-    with _logging(console, verbose=verbose), shown:
+    ended = threading.Event()
+    with _logging(console, verbose=verbose), shown as show:
+
+        def take(event: progress.Event) -> None:
+            tracker.take(event)
+            show()
+
+        if records is not None:
+            arguments = (tracker, records, ended, show)
+            threading.Thread(target=_count_records, args=arguments, daemon=True).start()
+        progress.listen(take)
         try:
             yield
         finally:
             progress.listen(None)
+            ended.set()
+
+
+def _count_records(
+    tracker: Tracker, records: str, ended: threading.Event, show: Callable[[], None]
+) -> None:
+    # A count that fails is no reason to disturb the run, which meets the same storage itself.
+    with contextlib.suppress(JobError):
+        before = sum(1 for _ in storage.list_uris(records))
+        while not ended.wait(SECONDS_PER_LINE) and not tracker.has_events:
+            tracker.done_elsewhere = sum(1 for _ in storage.list_uris(records)) - before
+            show()
 
 
 @contextlib.contextmanager
-def _bar(tracker: Tracker, console: Console) -> Iterator[None]:
+def _bar(tracker: Tracker, console: Console) -> Iterator[Callable[[], None]]:
     columns = (
         BarColumn(bar_width=24),
         TaskProgressColumn(),
@@ -93,8 +140,7 @@ def _bar(tracker: Tracker, console: Console) -> Iterator[None]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("planning", total=None, current="")
 
-        def show(event: progress.Event) -> None:
-            tracker.take(event)
+        def show() -> None:
             bar.update(
                 task,
                 total=tracker.planned or None,
@@ -103,23 +149,20 @@ def _bar(tracker: Tracker, console: Console) -> Iterator[None]:
                 current=tracker.current,
             )
 
-        progress.listen(show)
-        yield
+        yield show
 
 
 @contextlib.contextmanager
-def _lines(tracker: Tracker) -> Iterator[None]:
+def _lines(tracker: Tracker) -> Iterator[Callable[[], None]]:
     last = time.monotonic()
 
-    def show(event: progress.Event) -> None:
+    def show() -> None:
         nonlocal last
-        tracker.take(event)
         if time.monotonic() - last >= SECONDS_PER_LINE:
             last = time.monotonic()
             _LOGGER.warning("%s", tracker.line())
 
-    progress.listen(show)
-    yield
+    yield show
 
 
 @contextlib.contextmanager
@@ -131,11 +174,18 @@ def _logging(console: Console, *, verbose: bool) -> Iterator[None]:
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    if not verbose:
+        handler.addFilter(SaidOnce())
     before = root.level
     root.addHandler(handler)
     root.setLevel(logging.INFO if verbose else logging.WARNING)
+    beam = logging.getLogger("apache_beam")
+    beam_before = beam.level
+    # Beam warns of much that is not the user's concern, and its workers' own lines pass there.
+    beam.setLevel(logging.INFO if verbose else logging.ERROR)
     try:
         yield
     finally:
+        beam.setLevel(beam_before)
         root.setLevel(before)
         root.removeHandler(handler)

@@ -7,6 +7,7 @@ import os
 import pathlib
 import tempfile
 
+from nst_core.config import URI_SETTINGS
 from nst_core.errors import WeightsError
 from nst_core.weights import (
     IMAGENET_MD5,
@@ -17,8 +18,8 @@ from nst_core.weights import (
     load_weights,
 )
 from pipeline import storage
+from pipeline.notices import without_notices
 
-NAMED = ("imagenet", "procedural")
 # Raised with the recipe in nst_core.procedural; both are the same number (a test holds them so).
 PROCEDURAL_VERSION = 1
 
@@ -47,7 +48,8 @@ def check_weights(source: str) -> None:
         WeightsError: with the ways out.
     """
     if source == "imagenet" and not imagenet_cache_path().is_file():
-        imagenet_file()
+        with without_notices():
+            imagenet_file()
     weights_identity(source)
 
 
@@ -57,7 +59,7 @@ def local_weights(source: str) -> str:
     Raises:
         WeightsError: the file does not exist or may not be read.
     """
-    if source in NAMED or not storage.scheme(source):
+    if source in URI_SETTINGS["weights"] or not storage.scheme(source):
         return source
     identity = weights_identity(source).replace(":", "-").replace("/", "_")
     copy = cache_directory() / f"weights-{identity}.h5"
@@ -74,7 +76,8 @@ def fetch_weights(source: str, target: str | None) -> str:
     """
     if source == "procedural":
         raise WeightsError("Procedural weights are made on each machine; fetch needs no copy.")
-    path = imagenet_file() if source == "imagenet" else pathlib.Path(local_weights(source))
+    with without_notices():
+        path = imagenet_file() if source == "imagenet" else pathlib.Path(local_weights(source))
     load_weights(str(path))
     if target is None:
         return str(path)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nst_core import images
-from nst_core.config import StyleConfig
+from nst_core.config import URI_SETTINGS, StyleConfig
 from nst_core.errors import JobError, OptionsInvalid, PairError, WeightsError
 from nst_core.results import ENGINE_VERSION, LossLog, Style, StyleResult
 from pipeline import progress, records, storage
@@ -158,7 +158,7 @@ class Studio:
         try:
             picture, size = read_picture(task.pair.content, task.config)
             init = None
-            if task.config.init not in ("content", "noise"):
+            if task.config.init not in URI_SETTINGS["init"]:
                 given, init_size = read_picture(task.config.init, task.config)
                 init, size = given.rgb, size + init_size
         except PairError as error:

@@ -137,6 +137,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("tv_weight", False, "at least 0"),
     ("normalization", "unit", "energy, none"),
     ("style_statistics", "mean", "gram, covariance"),
+    ("content_colors", "none", "style, own"),
     ("style_scale", 0.05, "at least 0.1 and at most 4"),
     ("style_scale", 5, "at least 0.1 and at most 4"),
     ("style_fit", "crop", "keep, stretch"),

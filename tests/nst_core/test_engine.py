@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core import device, images, program
+from nst_core import batch, colors, device, images, program
 from nst_core import engine as engine_module
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
@@ -37,6 +37,7 @@ QUICK = StyleConfig().updated(
         "image_size": 64,
         "scales": [1],
         "steps": 20,
+        "content_colors": "own",
         "content_layers": {"block3_conv2": 1},
         "style_layers": {"block1_conv1": 1, "block2_conv1": 1, "block3_conv1": 1},
     }
@@ -49,7 +50,9 @@ def quick(**changes: Any) -> StyleConfig:
 
 
 def new_engine(weights: VggWeights, precision: str = "float32") -> StyleEngine:
-    return StyleEngine(weights, precision=precision, device="cpu")
+    # With zero padding TensorFlow's convolutions have the same bits in every batch, whatever the
+    # count of threads; with reflect padding, only where there are few.
+    return StyleEngine(weights, padding="zero", precision=precision, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +186,17 @@ class TestOneImage:
         assert free.image.min() >= 0
         assert free.image.max() <= 255
 
+    def test_the_content_enters_in_the_styles_colours(
+        self, engine: StyleEngine, contents: list[np.ndarray], style: Style
+    ) -> None:
+        config = quick(content_colors="style", steps=1)
+        found = engine.stylize(contents[0], [style], config).image
+        mean, covariance = colors.color_statistics(style.rgb)
+        np.testing.assert_array_equal(found, colors.with_colors(contents[0], mean, covariance))
+        assert np.abs(found.mean(axis=(0, 1)) - mean).max() < 5
+        own = engine.stylize(contents[0], [style], quick(steps=1)).image
+        np.testing.assert_array_equal(own, contents[0])
+
     def test_luminance_only_keeps_the_contents_colours(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style
     ) -> None:
@@ -232,7 +246,7 @@ class TestStart:
         config = quick(init="noise", steps=1)
         alone = engine.stylize(contents[1], [style], config).image
         together = pictures(engine.stylize_batch(contents, [style], config))
-        np.testing.assert_allclose(together[1], alone, atol=1e-3)
+        np.testing.assert_array_equal(together[1], alone)
 
     def test_a_given_image_is_the_start(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style, draw: Draw
@@ -257,36 +271,57 @@ class TestBatches:
     def test_an_image_does_not_depend_on_its_neighbours_or_their_order(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style, optimizer: str
     ) -> None:
+        # To the bit: where images part by rounding, optimisations part by more.
         config = quick(steps=30, optimizer=optimizer)
         together = pictures(engine.stylize_batch(contents, [style], config))
         turned = pictures(engine.stylize_batch(contents[::-1], [style], config))[::-1]
         for content, one, other in zip(contents, together, turned, strict=True):
             alone = engine.stylize(content, [style], config).image
-            np.testing.assert_allclose(one, alone, atol=1)
-            np.testing.assert_allclose(other, alone, atol=1)
+            np.testing.assert_array_equal(one, alone)
+            np.testing.assert_array_equal(other, alone)
+
+    @pytest.mark.parametrize("statistics", ["gram", "covariance"])
+    def test_nor_with_every_layer_and_scale_in_bfloat16(
+        self, rough_engine: StyleEngine, draw: Draw, style: Style, statistics: str
+    ) -> None:
+        config = StyleConfig().updated(
+            {"image_size": 96, "steps": [12, 6], "style_statistics": statistics}
+        )
+        several = [draw(96, 70, 1), draw(96, 80, 2), draw(96, 90, 3)]
+        together = pictures(rough_engine.stylize_batch(several, [style], config))
+        for content, found in zip(several, together, strict=True):
+            alone = rough_engine.stylize(content, [style], config).image
+            np.testing.assert_array_equal(found, alone)
+
+    @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+    def test_nor_by_more_than_rounding_with_reflect_padding(
+        self, procedural: VggWeights, contents: list[np.ndarray], style: Style, optimizer: str
+    ) -> None:
+        engine = StyleEngine(procedural, padding="reflect", precision="float32", device="cpu")
+        config = quick(steps=10, optimizer=optimizer)
+        together = pictures(engine.stylize_batch(contents, [style], config))
+        for content, found in zip(contents, together, strict=True):
+            alone = engine.stylize(content, [style], config).image
+            np.testing.assert_allclose(found, alone, atol=1)
 
     def test_contents_of_several_sizes_share_a_canvas(
         self, engine: StyleEngine, draw: Draw, style: Style
     ) -> None:
         several = [draw(64, 40, 1), draw(64, 64, 2), draw(100, 80, 3)]
         results = engine.stylize_batch(several, [style], quick(steps=10))
-        assert [found.shape for found in pictures(results)] == [
-            (40, 64, 3),
-            (64, 64, 3),
-            (51, 64, 3),
-        ]
+        assert [found.shape[:2] for found in pictures(results)] == [(40, 64), (64, 64), (51, 64)]
         for content, found in zip(several, pictures(results), strict=True):
             alone = engine.stylize(content, [style], quick(steps=10))
-            np.testing.assert_allclose(found, alone.image, atol=1)
+            np.testing.assert_array_equal(found, alone.image)
         assert {r.batch for r in results if isinstance(r, StyleResult)} == {3}
 
     def test_contents_of_several_canvases_are_no_batch(
         self, engine: StyleEngine, draw: Draw, style: Style
     ) -> None:
-        with pytest.raises(ValueError, match="64x32.*64x64"):
+        with pytest.raises(ValueError, match=r"64x32.*64x64"):
             engine.stylize_batch([draw(64, 30, 1), draw(64, 64, 2)], [style], QUICK)
         stretched = quick(style_fit="stretch")
-        with pytest.raises(ValueError, match="64x50.*64x64"):
+        with pytest.raises(ValueError, match=r"64x50.*64x64"):
             engine.stylize_batch([draw(64, 50, 1), draw(64, 64, 2)], [style], stretched)
         with pytest.raises(ValueError, match="0 styles"):
             engine.stylize_batch([draw(64, 64, 2)], [], QUICK)
@@ -348,7 +383,7 @@ class TestStyles:
         without = dataclasses.replace(other, weight=0)
         same = engine.stylize(contents[0], [style, without], QUICK).image
         assert np.abs(mixed - single).mean() > 1
-        np.testing.assert_allclose(turned, mixed, atol=1)
+        np.testing.assert_allclose(turned, mixed, atol=1e-3)
         np.testing.assert_array_equal(same, single)
 
     def test_a_stretched_style_is_measured_at_the_contents_size(
@@ -426,15 +461,17 @@ class TestTolerance:
     def test_it_ends_each_image_of_a_batch_when_that_image_has_settled(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style
     ) -> None:
-        # The content is its own style: after few steps nothing is left to gain.
-        config = quick(steps=100, tolerance=0.35)
-        batch = [contents[0], contents[1], style.rgb[:, :64]]
-        together = engine.stylize_batch(batch, [style], config)
-        for content, found in zip(batch, together, strict=True):
+        config = quick(steps=120, tolerance=0.3)
+        several = [contents[0], contents[1], style.rgb[:, :64]]
+        together = engine.stylize_batch(several, [style], config)
+        steps = []
+        for content, found in zip(several, together, strict=True):
             alone = engine.stylize(content, [style], config)
             assert isinstance(found, StyleResult)
             assert found.steps == alone.steps
-            np.testing.assert_allclose(found.image, alone.image, atol=1)
+            np.testing.assert_array_equal(found.image, alone.image)
+            steps.append(found.steps)
+        assert len(set(steps)) > 1
 
     def test_without_it_every_step_is_taken(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style
@@ -472,13 +509,13 @@ class TestFailures:
     ) -> None:
         fine = engine.stylize(contents[0], [style], QUICK).image
         tried: list[tuple[int, float]] = []
-        follow = engine_module.follow
+        follow = batch.follow
 
         def watched(program: Any, start: Any, targets: Any, config: StyleConfig, *more: Any) -> Any:
             tried.append((len(start), config.learning_rate))
             return follow(program, start, targets, config, *more)
 
-        monkeypatch.setattr(engine_module, "follow", watched)
+        monkeypatch.setattr(batch, "follow", watched)
         config = quick(content_weight=1e38, normalization="none", init="noise", steps=5)
         results = engine.stylize_batch(
             contents[:2], [style], config, names=["gs://b/a.png", "gs://b/b.png"]
@@ -489,11 +526,18 @@ class TestFailures:
             assert_one_sentence(error, f"gs://b/{name}.png", "twice", "content_weight")
         np.testing.assert_array_equal(engine.stylize(contents[0], [style], QUICK).image, fine)
 
-    @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+    @pytest.mark.parametrize(
+        ("optimizer", "content_colors"), [("lbfgs", "own"), ("adam", "own"), ("lbfgs", "style")]
+    )
     def test_an_image_that_is_no_number_fails_alone(
-        self, engine: StyleEngine, contents: list[np.ndarray], style: Style, optimizer: str
+        self,
+        engine: StyleEngine,
+        contents: list[np.ndarray],
+        style: Style,
+        optimizer: str,
+        content_colors: str,
     ) -> None:
-        config = quick(optimizer=optimizer, scales=[0.5, 1])
+        config = quick(optimizer=optimizer, content_colors=content_colors, scales=[0.5, 1])
         broken = contents[1].astype(np.float32)
         broken[10, 10] = np.nan
         results = engine.stylize_batch([contents[0], broken, contents[2]], [style], config)
@@ -501,7 +545,7 @@ class TestFailures:
         whole = pictures(engine.stylize_batch(contents, [style], config))
         for index in (0, 2):
             (found,) = pictures([results[index]])
-            np.testing.assert_allclose(found, whole[index], atol=1)
+            np.testing.assert_array_equal(found, whole[index])
 
     def test_a_retry_that_succeeds_says_so(
         self,
@@ -510,7 +554,7 @@ class TestFailures:
         style: Style,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        follow = engine_module.follow
+        follow = batch.follow
         calls: list[int] = []
 
         def broken_at_first(*arguments: Any) -> Any:
@@ -519,7 +563,7 @@ class TestFailures:
             failed = np.array([True, False]) if len(calls) == 1 else course.failed
             return dataclasses.replace(course, failed=failed)
 
-        monkeypatch.setattr(engine_module, "follow", broken_at_first)
+        monkeypatch.setattr(batch, "follow", broken_at_first)
         results = engine.stylize_batch(contents[:2], [style], quick(steps=5))
         assert [r.retried for r in results if isinstance(r, StyleResult)] == [True, False]
         assert calls == [2, 1]
@@ -532,16 +576,15 @@ class TestFailures:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         whole = pictures(engine.stylize_batch(contents, [style], QUICK))
-        follow = engine_module.follow
+        follow = batch.follow
 
         def small_memory(program: Any, start: Any, *more: Any) -> Any:
             return out_of_memory() if len(start) > 1 else follow(program, start, *more)
 
-        monkeypatch.setattr(engine_module, "follow", small_memory)
+        monkeypatch.setattr(batch, "follow", small_memory)
         results = engine.stylize_batch(contents, [style], QUICK)
         assert [r.batch for r in results if isinstance(r, StyleResult)] == [1, 1, 1]
-        for found, expected in zip(pictures(results), whole, strict=True):
-            np.testing.assert_allclose(found, expected, atol=1)
+        np.testing.assert_array_equal(pictures(results), whole)
 
     def test_an_image_that_does_not_fit_alone_fails_alone(
         self,
@@ -550,7 +593,7 @@ class TestFailures:
         style: Style,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(engine_module, "follow", out_of_memory)
+        monkeypatch.setattr(batch, "follow", out_of_memory)
         results = engine.stylize_batch(contents[:2], [style], QUICK, names=["a.png", "b.png"])
         for name, error in zip(("a.png", "b.png"), results, strict=True):
             assert isinstance(error, OutOfMemory)
@@ -565,7 +608,7 @@ class TestFailures:
         style: Style,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        follow = engine_module.follow
+        follow = batch.follow
 
         def fails_then_exhausts(program: Any, start: Any, *more: Any) -> Any:
             if len(start) == 1:
@@ -574,7 +617,7 @@ class TestFailures:
                 follow(program, start, *more), failed=np.array([False, True])
             )
 
-        monkeypatch.setattr(engine_module, "follow", fails_then_exhausts)
+        monkeypatch.setattr(batch, "follow", fails_then_exhausts)
         fine, failed = engine.stylize_batch(contents[:2], [style], quick(steps=3))
         assert isinstance(fine, StyleResult)
         assert isinstance(failed, OutOfMemory)
@@ -638,5 +681,5 @@ class TestDevice:
             program.follow(one, start, targets, config, 8, np.inf, lambda *_: None)
             for one in (plain, compiled)
         ]
-        np.testing.assert_allclose(courses[1].terms, courses[0].terms, rtol=1e-3)
+        np.testing.assert_allclose(courses[1].terms, courses[0].terms, rtol=1e-3, atol=1e-9)
         np.testing.assert_allclose(courses[1].images, courses[0].images, atol=1)

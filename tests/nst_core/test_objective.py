@@ -98,7 +98,7 @@ def test_the_default_terms_are_relative_to_their_targets_energy(
     of_x, of_content, of_style = (objective.network.features(i, layers) for i in images)
     for index in range(2):
         found, wanted = in_double(of_x, index), in_double(of_content, index)
-        content_term = 0.05 * sum(
+        content_term = config.content_weight * sum(
             share * np.mean((found[name] - wanted[name]) ** 2) / np.var(wanted[name])
             for name, share in (("block2_conv2", 0.75), ("block4_conv2", 0.25))
         )
@@ -111,7 +111,7 @@ def test_the_default_terms_are_relative_to_their_targets_energy(
             found_gram = gram(found[name]) / (found[name].shape[0] * found[name].shape[1])
             term = np.sum((found_gram - wanted_gram) ** 2) / np.sum(wanted_gram**2) / 5
             assert terms[f"style/{name}"][index] == pytest.approx(term, rel=1e-4)
-        tv = 0.1 * variation(x[index] / 255) / (48 * 64)
+        tv = config.tv_weight * variation(x[index] / 255) / (48 * 64)
         assert terms["tv"][index] == pytest.approx(tv, rel=1e-4)
 
 
@@ -130,7 +130,7 @@ def test_the_terms_sum_to_the_total_and_the_layers_to_the_style(
 
 
 def test_weights_scale_their_terms(procedural: VggWeights, images: Images) -> None:
-    one = StyleConfig()
+    one = StyleConfig().updated({"content_weight": 0.05, "style_weight": 1, "tv_weight": 0.1})
     other = one.updated({"content_weight": 0.5, "style_weight": 3, "tv_weight": 0.2})
     objective = objective_of(procedural, one)
     before = evaluated(objective, one, *images)

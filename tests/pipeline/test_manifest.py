@@ -618,7 +618,7 @@ def test_failures_fed_back_are_the_same_pairs(tmp_path: Path) -> None:
                 "content": "ü,\"'\n\r.png",
                 "style": ["[x].png", {"uri": "y;\t.png", "weight": 0.1}],
                 "id": number,
-                "options.init": value,
+                "options.optimizer": value,
                 "options.unset": None,
                 "note": "two\r\nlines",
                 "status": "old",
@@ -632,13 +632,21 @@ def test_failures_fed_back_are_the_same_pairs(tmp_path: Path) -> None:
     for row, other in zip(read_rows(uri), again, strict=True):
         before, after = parse_pair(row, uri), parse_pair(other, str(tmp_path / "elsewhere/f.csv"))
         assert json.dumps(before.options) == json.dumps(after.options)
-        assert type(before.options["init"]) is type(after.options["init"])
+        assert type(before.options["optimizer"]) is type(after.options["optimizer"])
         assert (before.id, before.content, before.styles, before.columns) == (
             after.id,
             after.content,
             after.styles,
             after.columns,
         )
+
+
+def test_a_relative_file_in_an_option_is_still_found_from_the_failures(tmp_path: Path) -> None:
+    text = "content,style,options.init,options.weights\na.png,b.png,start.png,procedural\n"
+    uri = write(tmp_path / "m.csv", text)
+    (row,) = fed_back(uri, tmp_path)
+    pair = parse_pair(row, str(tmp_path / "elsewhere/f.csv"))
+    assert pair.options == {"init": str(tmp_path / "start.png"), "weights": "procedural"}
 
 
 def test_option_values_written_as_they_are_mean_the_same() -> None:

@@ -1,0 +1,235 @@
+"""Fixtures for the pipeline's tests: small catalogs and runs on them, quick weights, commands."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from nst_core.weights import layer_shapes
+from pipeline import storage
+from pipeline.__main__ import main
+from pipeline.engines import Engines
+
+# The least work: one scale of 64 px; float32, so that every machine computes alike.
+SETTINGS = ("image_size=64", "scales=[1]", "steps=2", "precision=float32")
+SMALL = ("--weights", "procedural", *(text for one in SETTINGS for text in ("--set", one)))
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclasses.dataclass
+class Catalog:
+    """A folder, local or `gs://`, with pictures, manifests and the output `out` of its runs."""
+
+    root: str
+    run_folder: str = ""
+    small: tuple[str, ...] = SMALL
+
+    def uri(self, name: str) -> str:
+        """The URI of a file in the catalog."""
+        return storage.join(self.root, name)
+
+    def write(self, name: str, data: bytes) -> str:
+        """Write a file; its URI."""
+        storage.write_bytes(self.uri(name), data, "application/octet-stream")
+        return self.uri(name)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file in the catalog."""
+        return storage.read_bytes(self.uri(name))
+
+    def picture(self, name: str, size: tuple[int, int] = (64, 48), **save: Any) -> str:
+        """Draw a smooth picture that only its name decides, in the extension's format."""
+        generator = np.random.default_rng(zlib.crc32(name.encode()))
+        coarse = generator.integers(0, 256, (6, 6, 3), np.uint8)
+        image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+        if "alpha" in save:
+            image.putalpha(Image.fromarray(save.pop("alpha")).resize(size))
+        stream = io.BytesIO()
+        kind = name.rpartition(".")[2].upper().replace("JPG", "JPEG")
+        image.save(stream, kind, **save)
+        return self.write(name, stream.getvalue())
+
+    def manifest(self, rows: Sequence[dict[str, Any]], name: str = "pairs.csv") -> str:
+        """Write rows as a manifest in the extension's format."""
+        names = list(dict.fromkeys(key for row in rows for key in row))
+        if name.endswith(".parquet"):
+            packed = io.BytesIO()
+            filled = [{key: row.get(key) for key in names} for row in rows]
+            parquet.write_table(pyarrow.Table.from_pylist(filled), packed)
+            return self.write(name, packed.getvalue())
+        if name.endswith(".jsonl"):
+            return self.write(name, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        for row in rows:
+            cells = {k: v if isinstance(v, str) else json.dumps(v) for k, v in row.items()}
+            writer.writerow(cells)
+        return self.write(name, text.getvalue().encode())
+
+    def pairs(self, contents: Sequence[str] = ("a.png", "b.png"), style: str = "s.png") -> str:
+        """Draw the pictures and write `pairs.csv` with an id (its stem) for each content."""
+        for name in (*contents, style):
+            self.picture(name)
+        rows = [{"id": n.partition(".")[0], "content": n, "style": style} for n in contents]
+        return self.manifest(rows)
+
+    def arguments(self, *more: str, manifest: str = "pairs.csv", small: bool = True) -> list[str]:
+        """The arguments of `nst run` on this catalog."""
+        where = ["--manifest", self.uri(manifest), "--output", self.uri("out")]
+        return ["run", *where, *(SMALL if small else ()), *more]
+
+    def run(self, *more: str, manifest: str = "pairs.csv", small: bool = True) -> int:
+        """`nst run` in this process; its exit status."""
+        before = self.names("out/runs")
+        status = main(self.arguments(*more, manifest=manifest, small=small))
+        self.note_run(before)
+        return status
+
+    def note_run(self, before: set[str]) -> None:
+        """Find the folder of the run that has been added since the listing `before`."""
+        added = {name.partition("/")[0] for name in self.names("out/runs") - before}
+        self.run_folder = f"out/runs/{added.pop()}" if added else ""
+        assert not added
+
+    def names(self, folder: str) -> set[str]:
+        """The files below a folder, as paths relative to it."""
+        root = self.uri(folder) if folder else self.root
+        return {uri[len(root) + 1 :] for uri in storage.list_uris(root)}
+
+    def files(self) -> dict[str, bytes]:
+        """Every file of the catalog with its bytes."""
+        return {name: self.read(name) for name in self.names("")}
+
+    def results(self) -> list[dict[str, Any]]:
+        """The results of the last run, by row."""
+        folder = self.uri(self.run_folder)
+        lines = [
+            line
+            for uri in storage.list_uris(folder)
+            if uri.endswith(".jsonl")
+            for line in storage.read_bytes(uri).decode().splitlines()
+        ]
+        return sorted(map(json.loads, lines), key=lambda result: int(result["row"]))
+
+    def statuses(self) -> list[str]:
+        """The statuses of the last run, by row."""
+        return [result["status"] for result in self.results()]
+
+    def summary(self) -> dict[str, Any]:
+        """The summary of the last run."""
+        return dict(json.loads(self.read(f"{self.run_folder}/summary.json")))
+
+    def failures(self) -> list[dict[str, str]]:
+        """The rows of the last run's failures.csv."""
+        text = self.read(f"{self.run_folder}/failures.csv").decode()
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Every record in the output, by id; at most one for each."""
+        found = [json.loads(self.read(f"out/records/{n}")) for n in self.names("out/records")]
+        by_id = {str(record["id"]): record for record in found}
+        assert len(by_id) == len(found)
+        return by_id
+
+    def pixels(self, name: str) -> np.ndarray:
+        """The pixels of an image in the output, int16."""
+        with Image.open(io.BytesIO(self.read(f"out/images/{name}"))) as image:
+            return np.asarray(image, np.int16)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Made weights are kept in a folder of this session, so that they are made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NST_CACHE", str(tmp_path_factory.mktemp("weights")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def engines() -> Engines:
+    """The engines that the runs of this session share."""
+    return Engines()
+
+
+@pytest.fixture
+def catalog(tmp_path: pathlib.Path, engines: Engines, monkeypatch: pytest.MonkeyPatch) -> Catalog:
+    """An empty local catalog; its runs load no network that an earlier test has loaded."""
+    monkeypatch.setattr("pipeline.transforms.Engines", lambda: engines)
+    # On a busy machine a test can take longer than the time between two lines.
+    monkeypatch.setattr("pipeline.watch.SECONDS_PER_LINE", 3600.0)
+    return Catalog(str(tmp_path / "catalog"))
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wants an engine in this test fails it."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a network was loaded")
+
+    monkeypatch.setattr("pipeline.transforms.Engines", Engines)
+    monkeypatch.setattr("pipeline.engines.load_engine", refuse)
+
+
+@pytest.fixture
+def nst(tmp_path: pathlib.Path) -> Command:
+    """`nst(*arguments, **environment)`: the command in a process of its own."""
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "200", **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A Keras VGG19 `.h5` that is small on disk: each kernel repeats one tile of numbers."""
+    path = tmp_path_factory.mktemp("keras") / "vgg19.h5"
+    generator = np.random.default_rng(19)
+    with h5py.File(path, "w") as file:
+        for name, shape in layer_shapes().items():
+            tile = generator.normal(size=(3, 3, shape[2], 8)) * np.sqrt(2 / (9 * shape[2]))
+            kernel = np.tile(tile.astype(np.float16), (1, 1, 1, shape[3] // 8))
+            group = file.create_group(name).create_group(name)
+            group.create_dataset("kernel:0", data=kernel, compression="gzip")
+            group.create_dataset("bias:0", data=np.zeros(shape[3], np.float16))
+    return path
+
+
+@pytest.fixture
+def one_sentence() -> Callable[[str], str]:
+    """Checks that a failed command's stderr is one line of its own, no traceback; that line."""
+
+    def check(stderr: str) -> str:
+        lines = stderr.splitlines()
+        assert len(lines) == 1, stderr
+        assert lines[0].startswith("nst")
+        return lines[0]
+
+    return check

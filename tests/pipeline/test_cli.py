@@ -1,0 +1,249 @@
+"""The command line: what it takes, and how it refuses at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from nst_core.config import SETTINGS
+from nst_core.errors import ConfigError
+from pipeline import cli
+from pipeline.__main__ import main
+
+COMMANDS = ("run", "stylize", "manifest", "demo", "weights")
+RUN = ["run", "--manifest", "pairs.csv", "--output", "out", "--weights", "procedural"]
+
+# Command lines that are wrong, and what the sentence must name.
+USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
+    "no command": ([], ("COMMAND",)),
+    "unknown command": (["rnu"], ("rnu", "run")),
+    "run without manifest": (["run", "--output", "out"], ("--manifest",)),
+    "run without output": (["run", "--manifest", "pairs.csv"], ("--output",)),
+    "misspelt option": (["run", "--mainfest", "m.csv", "--output", "o"], ("--mainfest", "--manif")),
+    "misspelt option, also with =": ([*RUN, "--bach-size=2"], ("--bach-size", "--batch-size")),
+    "misspelt option of Beam's": ([*RUN, "--runer=X"], ("--runer", "--runner")),
+    "option of nobody's": ([*RUN, "--zzzzqqqq", "3"], ("--zzzzqqqq", "--help")),
+    "stray word": ([*RUN, "more.csv"], ("more.csv",)),
+    "unknown choice": ([*RUN, "--on-existing", "replace"], ("replace", "skip", "redo", "error")),
+    "batch size of 0": ([*RUN, "--batch-size", "0"], ("--batch-size", "0")),
+    "batch size in words": ([*RUN, "--batch-size", "many"], ("--batch-size", "many")),
+    "no shards": ([*RUN, "--results-shards=-1"], ("--results-shards", "-1")),
+    "setting without value": ([*RUN, "--set", "steps"], ("steps", "key=value")),
+    "unknown setting": ([*RUN, "--set", "image_sze=3"], ("image_sze", "image_size")),
+    "setting out of range": ([*RUN, "--set", "image_size=3"], ("image_size", "3", "16")),
+    "setting that is not YAML": ([*RUN, "--set", "steps=[1"], ("[1",)),
+    "contradicting settings": ([*RUN, "--set", "scales=[1]"], ("steps", "scales")),
+    "unknown preset": ([*RUN, "--config", "defualt"], ("defualt", "default", "preview")),
+    "configuration that is not YAML": ([*RUN, "--config", "broken.yaml"], ("broken.yaml", "YAML")),
+    "configuration without settings": ([*RUN, "--config", "list.yaml"], ("list.yaml",)),
+    "unknown setting in a file": ([*RUN, "--config", "typo.yaml"], ("stepz", "steps")),
+    "configuration that is a picture": ([*RUN, "--config", "a.png"], ("a.png", "YAML")),
+    "stylize without images": (["stylize", "-o", "x.png"], ("CONTENT",)),
+    "stylize without output": (["stylize", "a.png", "s.png"], ("--output",)),
+    "stylize with Beam's option": (
+        ["stylize", "a", "s", "-o", "x.png", "--runner=X"],
+        ("--runner",),
+    ),
+    "stylize with unknown setting": (
+        ["stylize", "a.png", "s.png", "-o", "x.png", "--set", "stepz=3"],
+        ("stepz", "steps"),
+    ),
+    "manifest without styles": (["manifest", "--contents", "*.png", "-o", "m.csv"], ("--styles",)),
+    "weights without action": (["weights"], ("action",)),
+    "weights with unknown action": (["weights", "download"], ("download", "fetch", "verify")),
+    "demo with a stray word": (["demo", "here"], ("here",)),
+    "missing manifest": (["run", "--manifest", "none.csv", "--output", "out"], ("none.csv",)),
+    "manifest of unknown extension": (
+        ["run", "--manifest", "typo.yaml", "--output", "out"],
+        ("typo.yaml", ".csv", ".jsonl", ".parquet"),
+    ),
+    "empty manifest": (["run", "--manifest", "empty.csv", "--output", "out"], ("empty.csv",)),
+    "manifest without styles' column": (
+        ["run", "--manifest", "half.csv", "--output", "o"],
+        ("style",),
+    ),
+}
+FILES = {
+    "pairs.csv": "content,style\na.png,s.png\n",
+    "half.csv": "content\na.png\n",
+    "empty.csv": "",
+    "broken.yaml": "image_size: [3\n",
+    "list.yaml": "- 3\n",
+    "typo.yaml": "stepz: 3\n",
+}
+
+# Runs each command line of a JSON list in one process: a start for each would take a minute.
+DRIVER = """
+import contextlib, io, json, sys
+from pipeline.__main__ import main
+answers = []
+for arguments in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = end.code
+    slow = sorted({"tensorflow", "apache_beam", "keras", "google.cloud.storage"} & set(sys.modules))
+    answers.append([status, out.getvalue(), err.getvalue(), slow])
+json.dump(answers, sys.stdout)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """How one command line ended, and which slow modules this process had imported by then."""
+
+    status: int
+    stdout: str
+    stderr: str
+    imported: list[str]
+
+
+def ask(folder: pathlib.Path, questions: Sequence[list[str]]) -> list[Answer]:
+    """The answers to command lines, from one fresh process in `folder`."""
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        cwd=folder,
+        input=json.dumps(questions),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [Answer(*answer) for answer in json.loads(done.stdout)]
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
+    """The answers to all usage errors, and that they left the folder as it was."""
+    folder = tmp_path_factory.mktemp("usage")
+    for name, text in FILES.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
+    before = sorted(folder.rglob("*"))
+    answers = ask(folder, [arguments for arguments, _ in USAGE_ERRORS.values()])
+    assert sorted(folder.rglob("*")) == before
+    return dict(zip(USAGE_ERRORS, answers, strict=True))
+
+
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
+    """The help of the program and of every command."""
+    names = ("", *COMMANDS)
+    questions = [[*([name] if name else []), "--help"] for name in names]
+    return dict(zip(names, ask(tmp_path_factory.mktemp("help"), questions), strict=True))
+
+
+@pytest.mark.parametrize("case", USAGE_ERRORS)
+def test_a_usage_error_is_one_sentence_and_status_2_without_tensorflow_or_beam(
+    case: str, refusals: dict[str, Answer], one_sentence: Callable[[str], str]
+) -> None:
+    answer = refusals[case]
+    sentence = one_sentence(answer.stderr)
+    assert answer.status == 2, sentence
+    assert answer.stdout == ""
+    assert answer.imported == []
+    for part in USAGE_ERRORS[case][1]:
+        assert part in sentence
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_answers_without_tensorflow_or_beam(command: str, helps: dict[str, Answer]) -> None:
+    answer = helps[command]
+    assert answer.status == 0
+    assert answer.stderr == ""
+    assert answer.imported == []
+    assert answer.stdout.startswith(f"usage: nst {command}".rstrip())
+
+
+def test_the_program_s_help_names_every_command(helps: dict[str, Answer]) -> None:
+    for command in COMMANDS:
+        assert command in helps[""].stdout
+
+
+@pytest.mark.parametrize("command", ["run", "stylize"])
+def test_help_documents_every_setting(command: str, helps: dict[str, Answer]) -> None:
+    for key in SETTINGS:
+        assert f"  {key}: " in helps[command].stdout
+
+
+def test_the_command_in_its_own_process_exits_with_2_and_one_line(
+    nst: Callable[..., Any], one_sentence: Callable[[str], str]
+) -> None:
+    done = nst("run", "--mainfest", "pairs.csv", "--output", "out")
+    assert done.returncode == 2
+    assert "--manifest" in one_sentence(done.stderr)
+
+
+def options_of(*arguments: str) -> Any:
+    """The options of `nst run` with these arguments."""
+    return cli.run_options(cli.parse(["run", "--manifest", "m.csv", "--output", "o", *arguments]))
+
+
+def test_paths_on_the_command_line_are_relative_to_the_working_directory(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = options_of("--weights", "nets/vgg.h5", "--set", "init=../start.png")
+    assert options.manifest == str(tmp_path / "m.csv")
+    assert options.output == str(tmp_path / "o")
+    assert options.config.weights == str(tmp_path / "nets/vgg.h5")
+    assert options.config.init == str(tmp_path.parent / "start.png")
+
+
+def test_remote_places_and_names_stay_as_they_are() -> None:
+    given = [
+        "run",
+        "--manifest",
+        "gs://b/m.csv",
+        "--output",
+        "gs://b/o",
+        "--weights",
+        "gs://b/w.h5",
+    ]
+    options = cli.run_options(cli.parse(given))
+    assert (options.manifest, options.output) == ("gs://b/m.csv", "gs://b/o")
+    assert options.config.weights == "gs://b/w.h5"
+    assert options_of("--weights", "procedural").config.weights == "procedural"
+    assert options_of("--set", "init=noise").config.init == "noise"
+
+
+def test_set_wins_over_config_and_weights_over_both(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("steps: 7\nseed: 5\nweights: imagenet\n", encoding="utf-8")
+    given = ["--config", str(file), "--set", "steps=9", "--set", "weights=x.h5"]
+    config = options_of(*given, "--weights", "procedural").config
+    assert (config.steps, config.seed, config.weights) == (9, 5, "procedural")
+
+
+def test_options_of_beam_travel_through_in_order() -> None:
+    options = options_of("--runner", "FnApiRunner", "--on-existing", "redo", "--experiments=x")
+    assert options.beam_arguments == ("--runner", "FnApiRunner", "--experiments=x")
+    assert options.runner == "FnApiRunner"
+    assert options.on_existing == "redo"
+
+
+def test_an_abbreviated_option_is_refused_with_its_full_name() -> None:
+    with pytest.raises(ConfigError, match="--manifest"):
+        cli.parse(["run", "--manif", "m.csv", "--output", "o"])
+
+
+def test_stopping_by_hand_is_one_sentence_and_status_1(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    one_sentence: Callable[[str], str],
+) -> None:
+    def stop(*_: Any, **__: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.run.run", stop)
+    assert main(RUN) == 1
+    assert "same command" in one_sentence(capsys.readouterr().err)

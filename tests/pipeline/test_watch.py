@@ -1,0 +1,249 @@
+"""For a person watching: counts, the bar in a terminal, lines elsewhere, the closing table."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nst_core.results import Progress
+from pipeline import progress, run, watch
+from pipeline.__main__ import main
+from pipeline.progress import PairEnded, PairPlanned, Steps
+from pipeline.watch import Tracker, watching
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Catalog
+
+
+END = b"<end of the test>"
+
+
+class Terminal:
+    """A pseudo-terminal that stands for stderr."""
+
+    def __init__(self) -> None:
+        self._master, slave = os.openpty()
+        self.stream = os.fdopen(slave, "w", encoding="utf-8")
+        self._received = b""
+        # A terminal that nobody reads blocks its writer.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while not self._received.endswith(END):
+            self._received += os.read(self._master, 65536)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Stand for stderr in this block; pytest's own stands there when a test begins."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stderr", self.stream)
+            yield
+
+    def text(self) -> str:
+        """What was shown, to its end; the terminal is then closed."""
+        self.stream.write(END.decode())
+        self.stream.flush()
+        self._reader.join(timeout=30)
+        self.stream.close()
+        os.close(self._master)
+        return self._received.removesuffix(END).decode()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal of 160 columns."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    return Terminal()
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens() -> Iterator[None]:
+    """After a test nobody listens any more."""
+    yield
+    progress.listen(None)
+
+
+def tracker_of(*events: Any) -> Tracker:
+    """A tracker that has taken these events."""
+    tracker = Tracker()
+    for event in events:
+        tracker.take(event)
+    return tracker
+
+
+PLANNED = [PairPlanned()] * 4
+SKIPPED = PairEnded("skipped", was_planned=False)
+DONE = PairEnded("ok", was_planned=True)
+DIVERGED = PairEnded("diverged", was_planned=True)
+UNPLANNED = PairEnded("input_not_found", was_planned=False)
+STEPS = Steps("town--wave", Progress(30, 120, 0.5, (2.0, 4.0)))
+
+
+def test_pairs_are_counted_by_how_they_ended() -> None:
+    tracker = tracker_of(*PLANNED, SKIPPED, SKIPPED, DONE, DIVERGED, UNPLANNED)
+    assert (tracker.done, tracker.failed, tracker.skipped, tracker.left) == (1, 2, 2, 2)
+    assert tracker.counts() == "1 done, 2 failed, 2 skipped, 2 left"
+
+
+def test_a_line_names_the_current_pair_its_step_and_its_loss() -> None:
+    assert tracker_of(*PLANNED, STEPS).line() == (
+        "0 done, 0 failed, 0 skipped, 4 left; town--wave step 30/120 loss 3"
+    )
+
+
+def test_the_time_left_is_estimated_once_a_pair_has_ended() -> None:
+    assert "min left" not in tracker_of(*PLANNED, SKIPPED, UNPLANNED).line()
+    tracker = tracker_of(*PLANNED, DONE)
+    tracker.started -= 120
+    assert "about 6.0 min left" in tracker.line()
+    assert "min left" not in tracker_of(PairPlanned(), DONE).line()
+
+
+def test_events_of_nobody_s_interest_are_dropped() -> None:
+    progress.listen(None)
+    progress.emit(DONE)
+
+
+def test_without_a_terminal_there_is_a_line_every_so_often(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], catalog: Catalog
+) -> None:
+    records = catalog.uri("out/records")
+    with watching(verbose=False, records=records):
+        progress.emit(STEPS)
+    assert capsys.readouterr().err == ""
+    with watching(verbose=False, records=records):
+        monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.0)
+        progress.emit(PairPlanned())
+        progress.emit(STEPS)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "1 left; town--wave step 30/120 loss 3" in lines[1]
+    assert "\x1b" not in lines[1]
+
+
+def test_pairs_that_other_processes_do_are_counted_by_their_records(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], catalog: Catalog
+) -> None:
+    monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.05)
+    catalog.write("out/records/old.json", b"{}")
+    with watching(verbose=False, records=catalog.uri("out/records")):
+        waited_until(lambda: "0 done by workers in other" in capsys.readouterr().err)
+        for name in ("a", "b"):
+            catalog.write(f"out/records/{name}.json", b"{}")
+        waited_until(lambda: "2 done by workers in other" in capsys.readouterr().err)
+        progress.emit(PairPlanned())
+        waited_until(lambda: progress.emit(STEPS) or "1 left" in capsys.readouterr().err)
+
+
+def waited_until(happened: Callable[[], bool]) -> None:
+    """Returns once it has happened; fails after half a minute."""
+    for _ in range(600):
+        if happened():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+def test_in_a_terminal_there_is_a_bar(terminal: Terminal, catalog: Catalog) -> None:
+    with terminal.shown(), watching(verbose=False, records=catalog.uri("out/records")):
+        for event in (*PLANNED, DONE, DIVERGED, STEPS):
+            progress.emit(event)
+    shown = terminal.text()
+    assert "1 done, 1 failed, 0 skipped, 2 left" in shown
+    assert "town--wave step 30/120 loss 3" in shown
+    assert "50%" in shown
+    assert "━" in shown
+
+
+def test_a_run_in_a_terminal_shows_the_bar_and_takes_it_away(
+    catalog: Catalog, terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs()
+    with terminal.shown():
+        assert catalog.run() == 0
+    shown = terminal.text()
+    assert "2 done, 0 failed, 0 skipped, 0 left" in shown
+    assert "step 2/2" in shown
+    # The last thing is that the line of the bar is erased and the cursor comes back.
+    assert shown.endswith(("\x1b[2K", "\x1b[?25h"))
+    assert "\x1b[?25h" in shown
+    assert "Images:" in capsys.readouterr().out
+
+
+def test_a_run_elsewhere_writes_lines(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.001)
+    catalog.pairs()
+    assert catalog.run() == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "done, 0 failed, 0 skipped" in lines[-1]
+    assert any("step 2/2 loss" in line for line in lines)
+
+
+def test_verbose_logs_every_pair(catalog: Catalog, capsys: pytest.CaptureFixture[str]) -> None:
+    catalog.pairs()
+    assert catalog.run("--verbose") == 0
+    said = capsys.readouterr().err
+    assert "a: ok" in said
+    assert "b: ok" in said
+
+
+def test_logging_is_as_it_was_afterwards(catalog: Catalog) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    with watching(verbose=True, records=catalog.uri("out/records")):
+        assert root.level == logging.INFO
+    assert (root.level, list(root.handlers)) == before
+
+
+def test_the_closing_table_counts_every_status_and_tells_how_to_retry(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs()
+    os.remove(catalog.uri("b.png"))
+    assert catalog.run() == 3
+    said = capsys.readouterr().out
+    for status, count in (("ok", 1), ("input_not_found", 1), ("all", 2)):
+        assert any(line.split("│")[1:3] == [f" {status} ", f" {count} "] for line in plain(said))
+    assert f"Images: {catalog.uri('out/images')}" in said
+    (command,) = (line for line in said.splitlines() if "nst run" in line)
+    retry = command.partition("nst ")[2].split()
+    assert catalog.uri(f"{catalog.run_folder}/failures.csv") in retry
+
+    catalog.picture("b.png")
+    before = catalog.names("out/runs")
+    assert main(retry) == 0
+    catalog.note_run(before)
+    assert catalog.statuses() == ["ok"]
+    assert catalog.records()["a"]["config"] == catalog.records()["b"]["config"]
+
+
+def plain(table: str) -> list[str]:
+    """The rows of a table, their cells with one space on either side."""
+    cells = [[" ".join(c.split()) for c in line.split("│")] for line in table.splitlines()]
+    return ["│".join(f" {cell} " for cell in row) for row in cells]
+
+
+def test_a_run_without_failures_speaks_of_no_retry(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs(("a.png",))
+    assert catalog.run() == 0
+    assert "retry" not in capsys.readouterr().out
+
+
+def test_runs_of_one_second_have_different_names() -> None:
+    names = {run.new_run_name() for _ in range(20)}
+    assert len(names) == 20
+    assert all(len(name) == len("20260101T000000Z-abcd") for name in names)

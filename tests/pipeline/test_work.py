@@ -1,0 +1,412 @@
+"""The work on one batch, with an engine that is told what to answer."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nst_core import images
+from nst_core.canvas import Size
+from nst_core.config import StyleConfig
+from nst_core.errors import Diverged, JobError, WeightsError
+from nst_core.results import LOG_COLUMNS, LossLog, Progress, StyleResult
+from pipeline import planning, progress, storage, work
+from pipeline.manifest import Row
+from pipeline.pairs import Batch, Task
+from pipeline.work import Studio
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Catalog
+
+CONFIG = StyleConfig(weights="procedural", image_size=64, scales=(1,), steps=2)
+TERMS = ("total", "content", "style", "tv", "style/block1_conv1")
+LOG = LossLog(
+    (*LOG_COLUMNS, *TERMS),
+    (
+        (1, 1.0, 64, 64, 0.5, 6.0, 1.0, 2.0, 3.0, 2.0),
+        (2, 1.0, 64, 64, 1.0, 4.0, 1.0, 1.0, 2.0, 1.0),
+    ),
+)
+
+
+def result(value: float = 90.0, size: tuple[int, int] = (64, 48)) -> StyleResult:
+    """A stylized image of one grey."""
+    image = np.full((size[1], size[0], 3), value, np.float32)
+    return StyleResult(image, LOG, 1.5, Size(64, 64), "float32", "/CPU:0", 1, False)
+
+
+class FakeEngine:
+    """Answers with `answer(names)`, and remembers what it was asked."""
+
+    device_name = "fake"
+
+    def __init__(self, answer: Callable[[list[str]], list[Any]]) -> None:
+        self.weights = dataclasses.make_dataclass("W", [("sha256", str)])("ab" * 32)
+        self.style_passes = 0
+        self.asked: list[list[str]] = []
+        self.answer = answer
+        self.given: dict[str, Any] = {}
+
+    def stylize_batch(self, contents: Any, styles: Any, config: Any, **more: Any) -> list[Any]:
+        """See `StyleEngine.stylize_batch`."""
+        names = [name.rpartition("/")[2] for name in more["names"]]
+        self.asked.append(names)
+        self.given = {"contents": contents, "styles": styles, "config": config, **more}
+        self.style_passes += 1
+        more["progress"](Progress(1, 2, 1.0, (3.0,)))
+        return self.answer(names)
+
+
+def all_good(names: list[str]) -> list[Any]:
+    """One result for each."""
+    return [result() for _ in names]
+
+
+@pytest.fixture
+def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[Studio, FakeEngine, Batch]]]:
+    """A studio, its engine, and a batch of the pictures a, b, … with changes to their row."""
+    studios = []
+
+    def make(
+        answer: Callable[[list[str]], list[Any]] = all_good,
+        count: int = 2,
+        run: str = "run1",
+        **columns: Any,
+    ) -> tuple[Studio, FakeEngine, Batch]:
+        catalog.picture("s.png")
+        rows = []
+        for number in range(1, count + 1):
+            name = "abcdef"[number - 1]
+            catalog.picture(f"{name}.png")
+            cells = {"id": name, "content": f"{name}.png", "style": "s.png", **columns}
+            rows.append(Row(number, cells))
+        tasks = [planning.plan_row(row, catalog.uri("pairs.csv"), CONFIG) for row in rows]
+        engine = FakeEngine(answer)
+        studio = Studio(catalog.uri("out"), run, lambda _: engine)  # type: ignore[arg-type,return-value]
+        studios.append(studio)
+        return studio, engine, Batch(tuple(t for t in tasks if isinstance(t, Task)))
+
+    yield make
+    for studio in studios:
+        studio.close()
+
+
+Prepare = Callable[..., tuple[Studio, FakeEngine, Batch]]
+
+
+def ended(studio: Studio, batch: Batch) -> dict[str, str]:
+    """The status of each pair, by id."""
+    outcomes = list(studio.process(batch))
+    statuses = {str(outcome.id): outcome.status for outcome in outcomes}
+    assert len(statuses) == len(outcomes) == len(batch.tasks)
+    return statuses
+
+
+def test_a_batch_is_optimised_together_and_every_pair_written(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    studio, engine, batch = prepare(count=3)
+    assert ended(studio, batch) == dict.fromkeys("abc", "ok")
+    assert engine.asked == [["a.png", "b.png", "c.png"]]
+    assert catalog.names("out/images") == {"a.png", "b.png", "c.png"}
+    assert catalog.names("out/losses") == {"a.csv", "b.csv", "c.csv"}
+    assert catalog.records().keys() == {"a", "b", "c"}
+
+
+def test_image_and_loss_log_are_there_before_the_record(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    for name in ("write_bytes", "create_bytes"):
+        real = getattr(storage, name)
+
+        def note(uri: str, *rest: Any, real: Any = real) -> Any:
+            written.append(uri.rpartition("/out/")[2].partition("/")[0])
+            return real(uri, *rest)
+
+        monkeypatch.setattr(storage, name, note)
+    studio, _, batch = prepare(count=1)
+    assert ended(studio, batch) == {"a": "ok"}
+    assert written[-3:] == ["images", "losses", "records"]
+
+
+def test_stale_records_are_gone_before_the_new_image_is_there(
+    prepare: Prepare, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = catalog.write("out/records/a.0123456789abcdef.json", b"{}")
+    studio, _, batch = prepare(count=1)
+    task = dataclasses.replace(batch.tasks[0], stale_records=(old,))
+    real = storage.write_bytes
+
+    def check(uri: str, *rest: Any) -> None:
+        assert not storage.exists(old)
+        real(uri, *rest)
+
+    monkeypatch.setattr(storage, "write_bytes", check)
+    assert ended(studio, Batch((task,))) == {"a": "ok"}
+    assert len(catalog.names("out/records")) == 1
+
+
+def test_one_diverged_pair_does_not_fail_its_batch(prepare: Prepare, catalog: Catalog) -> None:
+    def answer(names: list[str]) -> list[Any]:
+        return [Diverged(f"{n} ran away.") if n == "b.png" else result() for n in names]
+
+    studio, _, batch = prepare(answer, count=3)
+    assert ended(studio, batch) == {"a": "ok", "b": "diverged", "c": "ok"}
+    assert catalog.records().keys() == {"a", "c"}
+    assert catalog.names("out/images") == {"a.png", "c.png"}
+
+
+def test_an_error_nobody_foresaw_fails_only_the_pair_it_belongs_to(
+    prepare: Prepare, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(names: list[str]) -> list[Any]:
+        if "b.png" in names:
+            raise ZeroDivisionError("of all things")
+        return all_good(names)
+
+    studio, engine, batch = prepare(answer, count=3)
+    outcomes = {outcome.id: outcome for outcome in studio.process(batch)}
+    assert {key: one.status for key, one in outcomes.items()} == {
+        "a": "ok",
+        "b": "internal",
+        "c": "ok",
+    }
+    assert "ZeroDivisionError (of all things)" in str(outcomes["b"].error)
+    assert "Traceback" in caplog.text
+    assert engine.asked == [["a.png", "b.png", "c.png"], ["a.png"], ["b.png"], ["c.png"]]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (None, "input_not_found"),
+        (b"text", "input_unreadable"),
+    ],
+)
+def test_an_unusable_content_fails_alone(
+    prepare: Prepare, catalog: Catalog, data: bytes | None, status: str
+) -> None:
+    studio, engine, batch = prepare()
+    storage.delete(catalog.uri("b.png"))
+    if data:
+        catalog.write("b.png", data)
+    assert ended(studio, batch) == {"a": "ok", "b": status}
+    assert engine.asked == [["a.png"]]
+
+
+def test_an_unusable_style_fails_all_that_want_it_and_loads_no_network(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    studio, engine, batch = prepare()
+    storage.delete(catalog.uri("s.png"))
+    assert ended(studio, batch) == {"a": "input_not_found", "b": "input_not_found"}
+    assert engine.asked == []
+
+
+def test_trouble_that_is_not_the_pair_s_stops_the_job(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise storage.StorageError("The disk is full; free space.")
+
+    studio, _, batch = prepare()
+    monkeypatch.setattr(storage, "write_bytes", full)
+    with pytest.raises(JobError, match="disk is full"):
+        list(studio.process(batch))
+
+
+def test_weights_that_a_row_brought_fail_the_row_and_the_job_s_own_the_job(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    def refuse(_: StyleConfig) -> Any:
+        raise WeightsError("The weights are damaged; fetch them anew.")
+
+    studio, _, batch = prepare()
+    studio.engine_for = refuse
+    with pytest.raises(WeightsError, match="damaged"):
+        list(studio.process(batch))
+    catalog.write("own.h5", b"damaged")
+    studio, _, batch = prepare(**{"options.weights": "own.h5"})
+    studio.engine_for = refuse
+    assert ended(studio, batch) == {"a": "options_invalid", "b": "options_invalid"}
+
+
+def test_a_bundle_tried_again_finds_what_its_first_try_had_finished(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    studio, _, batch = prepare()
+    first = {outcome.id: outcome for outcome in studio.process(batch)}
+    before = catalog.files()
+    again, engine, _ = prepare()
+    second = {outcome.id: outcome for outcome in again.process(batch)}
+    assert engine.asked == []
+    assert second == first
+    assert catalog.files() == before
+
+
+def test_what_another_run_has_done_since_the_planning_is_skipped(prepare: Prepare) -> None:
+    other, _, batch = prepare(count=2, run="run0")
+    assert ended(other, Batch(batch.tasks[:1])) == {"a": "ok"}
+    studio, engine, _ = prepare(count=2)
+    assert ended(studio, batch) == {"a": "skipped", "b": "ok"}
+    assert engine.asked == [["b.png"]]
+
+
+def test_what_is_to_be_redone_is_done_though_its_record_is_there(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    other, _, batch = prepare(count=1, run="run0")
+    assert ended(other, batch) == {"a": "ok"}
+    (record,) = catalog.names("out/records")
+    stale = (catalog.uri(f"out/records/{record}"),)
+    studio, engine, _ = prepare(lambda _: [result(10.0)], count=1)
+    assert ended(studio, Batch((dataclasses.replace(batch.tasks[0], stale_records=stale),))) == {
+        "a": "ok"
+    }
+    assert engine.asked == [["a.png"]]
+    assert catalog.records()["a"]["run"] == "run1"
+    assert catalog.pixels("a.png").max() == 10
+
+
+def test_a_record_is_no_proof_without_its_image_or_if_it_is_broken(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    other, _, batch = prepare(count=2, run="run0")
+    ended(other, batch)
+    storage.delete(catalog.uri("out/images/a.png"))
+    record = catalog.uri(f"out/records/b.{batch.tasks[1].fingerprint}.json")
+    storage.write_bytes(record, b'{"id"', "application/json")
+    studio, engine, _ = prepare(count=2)
+    assert ended(studio, batch) == {"a": "ok", "b": "ok"}
+    assert engine.asked == [["a.png", "b.png"]]
+    assert catalog.names("out/images") == {"a.png", "b.png"}
+
+
+def test_a_style_is_read_once_for_all_batches(prepare: Prepare, catalog: Catalog) -> None:
+    studio, _, batch = prepare(count=2)
+    ended(studio, Batch(batch.tasks[:1]))
+    storage.delete(catalog.uri("s.png"))
+    assert ended(studio, Batch(batch.tasks[1:])) == {"b": "ok"}
+
+
+def test_the_start_that_a_row_names_is_read_and_given(prepare: Prepare, catalog: Catalog) -> None:
+    catalog.picture("start.png", (20, 30))
+    studio, engine, batch = prepare(**{"options.init": "start.png"})
+    assert ended(studio, batch) == {"a": "ok", "b": "ok"}
+    assert [start.shape for start in engine.given["inits"]] == [(30, 20, 3), (30, 20, 3)]
+    studio, engine, batch = prepare(**{"options.init": "none.png"})
+    assert ended(studio, batch) == {"a": "input_not_found", "b": "input_not_found"}
+
+
+def test_counters_tell_pairs_bytes_batches_style_passes_and_times(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    studio, _, batch = prepare()
+    ended(studio, batch)
+    entries = list(studio.tally.take())
+    counts: dict[str, int] = {}
+    for name, amount, is_distribution in entries:
+        if not is_distribution:
+            counts[name] = counts.get(name, 0) + amount
+    read = sum(len(catalog.read(name)) for name in ("a.png", "b.png", "s.png"))
+    folders = ("images", "losses", "records")
+    files = [f"out/{folder}/{n}" for folder in folders for n in catalog.names(f"out/{folder}")]
+    assert counts == {
+        "pairs_ok": 2,
+        "batches": 1,
+        "style_passes": 1,
+        "bytes_read": read,
+        "bytes_written": sum(len(catalog.read(name)) for name in files),
+    }
+    measured = {name for name, _, is_distribution in entries if is_distribution}
+    assert measured == {
+        "steps",
+        "read_milliseconds",
+        "optimize_milliseconds",
+        "write_milliseconds",
+    }
+    assert list(studio.tally.take()) == []
+
+
+def test_whoever_watches_hears_of_steps_and_ends(prepare: Prepare) -> None:
+    heard: list[Any] = []
+    progress.listen(heard.append)
+    try:
+        studio, _, batch = prepare(count=1)
+        ended(studio, batch)
+    finally:
+        progress.listen(None)
+    assert heard == [
+        progress.Steps("a", Progress(1, 2, 1.0, (3.0,))),
+        progress.PairEnded("ok", True),
+    ]
+
+
+def test_a_record_says_how_its_image_was_made(prepare: Prepare, catalog: Catalog) -> None:
+    studio, _, batch = prepare(count=1, price="9")
+    (outcome,) = studio.process(batch)
+    record = catalog.records()["a"]
+    assert outcome.details["record"].endswith(f"/a.{record['fingerprint']}.json")
+    assert record["columns"] == outcome.columns == {"price": "9"}
+    assert record["weights"] == {"name": "procedural", "sha256": "ab" * 32}
+    assert record["canvas"] == {"width": 64, "height": 64}
+    assert (record["width"], record["height"], record["steps"]) == (64, 48, 2)
+    assert record["terms"]["first"]["total"] == 6.0
+    assert record["terms"]["final"]["total"] == outcome.details["total"] == 4.0
+    assert record["seconds"].keys() == {"read", "optimize", "write"}
+    assert record["device"] == "fake"
+
+
+def test_the_loss_log_is_csv_with_nine_digits() -> None:
+    rows = list(csv.reader(io.StringIO(work.loss_csv(LOG).decode())))
+    assert rows[0] == [*LOG_COLUMNS, *TERMS]
+    assert rows[1] == ["1", "1", "64", "64", "0.5", "6", "1", "2", "3", "2"]
+    fine = LossLog(("step", "total"), ((1, 0.1234567891234),))
+    assert work.loss_csv(fine) == b"step,total\n1,0.123456789\n"
+
+
+@pytest.mark.parametrize("output_format", ["png", "webp", "tiff"])
+def test_transparency_is_put_back_at_the_result_s_size(output_format: str) -> None:
+    alpha = np.zeros((96, 128), np.uint8)
+    alpha[:, 64:] = 255
+    rgb = np.zeros((96, 128, 3), np.uint8)
+    content = images.Picture(rgb, alpha)
+    config = StyleConfig(output_format=output_format, resample="nearest")
+    encoded = work.encode_result(result(), content, config, {})
+    with Image.open(io.BytesIO(encoded)) as image:
+        assert (image.mode, image.size) == ("RGBA", (64, 48))
+        found = np.asarray(image)[..., 3]
+    assert (found[:, :32] == 0).all()
+    assert (found[:, 32:] == 255).all()
+
+
+def test_a_picture_says_what_it_is(prepare: Prepare, catalog: Catalog) -> None:
+    studio, _, batch = prepare(count=1)
+    ended(studio, batch)
+    metadata = images.read_metadata(catalog.read("out/images/a.png"))
+    assert metadata["nst:id"] == "a"
+    assert metadata["nst:fingerprint"] == batch.tasks[0].fingerprint
+    assert json.loads(metadata["nst:sources"]) == {
+        "content": catalog.uri("a.png"),
+        "styles": [{"uri": catalog.uri("s.png"), "weight": 1.0}],
+    }
+
+
+def test_versions_name_the_engine_and_what_it_stands_on() -> None:
+    assert {"engine", "tensorflow", "numpy", "pillow", "apache-beam"} <= work.versions().keys()
+    assert "not installed" not in work.versions().values()
+
+
+def test_an_unforeseen_error_is_one_line_however_long_its_message() -> None:
+    error = work.unforeseen(ValueError("a\nb" + "x" * 5000))
+    assert "\n" not in str(error)
+    assert len(str(error)) < 700
