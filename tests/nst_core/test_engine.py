@@ -463,7 +463,7 @@ class TestTolerance:
     def test_it_ends_each_image_of_a_batch_when_that_image_has_settled(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style
     ) -> None:
-        config = quick(steps=120, tolerance=0.3, content_colors="own")
+        config = quick(steps=120, tolerance=0.1, content_colors="own")
         several = [contents[0], contents[1], style.rgb[:, :64]]
         together = engine.stylize_batch(several, [style], config)
         steps = []
