@@ -11,7 +11,7 @@ import tensorflow as tf
 from benchmarks.machine import MatrixProduct
 from nst_core.config import StyleConfig
 from nst_core.engine import StyleEngine
-from nst_core.vgg import layers_to
+from nst_core.layers import layers_to
 from nst_core.weights import layer_shapes
 
 SIZES = (128, 256, 512)

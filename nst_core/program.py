@@ -24,6 +24,8 @@ TOLERANCE_WINDOW = 20
 RUNAWAY_FACTOR = 100.0
 SETTLING_STEPS = 5
 
+IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
+
 
 def optimizer_for(config: StyleConfig) -> optimizers.Optimizer:
     """The optimiser that the configuration names."""
@@ -39,12 +41,12 @@ class Program:
     def __init__(self, objective: Objective, optimizer: optimizers.Optimizer, *, xla: bool) -> None:
         self.objective = objective
         self.optimizer = optimizer
-        self._content_targets = _traced_over_images(objective.content_targets)
-        self._style_targets = _traced_over_images(objective.style_targets)
+        self._content_targets = traced(objective.content_targets, IMAGES)
+        self._style_targets = traced(objective.style_targets, IMAGES)
         self._steps: Callable[..., Any] | None = None
         self._xla = xla
 
-    def content_targets(self, images: Tensor) -> dict[str, Tensor]:
+    def content_targets(self, images: Tensor) -> dict[str, Any]:
         """See `Objective.content_targets`."""
         return self._content_targets(images)  # type: ignore[no-any-return]
 
@@ -67,7 +69,7 @@ class Program:
         """`count` steps on the device; the new state and the terms `[count, B, T]`."""
         arguments = (state, targets, weights, tf.constant(learning_rate), tf.constant(count))
         if self._steps is None:
-            signature = tf.nest.map_structure(_any_size, arguments)
+            signature = tf.nest.map_structure(any_size, arguments)
             self._steps = tf.function(
                 self._graph, input_signature=signature, jit_compile=self._xla, autograph=False
             )
@@ -92,12 +94,12 @@ class Program:
         return optimizers.run(self.optimizer, state, evaluate, count, learning_rate)
 
 
-def _traced_over_images(function: Callable[[Tensor], Any]) -> Any:
-    signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
+def traced(function: Callable[..., Any], *signature: Any) -> Any:
+    """The function as a graph for arguments of these specs."""
     return tf.function(function, input_signature=signature, autograph=False)
 
 
-def _any_size(tensor: Tensor) -> tf.TensorSpec:
+def any_size(tensor: Tensor) -> tf.TensorSpec:
     """A spec for the tensor with batch, height and width left open.
 
     Feature maps and images have rank 4, the optimiser's history rank 3 with open pixels; the

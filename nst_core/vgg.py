@@ -12,16 +12,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_core.config import CONV_LAYERS
+from nst_core.layers import layers_to
 from nst_core.weights import VggWeights
 
 # Means of the ImageNet training set in Keras's order: blue, green, red.
 MEAN_BGR = np.array([103.939, 116.779, 123.68], dtype=np.float32)
-
-
-def layers_to(deepest: Iterable[str]) -> tuple[str, ...]:
-    """The convolutions from the first to the deepest of the given ones, in order."""
-    return CONV_LAYERS[: 1 + max(CONV_LAYERS.index(name) for name in deepest)]
 
 
 def preprocess(rgb: Any) -> Any:

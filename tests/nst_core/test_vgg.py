@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from nst_core.config import CONV_LAYERS
-from nst_core.vgg import Vgg19, layers_to, preprocess
+from nst_core.layers import layers_to
+from nst_core.vgg import Vgg19, preprocess
 from nst_core.weights import CHANNELS, VggWeights, layer_shapes
 
 CONVOLUTIONS = ("Conv2D", "_FusedConv2D")
