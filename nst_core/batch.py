@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from nst_core import colors, images
+from nst_core import colors, images, memory
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
 from nst_core.config import StyleConfig
+from nst_core.device import CPU, available_memory
+from nst_core.errors import OutOfMemory
+from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective import Targets, mixed
 from nst_core.program import Course, Program, follow
 from nst_core.results import LOG_COLUMNS, LossLog, Progress, Report, Style, StyleResult
+from nst_core.tiles import LEAST_TILE, tiles_of
 
 if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
@@ -26,7 +30,10 @@ NOISE_DEVIATION = 40.0
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Contents of one canvas with one style and configuration, on their way through the scales."""
+    """Contents of one canvas with one style and configuration, on their way through the scales.
+
+    `largest_tile` bounds the tiles, px, once memory has run out.
+    """
 
     engine: StyleEngine
     contents: list[np.ndarray]
@@ -35,6 +42,7 @@ class Batch:
     sizes: list[Size]
     inits: Sequence[np.ndarray] | None
     names: list[str]
+    largest_tile: int | None = None
 
     def part(self, indices: Sequence[int]) -> Batch:
         """The same for some of the contents."""
@@ -46,17 +54,65 @@ class Batch:
             names=[self.names[i] for i in indices],
         )
 
+    def fitting(self, precision: str) -> int:
+        """How many of the contents to optimise at once: as many as fit, and at least one."""
+        count = len(self.contents)
+        if count == 1 or isinstance(self.config.tile, int):
+            return 1
+        canvas = canvas_size(self.sizes[0], self.config)
+        available = available_memory(self.engine.device)
+        return max(1, memory.fitting_batch(self.config, canvas, count, precision, available))
+
+    def in_smaller_tiles(self, precision: str) -> Batch | None:
+        """One content in tiles of at most half the side; None where they would be too small."""
+        if len(self.contents) > 1 or self.config.tile == "off":
+            return None
+        canvas = canvas_size(self.sizes[0], self.config)
+        side = self._tile(canvas, precision) or max(canvas.width, canvas.height)
+        half = side // 2 // ALIGNMENT * ALIGNMENT
+        return dataclasses.replace(self, largest_tile=half) if half >= LEAST_TILE else None
+
+    def _tile(self, size: Size, precision: str) -> int | None:
+        """The side of the tiles in which one image of this size passes; None: it passes whole."""
+        if self.config.tile == "off":
+            return None
+        tile = self.config.tile if isinstance(self.config.tile, int) else None
+        if self.config.tile == "auto":
+            available = available_memory(self.engine.device)
+            tile = memory.fitting_tile(self.config, size, precision, available)
+        if self.largest_tile:
+            tile = min(tile or self.largest_tile, self.largest_tile)
+        layers = {*self.config.content_layers, *self.config.style_layers}
+        return tile if tile and len(tiles_of(size, tile, halo(layers))) > 1 else None
+
+    def _refuse_the_hopeless(self, canvas: Size, precision: str) -> None:
+        """Where even the least tiles cannot fit: a system without memory would kill us, not say so.
+
+        Raises:
+            OutOfMemory
+        """
+        if self.config.tile != "auto" or self.engine.device != CPU:
+            return
+        needed = memory.least(self.config, canvas, precision)
+        available = available_memory(self.engine.device)
+        if needed > available:
+            raise OutOfMemory(
+                f"{self.names[0]} at {self.sizes[0]} px needs about {needed / 2**30:.1f} GiB even "
+                f"in tiles, and {available / 2**30:.1f} GiB are free; lower image_size."
+            )
+
     def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:
         """All scales, coarse to fine; None for an image whose loss ran away.
 
         Raises:
             DeadlineExceeded: `deadline_seconds` per content have passed.
+            OutOfMemory: by prediction; TensorFlow has errors of its own.
         """
         started = time.monotonic()
         allowed = self.config.deadline_seconds * len(self.contents)
         deadline = started + allowed if allowed else np.inf
-        program = self.engine.program(self.config, precision)
         canvas = canvas_size(self.sizes[0], self.config)
+        self._refuse_the_hopeless(canvas, precision)
         originals = self._on_canvas(self.contents, canvas, self._recolored)
         courses: list[tuple[float, Size, Course]] = []
         contents = originals
@@ -71,6 +127,8 @@ class Batch:
                 start = self._finer_start(contents, coarse, courses[-1][2].images)
             else:
                 start = self._first_start(contents, canvas)
+            tile = self._tile(size, precision) if len(self.contents) == 1 else None
+            program = self.engine.program(self.config, precision, tile)
             targets = self._targets(program, contents, scale, precision)
             report = self._reporter(progress, scale, len(courses))
             course = follow(program, start, targets, self.config, steps, deadline, report)
@@ -90,6 +148,7 @@ class Batch:
                 precision=precision,
                 device=self.engine.device,
                 batch=len(self.contents),
+                tile=tile,
                 retried=False,
             )
             for index in range(len(self.contents))
@@ -131,18 +190,15 @@ class Batch:
     def _targets(
         self, program: Program, contents: np.ndarray, scale: float, precision: str
     ) -> Targets:
-        per_style = [
-            self.engine.style_targets(
-                style,
-                style_size(size_of(style.rgb), self.sizes[0], self.config, scale, style.name),
-                self.config,
-                precision,
-            )
-            for style in self.styles
-        ]
+        per_style = []
+        for style in self.styles:
+            own_size = size_of(style.rgb)
+            size = style_size(own_size, self.sizes[0], self.config, scale, style.name)
+            tile = self._tile(size, precision)
+            per_style.append(self.engine.style_targets(style, size, self.config, precision, tile))
         weights = [style.weight for style in self.styles]
         return {
-            "content": program.content_targets(tf.constant(contents)),
+            "content": program.content_targets(contents),
             "style": mixed(per_style, weights),
         }
 

@@ -90,6 +90,15 @@ def _layers(value: Any) -> str | None:
     return "layer names from block1_conv1 to block5_conv4, each with a weight of at least 0"
 
 
+def _tile(value: Any) -> str | None:
+    # YAML reads an `off` without quotes as false.
+    if value in ("auto", "off", 0):
+        return None
+    if _integer(64, 8192)(value) is None and value % 16 == 0:
+        return None
+    return "auto, off (or 0), or a side from 64 to 8192 px that is a multiple of 16"
+
+
 def _scales(value: Any) -> str | None:
     if (
         isinstance(value, tuple)
@@ -218,6 +227,13 @@ class StyleConfig:
         "`auto` (the GPU where there is one), `gpu` (stop where there is none) or `cpu`",
         _one_of("auto", "gpu", "cpu"),
     )
+    tile: int | str = _setting(
+        "auto",
+        "large images pass the network in tiles, with the same result: `auto` (where memory is "
+        "too small for the whole), `off`, or the side of the tiles' interiors, px (a multiple of "
+        "16, at least 64)",
+        _tile,
+    )
     average_decay: float = _setting(
         0.0,
         "decay of the average over Adam's iterates that becomes the result; 0: the last one",
@@ -320,6 +336,8 @@ def _canonical(value: Any, kind: str) -> Any:
         return float(value)
     if kind == "tuple[float, ...]":
         return tuple(map(float, value))
+    if kind == "int | str" and not value:
+        return "off"
     if isinstance(value, Mapping):
         return {name: float(value[name]) for name in CONV_LAYERS if name in value}
     return value

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 import pathlib
 import threading
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.client import device_lib
 
+from nst_core import memory
 from nst_core.errors import DeviceError
 
 CPU = "/CPU:0"
@@ -57,6 +60,25 @@ def describe(device: str) -> str:
     if device == CPU:
         return "cpu"
     return str(_gpu_details().get("device_name", "gpu"))
+
+
+def available_memory(device: str) -> float:
+    """Bytes that an optimisation on the device can still take; infinite where none can tell."""
+    if device == CPU:
+        return memory.host_available()
+    in_use = tf.config.experimental.get_memory_info(device.strip("/"))["current"]
+    return _gpu_memory() - float(in_use)
+
+
+@functools.cache
+def _gpu_memory() -> float:
+    """What TensorFlow's allocator may take of the first GPU, bytes."""
+    limits = [
+        found.memory_limit
+        for found in device_lib.list_local_devices()
+        if found.device_type == "GPU"
+    ]
+    return float(limits[0]) if limits else math.inf
 
 
 @functools.cache

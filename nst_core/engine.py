@@ -20,6 +20,7 @@ from nst_core.errors import Diverged, OutOfMemory, PairError
 from nst_core.objective import Objective
 from nst_core.program import Program, optimizer_for
 from nst_core.results import Report, Style, StyleResult
+from nst_core.tiled import TiledProgram
 from nst_core.vgg import Vgg19
 from nst_core.weights import VggWeights, load_weights
 
@@ -140,12 +141,13 @@ class StyleEngine:
             return self._attempt(job, progress)
 
     def _attempt(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
-        """The batch; in halves where memory runs out; what failed once more, carefully."""
+        """The batch, in parts where it does not fit; what failed once more, carefully."""
+        fitting = job.fitting(self.precision)
+        if fitting < len(job.contents):
+            return self._in_parts(job, fitting, progress)
         results = self._optimized(job, self.precision, progress)
         if isinstance(results, OutOfMemory) and len(job.contents) > 1:
-            middle = len(job.contents) // 2
-            halves = [job.part(range(middle)), job.part(range(middle, len(job.contents)))]
-            return [result for half in halves for result in self._attempt(half, progress)]
+            return self._in_parts(job, -(-len(job.contents) // 2), progress)
         if isinstance(results, PairError):
             return [results] * len(job.contents)
         return [
@@ -153,19 +155,33 @@ class StyleEngine:
             for index, result in enumerate(results)
         ]
 
+    def _in_parts(
+        self, job: Batch, size: int, progress: Report | None
+    ) -> list[StyleResult | PairError]:
+        whole = range(len(job.contents))
+        parts = [whole[start : start + size] for start in whole[::size]]
+        return [result for part in parts for result in self._attempt(job.part(part), progress)]
+
     def _optimized(
         self, job: Batch, precision: str, progress: Report | None
     ) -> list[StyleResult | None] | PairError:
-        """`job.optimize`; an error without its traceback, whose frames hold the batch's tensors."""
+        """`job.optimize`; an image that does not fit alone again, in ever smaller tiles.
+
+        An error comes without its traceback, whose frames hold the batch's tensors.
+        """
         try:
             return job.optimize(precision, progress)
-        except tf.errors.ResourceExhaustedError:
-            return OutOfMemory(
-                f"{job.names[0]} at {job.sizes[0]} px does not fit into the memory "
-                "of the device; lower image_size."
-            )
+        except (tf.errors.ResourceExhaustedError, MemoryError):
+            pass  # Once this block is left, what the frames held is free again.
         except PairError as error:
             return error.with_traceback(None)
+        if smaller := job.in_smaller_tiles(precision):
+            return self._optimized(smaller, precision, progress)
+        tiling = " or set tile to auto" if job.config.tile == "off" else ""
+        return OutOfMemory(
+            f"{job.names[0]} at {job.sizes[0]} px does not fit into the memory "
+            f"of the device; lower image_size{tiling}."
+        )
 
     def _carefully(
         self, job: Batch, index: int, progress: Report | None
@@ -186,10 +202,11 @@ class StyleEngine:
             "lower learning_rate, content_weight, style_weight or tv_weight."
         )
 
-    def program(self, config: StyleConfig, precision: str) -> Program:
-        """The compiled steps for a configuration, made once."""
+    def program(self, config: StyleConfig, precision: str, tile: int | None = None) -> Program:
+        """The compiled steps for a configuration, whole or by tiles, made once."""
         key = (
             precision,
+            tile,
             tuple(sorted(config.content_layers)),
             tuple(sorted(config.style_layers)),
             config.normalization,
@@ -205,15 +222,21 @@ class StyleEngine:
                     self.weights, self.pooling, self.padding, tf.as_dtype(precision)
                 )
             objective = Objective(self._networks[precision], config)
-            self._programs[key] = Program(
-                objective, optimizer_for(config), xla=self.device.startswith("/GPU")
+            optimizer = optimizer_for(config)
+            self._programs[key] = (
+                TiledProgram(objective, optimizer, tile)
+                if tile
+                else Program(objective, optimizer, xla=self.device.startswith("/GPU"))
             )
         return self._programs[key]
 
     def style_targets(
-        self, style: Style, size: Size, config: StyleConfig, precision: str
+        self, style: Style, size: Size, config: StyleConfig, precision: str, tile: int | None
     ) -> dict[str, Any]:
-        """A style's statistics at a size: from the cache, else by one pass of the network."""
+        """A style's statistics at a size: from the cache, else by one pass of the network.
+
+        With `tile` it passes in tiles whose interiors have this side, px.
+        """
         key = (
             _digest(style.rgb),
             size,
@@ -226,7 +249,8 @@ class StyleEngine:
             resized = images.resize(style.rgb, size.width, size.height, config.resample)
             least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
             padded = images.pad_reflect(resized, *least)
-            self._styles[key] = self.program(config, precision).style_targets(padded[None])
+            program = self.program(config, precision, tile)
+            self._styles[key] = program.style_targets(padded[None])
             self.style_passes += 1
             while len(self._styles) > STYLE_CACHE_ENTRIES:
                 self._styles.popitem(last=False)

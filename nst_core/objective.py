@@ -199,7 +199,7 @@ class Objective:
             return tf.zeros(tf.shape(x)[:1])
         if window is not None:
             # With the row and the column behind the interior, to which its last differences lead.
-            x = _inside(x, window + [0, 1, 0, 1])
+            x = _inside(x, tf.add(window, [0, 1, 0, 1]))
         return losses.total_variation_loss(x / PIXEL_RANGE if self.relative else x)
 
 

@@ -46,7 +46,8 @@ class StyleResult:
     """One stylized image.
 
     `image` is float32 `[height, width, 3]`, sRGB in 0…255, of the content's resized size.
-    `seconds` is this image's share of its batch's wall time.
+    `seconds` is this image's share of its batch's wall time. `tile` is the side of the interiors
+    of the tiles in which the last scale passed the network, px; None where it passed whole.
     """
 
     image: np.ndarray
@@ -56,6 +57,7 @@ class StyleResult:
     precision: str
     device: str
     batch: int
+    tile: int | None
     retried: bool
 
     @property

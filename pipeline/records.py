@@ -16,7 +16,9 @@ from pipeline.manifest import Pair
 from pipeline.pairs import sources
 
 # Settings that never change a pixel; `weights` enters the fingerprint by its identity instead.
-WITHOUT_EFFECT = frozenset({"weights", "device", "deadline_seconds", "max_pixels", "max_bytes"})
+WITHOUT_EFFECT = frozenset(
+    {"weights", "device", "tile", "deadline_seconds", "max_pixels", "max_bytes"}
+)
 PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
 
 _RECORD = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.json")

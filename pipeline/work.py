@@ -347,6 +347,7 @@ def build_record(
         "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
         "seconds": seconds,
         "batch": result.batch,
+        "tile": result.tile,
         "retried": result.retried,
         "device": engine.device_name,
         "precision": result.precision,

@@ -121,3 +121,45 @@ class TestEvaluation:
         np.testing.assert_allclose(found, terms, rtol=1e-5)
         scale = np.abs(gradient).max()
         np.testing.assert_allclose(tiled_gradient, gradient, atol=2e-4 * scale)
+
+    def test_every_tile_uses_the_same_graphs(
+        self, procedural: VggWeights, draw: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = DEEP.updated({**SHALLOW, "tv_weight": 0})
+        _, tiled = programs(procedural, config, 64)
+        passes = []
+        features = tiled.objective.network.features
+        monkeypatch.setattr(
+            tiled.objective.network,
+            "features",
+            lambda *arguments: passes.append(1) or features(*arguments),
+        )
+        for size in ((203, 97), (160, 240)):
+            x, content, style = pictures(draw, *size)
+            tiled_evaluation(tiled, config, x, targets_of(tiled, content, style))
+        # Content targets, style targets, first pass, second pass: each traced once.
+        assert len(passes) == 4
+
+
+class TestOptimisation:
+    @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+    def test_it_takes_the_whole_pictures_course(
+        self, procedural: VggWeights, draw: Any, optimizer: str
+    ) -> None:
+        config = DEEP.updated({**SHALLOW, "optimizer": optimizer})
+        seen: list[int] = []
+        courses = []
+
+        def report(step: int, _: np.ndarray) -> None:
+            seen.append(step)
+
+        for program in programs(procedural, config, 64):
+            x, content, style = pictures(draw, 160, 96)
+            targets = targets_of(program, content, style)
+            courses.append(follow(program, x, targets, config, 6, np.inf, report))
+        whole, tiled = courses
+        np.testing.assert_allclose(tiled.terms, whole.terms, rtol=1e-3)
+        np.testing.assert_allclose(tiled.images, whole.images, atol=0.05)
+        assert np.abs(tiled.images - x).mean() > 1
+        assert (tiled.steps, tiled.failed) == ([6], [False])
+        assert seen[-1] == 6

@@ -40,7 +40,7 @@ LOG = LossLog(
 def result(value: float = 90.0, size: tuple[int, int] = (64, 48)) -> StyleResult:
     """A stylized image of one grey."""
     image = np.full((size[1], size[0], 3), value, np.float32)
-    return StyleResult(image, LOG, 1.5, Size(64, 64), "float32", "/CPU:0", 1, False)
+    return StyleResult(image, LOG, 1.5, Size(64, 64), "float32", "/CPU:0", 1, None, False)
 
 
 class FakeEngine:

@@ -1,0 +1,165 @@
+"""How much memory an optimisation will take, how much there is, and what follows for its tiles.
+
+Without TensorFlow. The model and the measurements that it is fitted to: docs/memory.md.
+"""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from nst_core.canvas import Size
+from nst_core.config import StyleConfig
+from nst_core.layers import halo, layers_to, stride
+from nst_core.tiles import extents
+from nst_core.weights import layer_shapes
+
+# Fitted by `python -m benchmarks.memory`: what no size changes, bytes; how often the features of
+# all layers are there at once; how many images (float32 RGB) an optimisation holds, whole or tiled.
+BASE = 250 * 2**20
+FEATURES = {"float32": 2.0, "bfloat16": 3.0}
+IMAGES = {"lbfgs": 60.0, "adam": 12.0}
+TILED_IMAGES = {"lbfgs": 80.0, "adam": 20.0}
+
+# The rest is for what the model does not know: other threads' pictures, the allocator's gaps.
+SHARE = 0.85
+# Interiors that are tried, px: smaller ones spend most of their work on halos.
+SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
+
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+PROC = pathlib.Path("/proc")
+
+
+def channels_per_pixel(layers: Iterable[str]) -> float:
+    """Features of these layers per pixel of the image."""
+    shapes = layer_shapes()
+    return sum(shapes[name][-1] / stride(name) ** 2 for name in layers)
+
+
+class Parts(NamedTuple):
+    """What an optimisation's memory is made of, bytes."""
+
+    features: float  # of all layers to the deepest, of what passes the network at once
+    targets: float  # the content's features
+    image: float  # one float32 copy of every image
+
+
+def parts(config: StyleConfig, size: Size, batch: int, precision: str, tile: int | None) -> Parts:
+    """The parts that `predicted` weighs."""
+    layers = {*config.content_layers, *config.style_layers}
+    whole = size.width * size.height * batch
+    part = extents(size, tile, halo(layers)) if tile else size
+    at_once = part.width * part.height * (1 if tile else batch)
+    itemsize = 4 if precision == "float32" else 2
+    return Parts(
+        itemsize * channels_per_pixel(layers_to(layers)) * at_once,
+        4 * channels_per_pixel(config.content_layers) * whole,
+        4 * 3 * whole,
+    )
+
+
+def predicted(
+    config: StyleConfig, size: Size, batch: int, precision: str, tile: int | None
+) -> float:
+    """Bytes that the optimisation of `batch` images of `size` will take beside the network.
+
+    Args:
+        tile: side of the tiles' interiors, px; None for whole images.
+    """
+    features, targets, image = parts(config, size, batch, precision, tile)
+    images = (TILED_IMAGES if tile else IMAGES)[config.optimizer]
+    return BASE + FEATURES[precision] * features + targets + images * image
+
+
+def fitting_batch(
+    config: StyleConfig, size: Size, batch: int, precision: str, available: float
+) -> int:
+    """How many of `batch` whole images fit at once; 0 where not even one does."""
+    room = SHARE * available
+    fits = [
+        predicted(config, size, count, precision, None) <= room for count in range(1, batch + 1)
+    ]
+    return sum(fits)
+
+
+def fitting_tile(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:
+    """The side of the largest tiles with which one image fits; None where it fits whole.
+
+    Where nothing fits, the smallest.
+    """
+    for side in (None, *SIDES):
+        if predicted(config, size, 1, precision, side) <= SHARE * available:
+            return side
+    return SIDES[-1]
+
+
+def least(config: StyleConfig, size: Size, precision: str) -> float:
+    """Bytes that one image takes in the smallest tiles, or whole where that is less."""
+    return min(predicted(config, size, 1, precision, side) for side in (None, SIDES[-1]))
+
+
+def host_available() -> float:
+    """Bytes that this process can still take: what the machine has and its cgroups allow.
+
+    Infinite where the system tells neither.
+    """
+    return min([_machine_available(), *_cgroups_available()])
+
+
+def _machine_available() -> float:
+    for line in _lines(PROC / "meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return math.inf
+
+
+def _cgroups_available() -> Iterator[float]:
+    """Of every group that this process is in, up to the root: its limit less its use.
+
+    Version 2 has one hierarchy (`0::/path`), version 1 one for memory (`4:memory:/path`).
+    """
+    for line in _lines(PROC / "self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, limit, usage, cache = CGROUPS, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            root, limit, usage = (
+                CGROUPS / "memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+            )
+            cache = "total_inactive_file"
+        else:
+            continue
+        # In a container the path can be the host's: then only the root is there.
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder == root.parent:
+                break
+            most, used = _number(folder / limit), _number(folder / usage)
+            if most is not None and used is not None:
+                yield most - used + _statistic(folder / "memory.stat", cache)
+
+
+def _number(path: pathlib.Path) -> int | None:
+    """The number in a file; None where there is none, or `max`."""
+    lines = _lines(path)
+    return int(lines[0]) if lines and lines[0].isdigit() else None
+
+
+def _statistic(path: pathlib.Path, name: str) -> int:
+    """Bytes of files that the kernel would give up at once."""
+    for line in _lines(path):
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
