@@ -82,23 +82,26 @@ class Batch:
             tile = memory.fitting_tile(self.config, size, precision, available)
         if self.largest_tile:
             tile = min(tile or self.largest_tile, self.largest_tile)
-        layers = {*self.config.content_layers, *self.config.style_layers}
-        return tile if tile and len(tiles_of(size, tile, halo(layers))) > 1 else None
+        return tile if tile and len(tiles_of(size, tile, halo(self.config.layers))) > 1 else None
 
     def _refuse_the_hopeless(self, canvas: Size, precision: str) -> None:
-        """Where even the least tiles cannot fit: a system without memory would kill us, not say so.
+        """What is known not to fit fails here: a system without memory kills, and tells nobody.
 
         Raises:
-            OutOfMemory
+            OutOfMemory: not even the smallest tiles fit, or the canvas is too large for none.
         """
-        if self.config.tile != "auto" or self.engine.device != CPU:
-            return
+        what = f"{self.names[0]} at {self.sizes[0]} px"
+        if self.config.tile == "off" and canvas.width * canvas.height >= memory.MOST_PIXELS:
+            raise OutOfMemory(
+                f"{what} has more features than TensorFlow can count in one tensor; "
+                "set tile to auto or lower image_size."
+            )
         needed = memory.least(self.config, canvas, precision)
         available = available_memory(self.engine.device)
-        if needed > available:
+        if self.config.tile == "auto" and self.engine.device == CPU and needed > available:
             raise OutOfMemory(
-                f"{self.names[0]} at {self.sizes[0]} px needs about {needed / 2**30:.1f} GiB even "
-                f"in tiles, and {available / 2**30:.1f} GiB are free; lower image_size."
+                f"{what} needs about {needed / 2**30:.1f} GiB even in tiles, and "
+                f"{available / 2**30:.1f} GiB are free; lower image_size."
             )
 
     def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:

@@ -289,6 +289,11 @@ class StyleConfig:
         """One count of steps for each of `scales`."""
         return self.steps if isinstance(self.steps, tuple) else (self.steps,) * len(self.scales)
 
+    @property
+    def layers(self) -> frozenset[str]:
+        """All layers whose features the terms are made of."""
+        return frozenset({*self.content_layers, *self.style_layers})
+
     def updated(self, changes: Mapping[str, Any]) -> StyleConfig:
         """This configuration with `changes`, values as YAML or JSON gives them.
 

@@ -18,15 +18,18 @@ from nst_core.weights import layer_shapes
 
 # Fitted by `python -m benchmarks.memory`: what no size changes, bytes; how often the features of
 # all layers are there at once; how many images (float32 RGB) an optimisation holds, whole or tiled.
-BASE = 250 * 2**20
-FEATURES = {"float32": 2.0, "bfloat16": 3.0}
-IMAGES = {"lbfgs": 60.0, "adam": 12.0}
-TILED_IMAGES = {"lbfgs": 80.0, "adam": 20.0}
+BASE = 100 * 2**20
+FEATURES = {"float32": 1.4, "bfloat16": 2.0}
+IMAGES = {"lbfgs": 50.0, "adam": 9.0}
+TILED_IMAGES = {"lbfgs": 66.0, "adam": 16.0}
 
 # The rest is for what the model does not know: other threads' pictures, the allocator's gaps.
 SHARE = 0.85
 # Interiors that are tried, px: smaller ones spend most of their work on halos.
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
+
+# TensorFlow counts a tensor's elements in 31 bits, and the first layers have 64 for each pixel.
+MOST_PIXELS = 2**31 // 64
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 PROC = pathlib.Path("/proc")
@@ -48,7 +51,7 @@ class Parts(NamedTuple):
 
 def parts(config: StyleConfig, size: Size, batch: int, precision: str, tile: int | None) -> Parts:
     """The parts that `predicted` weighs."""
-    layers = {*config.content_layers, *config.style_layers}
+    layers = config.layers
     whole = size.width * size.height * batch
     part = extents(size, tile, halo(layers)) if tile else size
     at_once = part.width * part.height * (1 if tile else batch)
@@ -73,15 +76,22 @@ def predicted(
     return BASE + FEATURES[precision] * features + targets + images * image
 
 
+def fits(
+    config: StyleConfig, size: Size, batch: int, precision: str, tile: int | None, available: float
+) -> bool:
+    """Whether the images pass the network at once, whole or in tiles, within these bytes."""
+    part = extents(size, tile, halo(config.layers)) if tile else size
+    if part.width * part.height * batch >= MOST_PIXELS:
+        return False
+    return predicted(config, size, batch, precision, tile) <= SHARE * available
+
+
 def fitting_batch(
     config: StyleConfig, size: Size, batch: int, precision: str, available: float
 ) -> int:
     """How many of `batch` whole images fit at once; 0 where not even one does."""
-    room = SHARE * available
-    fits = [
-        predicted(config, size, count, precision, None) <= room for count in range(1, batch + 1)
-    ]
-    return sum(fits)
+    counts = range(1, batch + 1)
+    return sum(fits(config, size, count, precision, None, available) for count in counts)
 
 
 def fitting_tile(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:
@@ -90,7 +100,7 @@ def fitting_tile(config: StyleConfig, size: Size, precision: str, available: flo
     Where nothing fits, the smallest.
     """
     for side in (None, *SIDES):
-        if predicted(config, size, 1, precision, side) <= SHARE * available:
+        if fits(config, size, 1, precision, side, available):
             return side
     return SIDES[-1]
 

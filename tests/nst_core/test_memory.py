@@ -93,6 +93,13 @@ class TestPrediction:
         assert tiled == sorted(tiled, reverse=True)
         assert len(set(tiled)) >= 3
 
+    def test_no_layer_has_more_features_than_tensorflow_counts(self) -> None:
+        config = StyleConfig().updated({"image_size": 8192})
+        largest = Size(8192, 8192)
+        assert memory.fitting_batch(config, Size(4096, 4096), 9, "float32", math.inf) == 1
+        assert memory.fitting_batch(config, largest, 1, "float32", math.inf) == 0
+        assert memory.fitting_tile(config, largest, "float32", math.inf) == memory.SIDES[0]
+
 
 class TestAvailable:
     """What this process can still take, from a made-up `/proc` and `/sys`."""
@@ -209,6 +216,18 @@ class TestDecisions:
         available(monkeypatch, 2**20)
         found = engine.stylize(contents[0], [style], QUICK.updated({"tile": 0}))
         assert found.tile is None
+
+    def test_with_tile_off_a_canvas_beyond_tensorflows_count_is_refused(
+        self,
+        engine: StyleEngine,
+        contents: list[np.ndarray],
+        style: Style,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(memory, "MOST_PIXELS", 160 * 96)
+        error = engine.stylize_batch(contents[:1], [style], QUICK.updated({"tile": "off"}))[0]
+        assert isinstance(error, OutOfMemory)
+        assert "set tile to auto or lower image_size." in str(error)
 
     @pytest.mark.parametrize("error", [MemoryError, tf.errors.ResourceExhaustedError])
     @pytest.mark.parametrize(("setting", "tried"), [("auto", [None, 160]), (128, [128, 64])])
