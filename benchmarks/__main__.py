@@ -11,7 +11,7 @@ from benchmarks import machine, memory, overhead, step
 SECTIONS = {
     "step": ("One optimisation step", step),
     "overhead": ("The pipeline's own share", overhead),
-    "memory": ("Peak resident memory, one square image", memory),
+    "memory": ("Peak memory of one optimisation", memory),
 }
 
 

@@ -97,12 +97,13 @@ def fitting_batch(
 def fitting_tile(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:
     """The side of the largest tiles with which one image fits; None where it fits whole.
 
-    Where nothing fits, the smallest.
+    Where nothing fits, what takes the least.
     """
-    for side in (None, *SIDES):
+    sides = (None, *SIDES)
+    for side in sides:
         if fits(config, size, 1, precision, side, available):
             return side
-    return SIDES[-1]
+    return min(sides, key=lambda side: predicted(config, size, 1, precision, side))
 
 
 def least(config: StyleConfig, size: Size, precision: str) -> float:
