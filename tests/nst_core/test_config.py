@@ -21,7 +21,7 @@ from nst_core.config import (
 )
 from nst_core.errors import ConfigError
 
-# The names that the design promises (`tile` joins with its feature).
+# The names that the design promises.
 PROMISED = [
     "weights",
     "image_size",
@@ -47,6 +47,7 @@ PROMISED = [
     "device",
     "average_decay",
     "preserve_colors",
+    "tile",
     "deadline_seconds",
     "output_format",
     "jpeg_quality",

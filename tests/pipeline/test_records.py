@@ -48,6 +48,7 @@ CHANGED: dict[str, Any] = {
 }
 NO_PIXEL: dict[str, Any] = {
     "device": "cpu",
+    "tile": 64,
     "deadline_seconds": 9.0,
     "max_pixels": 5000,
     "max_bytes": 70,
