@@ -158,6 +158,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("jpeg_quality", 101, "1 to 100"),
     ("max_pixels", 255, "256 to"),
     ("max_pixels", 10**9, "256 to"),
+    ("tile", 72, "a multiple of 16"),
     ("max_bytes", 0, "1 to"),
 ]
 
