@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from nst_core import colors, images
+from nst_core import colors, images, quality
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
 from nst_core.config import StyleConfig
 from nst_core.objective import Targets, mixed
 from nst_core.program import Course, Program, follow
-from nst_core.results import LOG_COLUMNS, LossLog, Progress, Report, Style, StyleResult
+from nst_core.results import LOG_COLUMNS, LossLog, Progress, Quality, Report, Style, StyleResult
 
 if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
@@ -75,6 +75,9 @@ class Batch:
             report = self._reporter(progress, scale, len(courses))
             course = follow(program, start, targets, self.config, steps, deadline, report)
             courses.append((scale, size, course))
+        last = courses[-1][2].images
+        finished = [self._finished(x, index) for index, x in enumerate(last)]
+        qualities = self._qualities(program, finished, canvas, precision)
         self.engine.batches += 1
         seconds = (time.monotonic() - started) / len(self.contents)
         columns = program.objective.columns
@@ -83,7 +86,8 @@ class Batch:
             None
             if failed[index]
             else StyleResult(
-                image=self._finished(courses[-1][2].images[index], index),
+                image=finished[index],
+                quality=qualities[index],
                 losses=_log(columns, courses, index),
                 seconds=seconds,
                 canvas=canvas,
@@ -132,12 +136,7 @@ class Batch:
         self, program: Program, contents: np.ndarray, scale: float, precision: str
     ) -> Targets:
         per_style = [
-            self.engine.style_targets(
-                style,
-                style_size(size_of(style.rgb), self.sizes[0], self.config, scale, style.name),
-                self.config,
-                precision,
-            )
+            self.engine.style_targets(style, self._style_size(style, scale), self.config, precision)
             for style in self.styles
         ]
         weights = [style.weight for style in self.styles]
@@ -145,6 +144,33 @@ class Batch:
             "content": program.content_targets(tf.constant(contents)),
             "style": mixed(per_style, weights),
         }
+
+    def _qualities(
+        self, program: Program, finished: list[np.ndarray], canvas: Size, precision: str
+    ) -> list[Quality]:
+        """What became of every content, by one more pass of the network over the batch."""
+        on_canvas = [images.pad_reflect(image, canvas.height, canvas.width) for image in finished]
+        found = program.gram_matrices(tf.constant(np.stack(on_canvas)))
+        per_style = [
+            self.engine.style_grams(style, self._style_size(style, 1.0), self.config, precision)
+            for style in self.styles
+        ]
+        target = quality.mean_grams(per_style, [style.weight for style in self.styles])
+        return [
+            Quality(
+                quality.gram_errors({name: gram[index] for name, gram in found.items()}, target),
+                quality.structural_similarity(image, self._resized(index)),
+            )
+            for index, image in enumerate(finished)
+        ]
+
+    def _style_size(self, style: Style, scale: float) -> Size:
+        return style_size(size_of(style.rgb), self.sizes[0], self.config, scale, style.name)
+
+    def _resized(self, index: int) -> np.ndarray:
+        """A content in its own colours at the size of its result."""
+        size = self.sizes[index]
+        return images.resize(self.contents[index], size.width, size.height, self.config.resample)
 
     def _reporter(
         self, progress: Report | None, scale: float, scales_done: int
@@ -188,10 +214,7 @@ class Batch:
         size = self.sizes[index]
         image: np.ndarray = np.clip(x[: size.height, : size.width], 0, 255)
         if self.config.preserve_colors == "luminance":
-            content = images.resize(
-                self.contents[index], size.width, size.height, self.config.resample
-            )
-            image = colors.keep_colors(image, content)
+            image = colors.keep_colors(image, self._resized(index))
         return image
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -19,12 +19,16 @@ from nst_core.device import choose_device, choose_precision, describe, device_lo
 from nst_core.errors import Diverged, OutOfMemory, PairError
 from nst_core.objective import Objective
 from nst_core.program import Program, optimizer_for
+from nst_core.quality import Grams
 from nst_core.results import Report, Style, StyleResult
 from nst_core.vgg import Vgg19
 from nst_core.weights import VggWeights, load_weights
 
 STYLE_CACHE_ENTRIES = 256
 CAREFUL_LEARNING_RATE = 0.25
+
+T = TypeVar("T")
+Cache = collections.OrderedDict[tuple[Any, ...], T]
 
 
 class StyleEngine:
@@ -63,7 +67,8 @@ class StyleEngine:
         self.batches = 0
         self._networks: dict[str, Vgg19] = {}
         self._programs: dict[tuple[Any, ...], Program] = {}
-        self._styles: collections.OrderedDict[tuple[Any, ...], Any] = collections.OrderedDict()
+        self._styles: Cache[dict[str, Any]] = collections.OrderedDict()
+        self._grams: Cache[Grams] = collections.OrderedDict()
 
     @classmethod
     def for_config(cls, config: StyleConfig, weights: str | VggWeights) -> StyleEngine:
@@ -222,16 +227,42 @@ class StyleEngine:
             tuple(sorted(config.style_layers)),
             config.style_statistics,
         )
-        if key not in self._styles:
-            resized = images.resize(style.rgb, size.width, size.height, config.resample)
-            least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
-            padded = images.pad_reflect(resized, *least)
-            self._styles[key] = self.program(config, precision).style_targets(padded[None])
+
+        def measure() -> dict[str, Any]:
             self.style_passes += 1
-            while len(self._styles) > STYLE_CACHE_ENTRIES:
-                self._styles.popitem(last=False)
-        self._styles.move_to_end(key)
-        return self._styles[key]  # type: ignore[no-any-return]
+            return self.program(config, precision).style_targets(_measured(style, size, config))
+
+        return _cached(self._styles, key, measure)
+
+    def style_grams(self, style: Style, size: Size, config: StyleConfig, precision: str) -> Grams:
+        """A style's Gram matrices `[C, C]` at a size, whatever statistics are optimised."""
+        layers = tuple(sorted(config.style_layers))
+        key = (_digest(style.rgb), size, config.resample, precision, layers)
+
+        def measure() -> Grams:
+            program = self.program(config, precision)
+            grams = program.gram_matrices(_measured(style, size, config))
+            return {name: gram[0] for name, gram in grams.items()}
+
+        return _cached(self._grams, key, measure)
+
+
+def _measured(style: Style, size: Size, config: StyleConfig) -> np.ndarray:
+    """The style as the network sees it: float32 `[1, H, W, 3]`, of the least canvas at least."""
+    resized = images.resize(style.rgb, size.width, size.height, config.resample)
+    least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
+    padded: np.ndarray = images.pad_reflect(resized, *least)[None]
+    return padded
+
+
+def _cached(cache: Cache[T], key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """What was made for the key, among the last `STYLE_CACHE_ENTRIES` that were wanted."""
+    if key not in cache:
+        cache[key] = make()
+        while len(cache) > STYLE_CACHE_ENTRIES:
+            cache.popitem(last=False)
+    cache.move_to_end(key)
+    return cache[key]
 
 
 def _digest(rgb: np.ndarray) -> bytes:

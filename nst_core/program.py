@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_core import optimizers
+from nst_core import optimizers, quality
 from nst_core.config import StyleConfig
 from nst_core.errors import DeadlineExceeded
 from nst_core.objective import Objective, Targets
@@ -41,6 +42,9 @@ class Program:
         self.optimizer = optimizer
         self._content_targets = _traced_over_images(objective.content_targets)
         self._style_targets = _traced_over_images(objective.style_targets)
+        layers = objective.style_layers
+        grams = functools.partial(quality.gram_matrices, objective.network, layers)
+        self._gram_matrices = _traced_over_images(grams)
         self._steps: Callable[..., Any] | None = None
         self._xla = xla
 
@@ -51,6 +55,10 @@ class Program:
     def style_targets(self, image: Tensor) -> dict[str, Tensor]:
         """See `Objective.style_targets`."""
         return self._style_targets(image)  # type: ignore[no-any-return]
+
+    def gram_matrices(self, images: Tensor) -> quality.Grams:
+        """See `quality.gram_matrices`."""
+        return {name: gram.numpy() for name, gram in self._gram_matrices(images).items()}
 
     def start(self, images: Tensor) -> optimizers.State:
         """The optimiser's state at `images [B, H, W, 3]`."""

@@ -42,14 +42,29 @@ class LossLog:
 
 
 @dataclasses.dataclass(frozen=True)
+class Quality:
+    """A finished image beside its style and its content.
+
+    `gram_errors`: by style layer, how far the Gram matrix per position is from the style's
+    (several styles: their weighted mean), relative to it; 0 is the style itself.
+    `ssim`: the structural similarity of the luminance to the content's; 1 is the
+    content itself.
+    """
+
+    gram_errors: dict[str, float]
+    ssim: float
+
+
+@dataclasses.dataclass(frozen=True)
 class StyleResult:
     """One stylized image.
 
     `image` is float32 `[height, width, 3]`, sRGB in 0…255, of the content's resized size.
-    `seconds` is this image's share of its batch's wall time.
+    `quality` is that of `image`; `seconds` is this image's share of its batch's wall time.
     """
 
     image: np.ndarray
+    quality: Quality
     losses: LossLog
     seconds: float
     canvas: Size

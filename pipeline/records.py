@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
+import importlib.metadata
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nst_core.config import SETTINGS, StyleConfig
 from nst_core.images import EXTENSIONS
 from nst_core.results import ENGINE_VERSION
 from pipeline import storage
 from pipeline.manifest import Pair
-from pipeline.pairs import sources
+from pipeline.pairs import OK, Task, sources
+
+if TYPE_CHECKING:
+    from nst_core.engine import StyleEngine
+    from nst_core.results import StyleResult
 
 # Settings that never change a pixel; `weights` enters the fingerprint by its identity instead.
 WITHOUT_EFFECT = frozenset({"weights", "device", "deadline_seconds", "max_pixels", "max_bytes"})
@@ -64,3 +70,67 @@ def now() -> str:
 def to_json(value: dict[str, Any], *, indent: int | None = 2) -> bytes:
     """UTF-8 JSON with a final newline."""
     return (json.dumps(value, indent=indent, ensure_ascii=False, default=str) + "\n").encode()
+
+
+def build_record(
+    task: Task,
+    result: StyleResult,
+    place: dict[str, Any],
+    seconds: dict[str, float],
+    engine: StyleEngine,
+    run: str,
+) -> dict[str, Any]:
+    """The record of a finished pair; DESIGN: everything that is needed to know how it was made."""
+    height, width = result.image.shape[:2]
+    return {
+        "id": task.pair.id,
+        "status": OK,
+        "run": run,
+        "sources": sources(task.pair),
+        "image": place["image"],
+        "losses": place["losses"],
+        "fingerprint": task.fingerprint,
+        "config": task.config.to_dict(),
+        "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},
+        "width": width,
+        "height": height,
+        "quality": dataclasses.asdict(result.quality),
+        "canvas": {"width": result.canvas.width, "height": result.canvas.height},
+        "steps": result.steps,
+        "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
+        "seconds": seconds,
+        "batch": result.batch,
+        "retried": result.retried,
+        "device": engine.device_name,
+        "precision": result.precision,
+        "versions": versions(),
+        "columns": task.pair.columns,
+        "finished_at": now(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the engine and of the packages that decide the pixels."""
+    packages = ("nst-catalog", "tensorflow", "numpy", "pillow", "apache-beam")
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {"engine": ENGINE_VERSION, **found}
+
+
+def summary_of(record: dict[str, Any]) -> dict[str, Any]:
+    """What results repeat of a record."""
+    return {
+        "width": record["width"],
+        "height": record["height"],
+        "steps": record["steps"],
+        "seconds": record["seconds"],
+        "total": record["terms"]["final"]["total"],
+        "content_loss": record["terms"]["final"]["content"],
+        "style_loss": record["terms"]["final"]["style"],
+        "tv_loss": record["terms"]["final"]["tv"],
+        "quality": record["quality"],
+    }

@@ -10,7 +10,6 @@ import concurrent.futures
 import csv
 import dataclasses
 import functools
-import importlib.metadata
 import io
 import json
 import logging
@@ -23,7 +22,7 @@ import numpy as np
 from nst_core import images
 from nst_core.config import URI_SETTINGS, StyleConfig
 from nst_core.errors import JobError, OptionsInvalid, PairError, WeightsError
-from nst_core.results import ENGINE_VERSION, LossLog, Style, StyleResult
+from nst_core.results import LossLog, Style, StyleResult
 from pipeline import progress, records, storage
 from pipeline.inputs import read_picture
 from pipeline.manifest import StyleReference
@@ -132,7 +131,9 @@ class Studio:
             return None
         # A bundle that Beam tries again finds what its first try had finished.
         if record.get("run") == self.run:
-            return finished_pair(task.number, task.pair, OK, {**place, **_summary(record)})
+            return finished_pair(
+                task.number, task.pair, OK, {**place, **records.summary_of(record)}
+            )
         if place["record"] in task.stale_records:
             return None
         return finished_pair(task.number, task.pair, SKIPPED, place)
@@ -256,14 +257,14 @@ class Studio:
             "optimize": round(result.seconds, 3),
             "write": round(time.monotonic() - started, 3),
         }
-        record = build_record(task, result, place, seconds, engine, self.run)
+        record = records.build_record(task, result, place, seconds, engine, self.run)
         data = records.to_json(record)
         storage.create_bytes(place["record"], data, "application/json")
         self.tally.count("bytes_written", len(encoded) + len(log) + len(data))
         self.tally.measure("steps", result.steps)
         for name, value in seconds.items():
             self.tally.measure(f"{name}_milliseconds", round(1000 * value))
-        return finished_pair(task.number, task.pair, OK, {**place, **_summary(record)})
+        return finished_pair(task.number, task.pair, OK, {**place, **records.summary_of(record)})
 
 
 def unforeseen(error: Exception) -> PairError:
@@ -318,65 +319,3 @@ def loss_csv(log: LossLog) -> bytes:
     for row in log.rows:
         writer.writerow([f"{value:.9g}" for value in row])
     return stream.getvalue().encode()
-
-
-def build_record(
-    task: Task,
-    result: StyleResult,
-    place: dict[str, Any],
-    seconds: dict[str, float],
-    engine: StyleEngine,
-    run: str,
-) -> dict[str, Any]:
-    """The record of a finished pair; DESIGN: everything that is needed to know how it was made."""
-    height, width = result.image.shape[:2]
-    return {
-        "id": task.pair.id,
-        "status": OK,
-        "run": run,
-        "sources": sources(task.pair),
-        "image": place["image"],
-        "losses": place["losses"],
-        "fingerprint": task.fingerprint,
-        "config": task.config.to_dict(),
-        "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},
-        "width": width,
-        "height": height,
-        "canvas": {"width": result.canvas.width, "height": result.canvas.height},
-        "steps": result.steps,
-        "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
-        "seconds": seconds,
-        "batch": result.batch,
-        "retried": result.retried,
-        "device": engine.device_name,
-        "precision": result.precision,
-        "versions": versions(),
-        "columns": task.pair.columns,
-        "finished_at": records.now(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of the engine and of the packages that decide the pixels."""
-    packages = ("nst-catalog", "tensorflow", "numpy", "pillow", "apache-beam")
-    found = {}
-    for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return {"engine": ENGINE_VERSION, **found}
-
-
-def _summary(record: dict[str, Any]) -> dict[str, Any]:
-    """What results repeat of a record."""
-    return {
-        "width": record["width"],
-        "height": record["height"],
-        "steps": record["steps"],
-        "seconds": record["seconds"],
-        "total": record["terms"]["final"]["total"],
-        "content_loss": record["terms"]["final"]["content"],
-        "style_loss": record["terms"]["final"]["style"],
-        "tv_loss": record["terms"]["final"]["tv"],
-    }

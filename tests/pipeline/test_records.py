@@ -137,6 +137,11 @@ def test_an_image_is_named_for_its_id_and_format(output_format: str, extension: 
     assert records.losses_uri("/o", "a/b") == "/o/losses/a/b.csv"
 
 
+def test_versions_name_the_engine_and_what_it_stands_on() -> None:
+    assert {"engine", "tensorflow", "numpy", "pillow", "apache-beam"} <= records.versions().keys()
+    assert "not installed" not in records.versions().values()
+
+
 def test_json_is_utf8_with_a_final_newline() -> None:
     data = records.to_json({"title": "größe-猫"})
     assert data.endswith(b"}\n")

@@ -297,6 +297,9 @@ def test_the_record_holds_everything_that_is_promised(catalog: Catalog) -> None:
     for terms in (record["terms"]["first"], record["terms"]["final"]):
         assert {"total", "content", "style", "tv", "style/block1_conv1"} <= terms.keys()
     assert record["seconds"].keys() == {"read", "optimize", "write"}
+    assert len(record["quality"]["gram_errors"]) == 5
+    assert all(error > 0 for error in record["quality"]["gram_errors"].values())
+    assert 0 < record["quality"]["ssim"] < 1
     assert record["device"]
     assert {"engine", "tensorflow"} <= record["versions"].keys()
     assert record["columns"] == {"title": "größe, 猫", "price": "9"}
@@ -305,6 +308,7 @@ def test_the_record_holds_everything_that_is_promised(catalog: Catalog) -> None:
     assert result["columns"] == record["columns"]
     assert result["record"] == catalog.uri(f"out/records/{name}")
     assert result["total"] == record["terms"]["final"]["total"]
+    assert result["quality"] == record["quality"]
 
 
 def test_a_run_s_folder_holds_configuration_results_failures_and_summary(catalog: Catalog) -> None:
