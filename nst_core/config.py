@@ -234,6 +234,12 @@ class StyleConfig:
     deadline_seconds: float = _setting(
         0.0, "longest optimisation of one pair, s; 0: no limit", _number(0)
     )
+    output_size: str = _setting(
+        "canvas",
+        "`canvas`: the result has the size that is configured; `original`: it is enlarged (or "
+        "reduced) to the content's own",
+        _one_of("canvas", "original"),
+    )
     output_format: str = _setting(
         "png", "`png`, `jpeg`, `webp` or `tiff`", _one_of("png", "jpeg", "webp", "tiff")
     )

@@ -2,14 +2,54 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+
 from nst_core import images
 from nst_core.canvas import Size
-from nst_core.config import StyleConfig
+from nst_core.config import URI_SETTINGS, StyleConfig
 from nst_core.errors import InputNotFound, InputTooLarge, InputUnreadable
 from pipeline import storage
+from pipeline.manifest import Pair
 
 # Enough for the headers of most files; longer ones are read whole.
 HEADER_BYTES = 65536
+# The longest side, px, that the format can hold.
+LONGEST_SIDES = {"webp": 16383, "jpeg": 65500}
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What is read for one pair besides its styles; `size` is the count of bytes."""
+
+    picture: images.Picture
+    init: np.ndarray | None
+    size: int
+
+
+def read_inputs(pair: Pair, config: StyleConfig) -> Inputs:
+    """A pair's content, and the start where that is an image.
+
+    Raises:
+        InputNotFound, InputUnreadable, InputTooLarge: with the reason.
+    """
+    picture, size = read_picture(pair.content, config)
+    _check_output(picture, pair.content, config)
+    init = None
+    if config.init not in URI_SETTINGS["init"]:
+        given, init_size = read_picture(config.init, config)
+        init, size = given.rgb, size + init_size
+    return Inputs(picture, init, size)
+
+
+def _check_output(picture: images.Picture, name: str, config: StyleConfig) -> None:
+    longest = LONGEST_SIDES.get(config.output_format)
+    if config.output_size == "original" and longest and longest < max(picture.rgb.shape):
+        raise InputTooLarge(
+            f"{name} is {picture.width}x{picture.height} px, and {config.output_format} holds at "
+            f"most {longest} px a side; set another output_format, or output_size to canvas."
+        )
 
 
 def read_size(uri: str, config: StyleConfig) -> Size:

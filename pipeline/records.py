@@ -10,6 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from nst_core.canvas import Size, size_of
 from nst_core.config import SETTINGS, StyleConfig
 from nst_core.images import EXTENSIONS
 from nst_core.results import ENGINE_VERSION
@@ -75,13 +76,14 @@ def to_json(value: dict[str, Any], *, indent: int | None = 2) -> bytes:
 def build_record(
     task: Task,
     result: StyleResult,
+    size: Size,
     place: dict[str, Any],
     seconds: dict[str, float],
     engine: StyleEngine,
     run: str,
 ) -> dict[str, Any]:
-    """The record of a finished pair; DESIGN: everything that is needed to know how it was made."""
-    height, width = result.image.shape[:2]
+    """Everything that is needed to know how the image of a finished pair, of `size`, was made."""
+    optimized = size_of(result.image)
     return {
         "id": task.pair.id,
         "status": OK,
@@ -92,10 +94,11 @@ def build_record(
         "fingerprint": task.fingerprint,
         "config": task.config.to_dict(),
         "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},
-        "width": width,
-        "height": height,
+        "width": size.width,
+        "height": size.height,
+        "optimized": dataclasses.asdict(optimized),
         "quality": dataclasses.asdict(result.quality),
-        "canvas": {"width": result.canvas.width, "height": result.canvas.height},
+        "canvas": dataclasses.asdict(result.canvas),
         "steps": result.steps,
         "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
         "seconds": seconds,

@@ -10,18 +10,18 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from nst_core.config import URI_SETTINGS, StyleConfig
+from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.images import CONTENT_TYPES
 from nst_core.results import Progress, Style
 from pipeline import records, storage
 from pipeline.engines import load_engine
-from pipeline.inputs import read_picture
+from pipeline.inputs import read_inputs, read_picture
 from pipeline.manifest import Pair, StyleReference
 from pipeline.options import HERE
+from pipeline.output import encode_image, metadata_of, output_size
 from pipeline.pairs import Task
 from pipeline.weights import weights_identity
-from pipeline.work import encode_result, metadata_of
 
 FORMATS = {
     ".png": "png",
@@ -47,11 +47,8 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
         config.updated({"output_format": _format(target)}),
     )
     storage.check_writable(storage.directory(target))
-    picture, _ = read_picture(task.pair.content, task.config)
+    inputs = read_inputs(task.pair, task.config)
     pictures = [read_picture(style.uri, task.config)[0] for style in task.pair.styles]
-    init = None
-    if task.config.init not in URI_SETTINGS["init"]:
-        init = read_picture(task.config.init, task.config)[0].rgb
 
     engine = load_engine(task.config)
     named = [
@@ -67,13 +64,15 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
             text = f"step {now.step} of {now.steps}, loss {now.totals[0]:.4g}"
             bar.update(shown, description=text)
 
-        result = engine.stylize(picture.rgb, named, task.config, init=init, progress=report)
-    encoded = encode_result(result, picture, task.config, metadata_of(task))
+        result = engine.stylize(
+            inputs.picture.rgb, named, task.config, init=inputs.init, progress=report
+        )
+    encoded = encode_image(result.image, inputs.picture, task.config, metadata_of(task))
     storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])
-    height, width = result.image.shape[:2]
+    size = output_size(result.image, inputs.picture, task.config)
     total = result.losses.terms(-1)["total"]
     print(
-        f"{target}: {width}x{height} px, {result.steps} steps in {result.seconds:.1f} s "
+        f"{target}: {size} px, {result.steps} steps in {result.seconds:.1f} s "
         f"({result.precision} on {engine.device_name}), loss {total:.4g}"
     )
     return 0

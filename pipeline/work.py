@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import csv
-import dataclasses
 import functools
-import io
 import json
 import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nst_core import images
-from nst_core.config import URI_SETTINGS, StyleConfig
+from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid, PairError, WeightsError
-from nst_core.results import LossLog, Style, StyleResult
+from nst_core.results import Style, StyleResult
 from pipeline import progress, records, storage
-from pipeline.inputs import read_picture
+from pipeline.inputs import Inputs, read_inputs, read_picture
 from pipeline.manifest import StyleReference
+from pipeline.output import encode_image, loss_csv, metadata_of, output_size
 from pipeline.pairs import (
     OK,
     SKIPPED,
@@ -34,7 +30,6 @@ from pipeline.pairs import (
     Task,
     failed_pair,
     finished_pair,
-    sources,
 )
 from pipeline.planning import where_it_is
 
@@ -155,24 +150,20 @@ class Studio:
         self._styles.move_to_end(key)
         return self._styles[key]
 
-    def _read_content(self, task: Task) -> _Inputs | PairError:
+    def _read_content(self, task: Task) -> Inputs | PairError:
         try:
-            picture, size = read_picture(task.pair.content, task.config)
-            init = None
-            if task.config.init not in URI_SETTINGS["init"]:
-                given, init_size = read_picture(task.config.init, task.config)
-                init, size = given.rgb, size + init_size
+            inputs = read_inputs(task.pair, task.config)
         except PairError as error:
             return error
         except JobError:
             raise
         except Exception as error:
             return unforeseen(error)
-        self.tally.count("bytes_read", size)
-        return _Inputs(picture, init)
+        self.tally.count("bytes_read", inputs.size)
+        return inputs
 
     def _stylize(
-        self, ready: list[tuple[Task, _Inputs]], styles: list[Style], read_seconds: float
+        self, ready: list[tuple[Task, Inputs]], styles: list[Style], read_seconds: float
     ) -> Iterator[Outcome]:
         tasks = [task for task, _ in ready]
         inits = [inputs.init for _, inputs in ready if inputs.init is not None]
@@ -216,7 +207,7 @@ class Studio:
 
     def _finish(
         self,
-        entry: tuple[Task, _Inputs],
+        entry: tuple[Task, Inputs],
         result: StyleResult | PairError,
         *,
         engine: StyleEngine,
@@ -235,7 +226,7 @@ class Studio:
     def _write(
         self,
         task: Task,
-        inputs: _Inputs,
+        inputs: Inputs,
         result: StyleResult,
         *,
         engine: StyleEngine,
@@ -246,7 +237,7 @@ class Studio:
         # First the records of what is about to be replaced: no record may vouch for lost pixels.
         for stale in task.stale_records:
             storage.delete(stale)
-        encoded = encode_result(result, inputs.picture, task.config, metadata_of(task))
+        encoded = encode_image(result.image, inputs.picture, task.config, metadata_of(task))
         storage.write_bytes(
             place["image"], encoded, images.CONTENT_TYPES[task.config.output_format]
         )
@@ -257,7 +248,8 @@ class Studio:
             "optimize": round(result.seconds, 3),
             "write": round(time.monotonic() - started, 3),
         }
-        record = records.build_record(task, result, place, seconds, engine, self.run)
+        size = output_size(result.image, inputs.picture, task.config)
+        record = records.build_record(task, result, size, place, seconds, engine, self.run)
         data = records.to_json(record)
         storage.create_bytes(place["record"], data, "application/json")
         self.tally.count("bytes_written", len(encoded) + len(log) + len(data))
@@ -274,48 +266,3 @@ def unforeseen(error: Exception) -> PairError:
     return PairError(
         f"{type(error).__name__} ({reason}); this is a defect, please report it with the log."
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Inputs:
-    picture: images.Picture
-    init: np.ndarray | None
-
-
-def encode_result(
-    result: StyleResult,
-    content: images.Picture,
-    config: StyleConfig,
-    metadata: dict[str, str],
-) -> bytes:
-    """The stylized image as a file, with the content's transparency put back."""
-    height, width = result.image.shape[:2]
-    alpha = None
-    if content.alpha is not None:
-        alpha = images.resize(content.alpha, width, height, config.resample)
-    return images.encode(
-        result.image,
-        alpha,
-        output_format=config.output_format,
-        quality=config.jpeg_quality,
-        metadata=metadata,
-    )
-
-
-def metadata_of(task: Task) -> dict[str, str]:
-    """What an image file says of itself."""
-    return {
-        "nst:id": task.pair.id,
-        "nst:sources": json.dumps(sources(task.pair)),
-        "nst:fingerprint": task.fingerprint,
-    }
-
-
-def loss_csv(log: LossLog) -> bytes:
-    """The loss log as CSV with a header."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(log.columns)
-    for row in log.rows:
-        writer.writerow([f"{value:.9g}" for value in row])
-    return stream.getvalue().encode()

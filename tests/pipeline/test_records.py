@@ -43,6 +43,7 @@ CHANGED: dict[str, Any] = {
     "clip_pixels": False,
     "content_colors": "own",
     "preserve_colors": "luminance",
+    "output_size": "original",
     "output_format": "webp",
     "jpeg_quality": 50,
 }

@@ -257,6 +257,20 @@ def test_an_image_has_its_format_an_srgb_profile_and_its_origin(
     assert json.loads(metadata["nst:sources"]) == record["sources"]
 
 
+def test_a_result_may_have_the_original_s_size(catalog: Catalog) -> None:
+    catalog.pairs(("a.png",))
+    catalog.run()
+    small = catalog.pixels("a.png")
+    catalog.picture("a.png", (150, 110))
+    assert catalog.run("--set", "output_size=original") == 0
+    large = catalog.pixels("a.png")
+    assert (small.shape, large.shape) == ((48, 64, 3), (110, 150, 3))
+    record = catalog.records()["a"]
+    assert (record["width"], record["height"]) == (150, 110)
+    assert record["optimized"] == {"width": 64, "height": 46}
+    assert catalog.results()[0]["width"] == 150
+
+
 def test_the_loss_log_adds_up_and_falls(catalog: Catalog) -> None:
     catalog.pairs(("a.png",))
     catalog.run("--set", "scales=[0.5, 1]", "--set", "steps=[4, 3]")

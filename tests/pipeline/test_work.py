@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from nst_core import images
 from nst_core.canvas import Size
@@ -366,29 +363,6 @@ def test_a_record_says_how_its_image_was_made(prepare: Prepare, catalog: Catalog
     assert record["seconds"].keys() == {"read", "optimize", "write"}
     assert record["quality"] == {"gram_errors": {"block1_conv1": 0.25}, "ssim": 0.75}
     assert record["device"] == "fake"
-
-
-def test_the_loss_log_is_csv_with_nine_digits() -> None:
-    rows = list(csv.reader(io.StringIO(work.loss_csv(LOG).decode())))
-    assert rows[0] == [*LOG_COLUMNS, *TERMS]
-    assert rows[1] == ["1", "1", "64", "64", "0.5", "6", "1", "2", "3", "2"]
-    fine = LossLog(("step", "total"), ((1, 0.1234567891234),))
-    assert work.loss_csv(fine) == b"step,total\n1,0.123456789\n"
-
-
-@pytest.mark.parametrize("output_format", ["png", "webp", "tiff"])
-def test_transparency_is_put_back_at_the_result_s_size(output_format: str) -> None:
-    alpha = np.zeros((96, 128), np.uint8)
-    alpha[:, 64:] = 255
-    rgb = np.zeros((96, 128, 3), np.uint8)
-    content = images.Picture(rgb, alpha)
-    config = StyleConfig(output_format=output_format, resample="nearest")
-    encoded = work.encode_result(result(), content, config, {})
-    with Image.open(io.BytesIO(encoded)) as image:
-        assert (image.mode, image.size) == ("RGBA", (64, 48))
-        found = np.asarray(image)[..., 3]
-    assert (found[:, :32] == 0).all()
-    assert (found[:, 32:] == 255).all()
 
 
 def test_a_picture_says_what_it_is(prepare: Prepare, catalog: Catalog) -> None:
