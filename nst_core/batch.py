@@ -16,7 +16,18 @@ from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
 from nst_core.config import StyleConfig
 from nst_core.objective import Targets, mixed
 from nst_core.program import Course, Program, follow
-from nst_core.results import LOG_COLUMNS, LossLog, Progress, Quality, Report, Style, StyleResult
+from nst_core.results import (
+    LOG_COLUMNS,
+    LossLog,
+    Progress,
+    Quality,
+    Report,
+    Shoot,
+    Snapshot,
+    Style,
+    StyleResult,
+)
+from nst_core.snapshots import Camera
 
 if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
@@ -35,6 +46,8 @@ class Batch:
     sizes: list[Size]
     inits: Sequence[np.ndarray] | None
     names: list[str]
+    places: list[int]
+    snapshots: Shoot | None
 
     def part(self, indices: Sequence[int]) -> Batch:
         """The same for some of the contents."""
@@ -44,6 +57,7 @@ class Batch:
             sizes=[self.sizes[i] for i in indices],
             inits=None if self.inits is None else [self.inits[i] for i in indices],
             names=[self.names[i] for i in indices],
+            places=[self.places[i] for i in indices],
         )
 
     def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:
@@ -73,7 +87,8 @@ class Batch:
                 start = self._first_start(contents, canvas)
             targets = self._targets(program, contents, scale, precision)
             report = self._reporter(progress, scale, len(courses))
-            course = follow(program, start, targets, self.config, steps, deadline, report)
+            camera = self._camera(originals, contents, [done for _, _, done in courses])
+            course = follow(program, start, targets, self.config, steps, deadline, report, camera)
             courses.append((scale, size, course))
         last = courses[-1][2].images
         finished = [self._finished(x, index) for index, x in enumerate(last)]
@@ -183,6 +198,25 @@ class Batch:
                 progress(Progress(before + step, whole, scale, tuple(map(float, totals))))
 
         return report
+
+    def _camera(
+        self, originals: np.ndarray, contents: np.ndarray, done: list[Course]
+    ) -> Camera | None:
+        """For a scale of these contents, behind the coarser ones that are done."""
+        snapshots = self.snapshots
+        if snapshots is None or not self.config.snapshot_every:
+            return None
+
+        def shoot(index: int, step: int, x: np.ndarray) -> None:
+            if not np.isfinite(x).all():
+                return
+            if x.shape != originals[index].shape:
+                part = slice(index, index + 1)
+                x = self._finer_start(originals[part], contents[part], x[None])[0]
+            snapshots(Snapshot(self.places[index], step, self._finished(x, index)))
+
+        before = np.sum([np.zeros(len(contents), int), *(one.steps for one in done)], axis=0)
+        return Camera(self.config.snapshot_every, before, shoot)
 
     def _finer_start(
         self, contents: np.ndarray, coarse: np.ndarray, stylized: np.ndarray

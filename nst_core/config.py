@@ -244,6 +244,16 @@ class StyleConfig:
         "png", "`png`, `jpeg`, `webp` or `tiff`", _one_of("png", "jpeg", "webp", "tiff")
     )
     jpeg_quality: int = _setting(92, "quality of JPEG and WebP (1 to 100)", _integer(1, 100))
+    snapshot_every: int = _setting(
+        0,
+        "steps between intermediate images, which are written too; 0: none",
+        _integer(0, 1_000_000),
+    )
+    animation: str = _setting(
+        "none",
+        "`none`, `webp` or `gif`: the intermediate images and the result as an animation",
+        _one_of("none", "webp", "gif"),
+    )
     max_pixels: int = _setting(
         100_000_000, "largest input, pixels, checked before decoding", _integer(256, PIXELS_CEILING)
     )
@@ -272,6 +282,12 @@ class StyleConfig:
             raise ConfigError(
                 f"average_decay is {self.average_decay:g} with optimizer {self.optimizer}; "
                 "set optimizer to adam, or average_decay to 0."
+            )
+
+        if self.animation != "none" and not self.snapshot_every:
+            raise ConfigError(
+                f"animation is {self.animation} with snapshot_every 0, so it has no images; "
+                "set snapshot_every to a count of steps, or animation to none."
             )
 
     @property

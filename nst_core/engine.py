@@ -20,7 +20,7 @@ from nst_core.errors import Diverged, OutOfMemory, PairError
 from nst_core.objective import Objective
 from nst_core.program import Program, optimizer_for
 from nst_core.quality import Grams
-from nst_core.results import Report, Style, StyleResult
+from nst_core.results import Report, Shoot, Style, StyleResult
 from nst_core.vgg import Vgg19
 from nst_core.weights import VggWeights, load_weights
 
@@ -89,6 +89,7 @@ class StyleEngine:
         *,
         init: np.ndarray | None = None,
         progress: Report | None = None,
+        snapshots: Shoot | None = None,
     ) -> StyleResult:
         """One content image in the style of one or several; see `stylize_batch`.
 
@@ -96,7 +97,9 @@ class StyleEngine:
             PairError: the pair cannot be stylized.
         """
         inits = None if init is None else [init]
-        result = self.stylize_batch([content], styles, config, inits=inits, progress=progress)[0]
+        result = self.stylize_batch(
+            [content], styles, config, inits=inits, progress=progress, snapshots=snapshots
+        )[0]
         if isinstance(result, PairError):
             raise result
         return result
@@ -110,6 +113,7 @@ class StyleEngine:
         inits: Sequence[np.ndarray] | None = None,
         names: Sequence[str] | None = None,
         progress: Report | None = None,
+        snapshots: Shoot | None = None,
     ) -> list[StyleResult | PairError]:
         """Several contents of one canvas in one style, optimised together.
 
@@ -121,6 +125,8 @@ class StyleEngine:
                 image.
             names: of the contents, for errors.
             progress: called about once a second.
+            snapshots: called with the images after every `config.snapshot_every` steps; one that
+                has to be optimised again (diverged, out of memory) begins again with its first.
 
         Returns:
             For each content its result, or the error of this pair alone.
@@ -140,7 +146,10 @@ class StyleEngine:
                 f"A batch has contents of one canvas and at least one style, "
                 f"not {sorted(map(str, set(groups)))} and {len(styles)} styles."
             )
-        job = Batch(self, list(contents), list(styles), config, sizes, inits, list(names))
+        places = list(range(len(contents)))
+        job = Batch(
+            self, list(contents), list(styles), config, sizes, inits, list(names), places, snapshots
+        )
         with device_lock(self.device), tf.device(self.device):
             return self._attempt(job, progress)
 

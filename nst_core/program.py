@@ -15,6 +15,7 @@ from nst_core import optimizers, quality
 from nst_core.config import StyleConfig
 from nst_core.errors import DeadlineExceeded
 from nst_core.objective import Objective, Targets
+from nst_core.snapshots import Camera
 
 Tensor = Any
 
@@ -140,6 +141,7 @@ def follow(
     steps: int,
     deadline: float,
     report: Callable[[int, np.ndarray], None],
+    camera: Camera | None = None,
 ) -> Course:
     """Optimise one scale: calls of about a second, between them deadline, tolerance, report.
 
@@ -148,6 +150,7 @@ def follow(
         steps: at most this many.
         deadline: `time.monotonic()` after which to stop; infinite for none.
         report: called with the steps so far and the totals `[B]`.
+        camera: takes snapshots; calls end where one is due.
 
     Raises:
         DeadlineExceeded: the deadline passed before the last step.
@@ -165,6 +168,8 @@ def follow(
         call = min(call, steps - len(terms))
         if config.tolerance:
             call = min(call, TOLERANCE_WINDOW - len(terms) % TOLERANCE_WINDOW)
+        if camera:
+            call = min(call, camera.due_in(len(terms), active))
         state, log = program.advance(state, targets, weights, config.learning_rate, call)
         now = time.monotonic()
         seconds += list(before - started + (now - before) * np.arange(1, call + 1) / call)
@@ -176,6 +181,8 @@ def follow(
                 f"deadline_seconds ({config.deadline_seconds:g}) had passed; "
                 "raise it, or lower steps or image_size."
             )
+        if camera and (due := camera.due(len(terms), active)).size:
+            camera.look(len(terms), due, program.optimizer.result(state).numpy())
         settled = active & _settled(terms, config.tolerance)
         if settled.any():
             counts[settled] = len(terms)

@@ -89,4 +89,17 @@ class Progress:
     totals: tuple[float, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """An image on its way: of which content of the batch, after how many of its steps.
+
+    `image` is as in `StyleResult`; coarse scales are enlarged as the next scale starts from them.
+    """
+
+    content: int
+    step: int
+    image: np.ndarray
+
+
 Report = Callable[[Progress], None]
+Shoot = Callable[[Snapshot], None]

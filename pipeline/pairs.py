@@ -23,6 +23,8 @@ class Task:
     fingerprint: str
     # Records of other fingerprints: they describe an image that this task will replace.
     stale_records: tuple[str, ...] = ()
+    # Snapshots and animations of earlier tries: those that this task does not replace must go.
+    stale_snapshots: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

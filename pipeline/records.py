@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nst_core.canvas import Size, size_of
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
     from nst_core.results import StyleResult
 
-# Settings that never change a pixel; `weights` enters the fingerprint by its identity instead.
+# Settings that never change a pixel of any file, snapshots among them; `weights` enters the
+# fingerprint by its identity instead.
 WITHOUT_EFFECT = frozenset({"weights", "device", "deadline_seconds", "max_pixels", "max_bytes"})
 PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
 
@@ -50,6 +52,37 @@ def image_uri(output: str, pair_id: str, config: StyleConfig) -> str:
 def losses_uri(output: str, pair_id: str) -> str:
     """Where the loss log of a pair lies."""
     return storage.join(output, "losses", f"{pair_id}.csv")
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotPlace:
+    """Where a pair's snapshots lie, and its animation: URIs of a folder, and without extension."""
+
+    folder: str
+    stem: str
+
+    def snapshot(self, step: int, config: StyleConfig) -> str:
+        """The URI of one snapshot."""
+        return storage.join(self.folder, f"{step:06d}.{EXTENSIONS[config.output_format]}")
+
+    def animation(self, config: StyleConfig) -> str:
+        """The URI of the animation."""
+        return f"{self.stem}.{config.animation}"
+
+    def certain(self, config: StyleConfig) -> Iterator[str]:
+        """What a finished pair has for certain; a `tolerance` can make the snapshots fewer."""
+        if config.snapshot_every and not config.tolerance:
+            steps = sum(config.steps_per_scale)
+            for step in range(config.snapshot_every, steps + 1, config.snapshot_every):
+                yield self.snapshot(step, config)
+        if config.animation != "none":
+            yield self.animation(config)
+
+
+def snapshot_place(output: str, pair_id: str) -> SnapshotPlace:
+    """Where the snapshots and the animation of a pair lie."""
+    folders = (storage.join(output, name, pair_id) for name in ("snapshots", "animations"))
+    return SnapshotPlace(*folders)
 
 
 def record_uri(output: str, pair_id: str, mark: str) -> str:
@@ -91,6 +124,8 @@ def build_record(
         "sources": sources(task.pair),
         "image": place["image"],
         "losses": place["losses"],
+        "snapshots": place["snapshots"],
+        "animation": place["animation"],
         "fingerprint": task.fingerprint,
         "config": task.config.to_dict(),
         "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress as Bar
@@ -13,15 +16,20 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.images import CONTENT_TYPES
-from nst_core.results import Progress, Style
+from nst_core.results import Progress, Style, StyleResult
 from pipeline import records, storage
 from pipeline.engines import load_engine
-from pipeline.inputs import read_inputs, read_picture
+from pipeline.inputs import Inputs, read_inputs, read_picture
 from pipeline.manifest import Pair, StyleReference
 from pipeline.options import HERE
 from pipeline.output import encode_image, metadata_of, output_size
 from pipeline.pairs import Task
+from pipeline.records import SnapshotPlace
+from pipeline.snapshots import Roll, Snapshots, write_snapshots
 from pipeline.weights import weights_identity
+
+if TYPE_CHECKING:
+    from nst_core.engine import StyleEngine
 
 FORMATS = {
     ".png": "png",
@@ -31,6 +39,7 @@ FORMATS = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
+SNAPSHOT = re.compile(r".*/\d{6,}\.(png|jpg|webp|tiff)")
 
 
 def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfig) -> int:
@@ -55,6 +64,31 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
         Style(one.rgb, style.weight, style.uri)
         for one, style in zip(pictures, task.pair.styles, strict=True)
     ]
+    with (
+        concurrent.futures.ThreadPoolExecutor() as threads,
+        Snapshots([(task, inputs)], threads) as snapshots,
+    ):
+        result = _optimized(engine, inputs, named, task.config, snapshots)
+        _write_snapshots(snapshots.rolls[0], result, target)
+    encoded = encode_image(result.image, inputs.picture, task.config, metadata_of(task))
+    storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])
+    size = output_size(result.image, inputs.picture, task.config)
+    total = result.losses.terms(-1)["total"]
+    print(
+        f"{target}: {size} px, {result.steps} steps in {result.seconds:.1f} s "
+        f"({result.precision} on {engine.device_name}), loss {total:.4g}"
+    )
+    return 0
+
+
+def _optimized(
+    engine: StyleEngine,
+    inputs: Inputs,
+    styles: list[Style],
+    config: StyleConfig,
+    snapshots: Snapshots,
+) -> StyleResult:
+    """The result, with a line on the terminal meanwhile."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
@@ -65,17 +99,27 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
             bar.update(shown, description=text)
 
         result = engine.stylize(
-            inputs.picture.rgb, named, task.config, init=inputs.init, progress=report
+            inputs.picture.rgb,
+            styles,
+            config,
+            init=inputs.init,
+            progress=report,
+            snapshots=snapshots.take,
         )
-    encoded = encode_image(result.image, inputs.picture, task.config, metadata_of(task))
-    storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])
-    size = output_size(result.image, inputs.picture, task.config)
-    total = result.losses.terms(-1)["total"]
-    print(
-        f"{target}: {size} px, {result.steps} steps in {result.seconds:.1f} s "
-        f"({result.precision} on {engine.device_name}), loss {total:.4g}"
-    )
-    return 0
+    snapshots.settle()
+    return result
+
+
+def _write_snapshots(roll: Roll | None, result: StyleResult, target: str) -> None:
+    """Beside the image: `NAME.snapshots/000050.png` …, `NAME.animation.webp`."""
+    if roll is None:
+        return
+    stem = target.rpartition(".")[0]
+    place = SnapshotPlace(f"{stem}.snapshots", f"{stem}.animation")
+    before = {uri for uri in storage.list_uris(place.folder) if SNAPSHOT.fullmatch(uri)}
+    written, _ = write_snapshots(roll, result, place)
+    for stale in before.difference(written["snapshots"]):
+        storage.delete(stale)
 
 
 def _task(content: str, styles: Sequence[str], config: StyleConfig) -> Task:

@@ -32,6 +32,7 @@ from pipeline.pairs import (
     finished_pair,
 )
 from pipeline.planning import where_it_is
+from pipeline.snapshots import Roll, Snapshots, write_snapshots
 
 if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
@@ -166,36 +167,50 @@ class Studio:
         self, ready: list[tuple[Task, Inputs]], styles: list[Style], read_seconds: float
     ) -> Iterator[Outcome]:
         tasks = [task for task, _ in ready]
+        with Snapshots(ready, self.threads) as snapshots:
+            try:
+                engine = self._engine(tasks[0])
+                results = self._optimize(engine, ready, styles, snapshots)
+            except PairError as error:
+                yield from (failed_pair(task.number, task.pair, error) for task in tasks)
+                return
+            except JobError:
+                raise
+            except Exception as error:
+                # Nobody foresaw this: find out whose it is, so that the others are done.
+                if len(ready) > 1:
+                    for entry in ready:
+                        yield from self._stylize([entry], styles, read_seconds)
+                else:
+                    yield failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
+                return
+            finish = functools.partial(self._finish, engine=engine, read_seconds=read_seconds)
+            yield from self.threads.map(finish, ready, snapshots.rolls, results)
+
+    def _optimize(
+        self,
+        engine: StyleEngine,
+        ready: list[tuple[Task, Inputs]],
+        styles: list[Style],
+        snapshots: Snapshots,
+    ) -> list[StyleResult | PairError]:
+        first = ready[0][0]
+        passes = engine.style_passes
         inits = [inputs.init for _, inputs in ready if inputs.init is not None]
-        config = tasks[0].config
-        try:
-            engine = self._engine(tasks[0])
-            passes = engine.style_passes
-            results = engine.stylize_batch(
-                [inputs.picture.rgb for _, inputs in ready],
-                styles,
-                config,
-                inits=inits or None,
-                names=[task.pair.content for task in tasks],
-                progress=lambda now: progress.emit(progress.Steps(tasks[0].pair.id, now)),
-            )
-        except PairError as error:
-            yield from (failed_pair(task.number, task.pair, error) for task in tasks)
-            return
-        except JobError:
-            raise
-        except Exception as error:
-            # Nobody foresaw this: find out whose it is, so that the others are done all the same.
-            if len(ready) > 1:
-                for entry in ready:
-                    yield from self._stylize([entry], styles, read_seconds)
-            else:
-                yield failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
-            return
+        results = engine.stylize_batch(
+            [inputs.picture.rgb for _, inputs in ready],
+            styles,
+            first.config,
+            inits=inits or None,
+            names=[task.pair.content for task, _ in ready],
+            progress=lambda now: progress.emit(progress.Steps(first.pair.id, now)),
+            snapshots=snapshots.take,
+        )
+        # Here, not on the threads that finish the pairs: those would wait for themselves.
+        snapshots.settle()
         self.tally.count("batches")
         self.tally.count("style_passes", engine.style_passes - passes)
-        finish = functools.partial(self._finish, engine=engine, read_seconds=read_seconds)
-        yield from self.threads.map(finish, ready, results)
+        return results
 
     def _engine(self, task: Task) -> StyleEngine:
         try:
@@ -208,6 +223,7 @@ class Studio:
     def _finish(
         self,
         entry: tuple[Task, Inputs],
+        roll: Roll | None,
         result: StyleResult | PairError,
         *,
         engine: StyleEngine,
@@ -217,7 +233,7 @@ class Studio:
         if isinstance(result, PairError):
             return failed_pair(task.number, task.pair, result)
         try:
-            return self._write(task, inputs, result, engine=engine, read_seconds=read_seconds)
+            return self._write(task, inputs, roll, result, engine=engine, read_seconds=read_seconds)
         except JobError:
             raise
         except Exception as error:
@@ -227,6 +243,7 @@ class Studio:
         self,
         task: Task,
         inputs: Inputs,
+        roll: Roll | None,
         result: StyleResult,
         *,
         engine: StyleEngine,
@@ -237,6 +254,7 @@ class Studio:
         # First the records of what is about to be replaced: no record may vouch for lost pixels.
         for stale in task.stale_records:
             storage.delete(stale)
+        snapshots, snapshot_bytes = self._write_snapshots(task, roll, result)
         encoded = encode_image(result.image, inputs.picture, task.config, metadata_of(task))
         storage.write_bytes(
             place["image"], encoded, images.CONTENT_TYPES[task.config.output_format]
@@ -249,14 +267,24 @@ class Studio:
             "write": round(time.monotonic() - started, 3),
         }
         size = output_size(result.image, inputs.picture, task.config)
-        record = records.build_record(task, result, size, place, seconds, engine, self.run)
+        files = {**place, **snapshots}
+        record = records.build_record(task, result, size, files, seconds, engine, self.run)
         data = records.to_json(record)
         storage.create_bytes(place["record"], data, "application/json")
-        self.tally.count("bytes_written", len(encoded) + len(log) + len(data))
+        self.tally.count("bytes_written", len(encoded) + len(log) + len(data) + snapshot_bytes)
         self.tally.measure("steps", result.steps)
         for name, value in seconds.items():
             self.tally.measure(f"{name}_milliseconds", round(1000 * value))
         return finished_pair(task.number, task.pair, OK, {**place, **records.summary_of(record)})
+
+    def _write_snapshots(
+        self, task: Task, roll: Roll | None, result: StyleResult
+    ) -> tuple[dict[str, Any], int]:
+        place = records.snapshot_place(self.output, task.pair.id)
+        written, size = write_snapshots(roll, result, place)
+        for stale in {*task.stale_snapshots} - {*written["snapshots"], written["animation"]}:
+            storage.delete(stale)
+        return written, size
 
 
 def unforeseen(error: Exception) -> PairError:

@@ -156,6 +156,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("output_format", "gif", "png, jpeg, webp, tiff"),
     ("jpeg_quality", 0, "1 to 100"),
     ("jpeg_quality", 101, "1 to 100"),
+    ("snapshot_every", -1, "0 to 1000000"),
+    ("animation", "png", "none, webp, gif"),
     ("max_pixels", 255, "256 to"),
     ("max_pixels", 10**9, "256 to"),
     ("max_bytes", 0, "1 to"),
@@ -217,6 +219,12 @@ def test_averaging_needs_adam() -> None:
     with pytest.raises(ConfigError, match=r"average_decay is 0\.9 with optimizer lbfgs.*adam"):
         StyleConfig().updated({"average_decay": 0.9})
     assert StyleConfig().updated({"average_decay": 0.9, "optimizer": "adam"}).average_decay == 0.9
+
+
+def test_an_animation_needs_images() -> None:
+    with pytest.raises(ConfigError, match=r"animation is gif with snapshot_every 0.*set snapshot"):
+        StyleConfig().updated({"animation": "gif"})
+    assert StyleConfig().updated({"animation": "gif", "snapshot_every": 5}).animation == "gif"
 
 
 def test_whole_numbers_stand_for_floats_so_that_equal_settings_are_equal() -> None:

@@ -46,6 +46,8 @@ CHANGED: dict[str, Any] = {
     "output_size": "original",
     "output_format": "webp",
     "jpeg_quality": 50,
+    "snapshot_every": 5,
+    "animation": "webp",
 }
 NO_PIXEL: dict[str, Any] = {
     "device": "cpu",
@@ -59,6 +61,8 @@ def mark(pair: Pair = PAIR, weights: str = "procedural:1", **changes: Any) -> st
     """The fingerprint of a pair under a changed configuration."""
     if changes.get("average_decay"):
         changes["optimizer"] = "adam"
+    if changes.get("animation"):
+        changes["snapshot_every"] = 10
     return records.fingerprint(pair, StyleConfig().updated(changes), weights)
 
 
