@@ -26,7 +26,11 @@ PRESETS = ("default", "notebook", "preview")
 PIXELS_CEILING = 178_956_970
 
 # Settings that hold a path or URI, and the names that stand beside these.
-URI_SETTINGS = {"weights": ("imagenet", "procedural"), "init": ("content", "noise")}
+URI_SETTINGS = {
+    "weights": ("imagenet", "procedural"),
+    "init": ("content", "noise"),
+    "keep": ("none",),
+}
 
 Check = Callable[[Any], str | None]
 
@@ -205,6 +209,12 @@ class StyleConfig:
     )
     init: str = _setting(
         "content", "the start: `content`, `noise`, or the path or URI of an image", _text
+    )
+    keep: str = _setting(
+        "none",
+        "`none`, or the path or URI of a grey image of the content's shape: where it is white the "
+        "content stays as it is",
+        _text,
     )
     seed: int = _setting(0, "seed of the noise", _integer(0, 2**31 - 1))
     precision: str = _setting(

@@ -14,6 +14,7 @@ from nst_core import colors, images
 from nst_core.canvas import Size, size_of
 from nst_core.config import StyleConfig
 from nst_core.results import LossLog
+from pipeline.inputs import Inputs
 from pipeline.pairs import Task, sources
 
 # Originals can be many times larger than what is optimised: one at a time is enlarged and encoded.
@@ -27,20 +28,19 @@ def output_size(image: np.ndarray, content: images.Picture, config: StyleConfig)
 
 
 def encode_image(
-    image: np.ndarray, content: images.Picture, config: StyleConfig, metadata: dict[str, str]
+    image: np.ndarray, inputs: Inputs, config: StyleConfig, metadata: dict[str, str]
 ) -> bytes:
     """A stylized image (float32 `[H, W, 3]`) as a file, with the content's transparency put back.
 
-    Where it is enlarged to the original's size, colours that the content keeps are those of the
-    original, with their detail.
+    Where it is enlarged to the original's size, what the content keeps is the original's, with
+    its detail: colours, and the parts that `keep` names.
     """
+    content = inputs.picture
     size = output_size(image, content, config)
     is_original = config.output_size == "original"
     with _ORIGINAL_SIZE if is_original else contextlib.nullcontext():
         if is_original:
-            image = images.resize(image, size.width, size.height, "lanczos")
-            if config.preserve_colors == "luminance":
-                image = colors.keep_colors(image, content.rgb)
+            image = _at_original_size(image, inputs, size, config)
         alpha = None
         if content.alpha is not None:
             alpha = images.resize(content.alpha, size.width, size.height, config.resample)
@@ -51,6 +51,19 @@ def encode_image(
             quality=config.jpeg_quality,
             metadata=metadata,
         )
+
+
+def _at_original_size(
+    image: np.ndarray, inputs: Inputs, size: Size, config: StyleConfig
+) -> np.ndarray:
+    image = images.resize(image, size.width, size.height, "lanczos")
+    original = inputs.picture.rgb
+    if config.preserve_colors == "luminance":
+        image = colors.keep_colors(image, original)
+    if inputs.keep is not None:
+        kept = images.resize(255 * inputs.keep, size.width, size.height, "lanczos") / 255
+        image += kept[..., None] * (original - image)
+    return image
 
 
 def metadata_of(task: Task) -> dict[str, str]:

@@ -67,7 +67,7 @@ def sources(pair: Pair) -> dict[str, Any]:
     """The pair's input URIs, as records and results hold them."""
     return {
         "content": pair.content,
-        "styles": [{"uri": style.uri, "weight": style.weight} for style in pair.styles],
+        "styles": [style.to_dict() for style in pair.styles],
     }
 
 

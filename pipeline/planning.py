@@ -171,7 +171,13 @@ def batch_key(task: Task) -> str | Outcome:
     styles = "|".join(f"{style.weight!r} {style.uri}" for style in task.pair.styles)
     stretched_to = content if task.config.style_fit == "stretch" else ""
     # The canvas comes first: `batches` reads it from there.
-    return f"{canvas} {stretched_to} {styles} {task.config.key()}"
+    return f"{canvas} {stretched_to} {styles} {_shared_settings(task.config)}"
+
+
+def _shared_settings(config: StyleConfig) -> str:
+    """The configuration without what each content of a batch brings for itself."""
+    init = config.init if config.init in URI_SETTINGS["init"] else "an image"
+    return config.updated({"init": init, "keep": "none"}).key()
 
 
 def batches(key: str, tasks: Iterable[Task], batch_size: int) -> Iterator[Batch]:

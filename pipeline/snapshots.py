@@ -45,8 +45,8 @@ class Roll:
 
     def add(self, step: int, image: np.ndarray) -> None:
         """Encode and keep an image `[H, W, 3]`."""
-        config, picture = self.task.config, self.inputs.picture
-        parts = [encode_image(image, picture, config, metadata_of(self.task))]
+        config = self.task.config
+        parts = [encode_image(image, self.inputs, config, metadata_of(self.task))]
         if config.animation != "none":
             parts.append(np.ascontiguousarray(self.frame(image)).tobytes())
         with self._lock:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import pathlib
 import re
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress as Bar
@@ -42,8 +43,17 @@ FORMATS = {
 SNAPSHOT = re.compile(r".*/\d{6,}\.(png|jpg|webp|tiff)")
 
 
-def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfig) -> int:
+def stylize(
+    content: str,
+    styles: Sequence[str],
+    output: str,
+    config: StyleConfig,
+    masks: Sequence[str | None] = (),
+) -> int:
     """Write one stylized image; the exit status.
+
+    Args:
+        masks: of the first styles, in their order.
 
     Raises:
         ConfigError: the output's extension is no image format.
@@ -52,7 +62,7 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
     target = storage.resolve(output, HERE)
     task = _task(
         storage.resolve(content, HERE),
-        [storage.resolve(style, HERE) for style in styles],
+        _references(styles, masks),
         config.updated({"output_format": _format(target)}),
     )
     storage.check_writable(storage.directory(target))
@@ -70,7 +80,7 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
     ):
         result = _optimized(engine, inputs, named, task.config, snapshots)
         _write_snapshots(snapshots.rolls[0], result, target)
-    encoded = encode_image(result.image, inputs.picture, task.config, metadata_of(task))
+    encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
     storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])
     size = output_size(result.image, inputs.picture, task.config)
     total = result.losses.terms(-1)["total"]
@@ -89,6 +99,11 @@ def _optimized(
     snapshots: Snapshots,
 ) -> StyleResult:
     """The result, with a line on the terminal meanwhile."""
+    regions: dict[str, Any] = {}
+    if any(mask is not None for mask in inputs.masks):
+        regions["masks"] = inputs.masks
+    if inputs.keep is not None:
+        regions["keep"] = inputs.keep
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
@@ -103,6 +118,7 @@ def _optimized(
             styles,
             config,
             init=inputs.init,
+            **regions,
             progress=report,
             snapshots=snapshots.take,
         )
@@ -122,9 +138,15 @@ def _write_snapshots(roll: Roll | None, result: StyleResult, target: str) -> Non
         storage.delete(stale)
 
 
-def _task(content: str, styles: Sequence[str], config: StyleConfig) -> Task:
-    references = tuple(StyleReference(style) for style in styles)
-    pair = Pair(storage.stem(content), content, references, {}, {}, {})
+def _references(styles: Sequence[str], masks: Sequence[str | None]) -> tuple[StyleReference, ...]:
+    return tuple(
+        StyleReference(storage.resolve(style, HERE), mask=mask and storage.resolve(mask, HERE))
+        for style, mask in itertools.zip_longest(styles, masks)
+    )
+
+
+def _task(content: str, styles: tuple[StyleReference, ...], config: StyleConfig) -> Task:
+    pair = Pair(storage.stem(content), content, styles, {}, {}, {})
     return Task(
         1, pair, config, records.fingerprint(pair, config, weights_identity(config.weights))
     )

@@ -197,11 +197,17 @@ class Studio:
         first = ready[0][0]
         passes = engine.style_passes
         inits = [inputs.init for _, inputs in ready if inputs.init is not None]
+        regions: dict[str, Any] = {}
+        if any(mask is not None for _, inputs in ready for mask in inputs.masks):
+            regions["masks"] = [inputs.masks for _, inputs in ready]
+        if any(inputs.keep is not None for _, inputs in ready):
+            regions["keeps"] = [inputs.keep for _, inputs in ready]
         results = engine.stylize_batch(
             [inputs.picture.rgb for _, inputs in ready],
             styles,
             first.config,
             inits=inits or None,
+            **regions,
             names=[task.pair.content for task, _ in ready],
             progress=lambda now: progress.emit(progress.Steps(first.pair.id, now)),
             snapshots=snapshots.take,
@@ -255,7 +261,7 @@ class Studio:
         for stale in task.stale_records:
             storage.delete(stale)
         snapshots, snapshot_bytes = self._write_snapshots(task, roll, result)
-        encoded = encode_image(result.image, inputs.picture, task.config, metadata_of(task))
+        encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
         storage.write_bytes(
             place["image"], encoded, images.CONTENT_TYPES[task.config.output_format]
         )

@@ -144,6 +144,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("pooling", "min", "average, max"),
     ("padding", "same", "reflect, zero"),
     ("init", "", "path"),
+    ("keep", "", "path"),
     ("seed", -1, "0 to 2147483647"),
     ("seed", 2**31, "0 to 2147483647"),
     ("precision", "float16", "float32, bfloat16, auto"),

@@ -16,8 +16,14 @@ from nst_core.colors import luminance_of
 from nst_core.config import StyleConfig
 from nst_core.results import LOG_COLUMNS, LossLog
 from pipeline import output
+from pipeline.inputs import Inputs
 
 GREY = np.full((48, 64, 3), 90, np.float32)
+
+
+def inputs(content: images.Picture, keep: np.ndarray | None = None) -> Inputs:
+    """What was read for a pair of this content."""
+    return Inputs(content, None, (None,), keep, 0)
 
 
 def decoded(encoded: bytes) -> Any:
@@ -43,7 +49,7 @@ def test_transparency_is_put_back_at_the_result_s_size(output_format: str) -> No
     rgb = np.zeros((96, 128, 3), np.uint8)
     content = images.Picture(rgb, alpha)
     config = StyleConfig(output_format=output_format, resample="nearest")
-    encoded = output.encode_image(GREY, content, config, {})
+    encoded = output.encode_image(GREY, inputs(content), config, {})
     with Image.open(io.BytesIO(encoded)) as image:
         assert (image.mode, image.size) == ("RGBA", (64, 48))
         found = np.asarray(image)[..., 3]
@@ -60,7 +66,7 @@ def test_the_original_s_size_brings_its_own_transparency_back() -> None:
     generator = np.random.default_rng(0)
     alpha = generator.integers(0, 256, (111, 147), np.uint8)
     content = images.Picture(np.zeros((111, 147, 3), np.uint8), alpha)
-    found = decoded(output.encode_image(GREY, content, original(), {}))
+    found = decoded(output.encode_image(GREY, inputs(content), original(), {}))
     assert output.output_size(GREY, content, original()) == Size(147, 111)
     assert (found[..., 3] == alpha).all()
     assert (found[..., :3] == 90).all()
@@ -70,7 +76,7 @@ def test_the_original_s_size_keeps_every_detail_of_colours_that_are_kept() -> No
     generator = np.random.default_rng(0)
     content = images.Picture(generator.integers(100, 150, (96, 128, 3), np.uint8), None)
     config = original(preserve_colors="luminance")
-    found = decoded(output.encode_image(GREY, content, config, {})).astype(float)
+    found = decoded(output.encode_image(GREY, inputs(content), config, {})).astype(float)
     chroma = content.rgb - luminance_of(content.rgb)[..., None]
     assert np.abs(found - luminance_of(found)[..., None] - chroma).max() < 1.5
     assert np.abs(luminance_of(found) - 90).max() < 1.5
@@ -78,4 +84,16 @@ def test_the_original_s_size_keeps_every_detail_of_colours_that_are_kept() -> No
 
 def test_a_large_result_may_be_reduced_to_a_small_original() -> None:
     content = images.Picture(np.zeros((30, 40, 3), np.uint8), None)
-    assert decoded(output.encode_image(GREY, content, original(), {})).shape == (30, 40, 3)
+    assert decoded(output.encode_image(GREY, inputs(content), original(), {})).shape == (30, 40, 3)
+
+
+def test_what_stays_is_the_original_with_all_its_detail() -> None:
+    generator = np.random.default_rng(0)
+    content = images.Picture(generator.integers(0, 256, (96, 128, 3), np.uint8), None)
+    keep = np.zeros((48, 64), np.float32)
+    keep[:, 40:] = 1
+    keep[:, 36:40] = 0.5
+    encoded = output.encode_image(GREY, inputs(content, keep), original(), {})
+    found = decoded(encoded).astype(int)
+    assert (found[:, 90:] == content.rgb[:, 90:]).all()
+    assert (found[:, :60] == 90).all()

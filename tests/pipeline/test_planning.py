@@ -217,6 +217,18 @@ def test_other_settings_or_styles_are_another_batch(catalog: Catalog) -> None:
         assert planning.batch_key(dataclasses.replace(one, pair=pair)) != key
 
 
+def test_what_each_content_brings_for_itself_may_differ_within_a_batch(catalog: Catalog) -> None:
+    catalog.picture("a.png")
+    one = task(content=catalog.uri("a.png"))
+    key = planning.batch_key(one)
+    assert key_of(catalog, "a.png", keep="/c/face.png") == key
+    starts = [key_of(catalog, "a.png", init=init) for init in ("/c/x.png", "/c/y.png", "noise")]
+    assert starts[0] == starts[1]
+    assert len({*starts, key}) == 3
+    masked = dataclasses.replace(one.pair, styles=(StyleReference("/s/s.png", mask="/c/m.png"),))
+    assert planning.batch_key(dataclasses.replace(one, pair=masked)) == key
+
+
 def test_a_style_stretched_to_the_content_needs_contents_of_one_size(catalog: Catalog) -> None:
     catalog.picture("a.png", (64, 48))
     catalog.picture("b.png", (64, 40))

@@ -37,6 +37,7 @@ CHANGED: dict[str, Any] = {
     "pooling": "max",
     "padding": "zero",
     "init": "noise",
+    "keep": "/c/keep.png",
     "seed": 1,
     "precision": "float32",
     "average_decay": 0.5,
@@ -109,6 +110,7 @@ def test_sources_decide_and_ids_and_other_columns_do_not() -> None:
         {"content": "/c/lake.png"},
         {"styles": (StyleReference("/s/mosaic.png"),)},
         {"styles": (StyleReference("/s/wave.png", 2.0),)},
+        {"styles": (StyleReference("/s/wave.png", mask="/c/left.png"),)},
         {"styles": (StyleReference("/s/wave.png"), StyleReference("/s/mosaic.png"))},
     ):
         assert mark(dataclasses.replace(PAIR, **change)) != mark()

@@ -305,6 +305,31 @@ def test_the_start_that_a_row_names_is_read_and_given(prepare: Prepare, catalog:
     assert ended(studio, batch) == {"a": "input_not_found", "b": "input_not_found"}
 
 
+def test_each_content_brings_its_own_masks_and_what_stays(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    catalog.grey("left.png", [[255, 0]])
+    catalog.grey("face.png", [[0], [255]])
+    styles = [{"uri": "s.png", "mask": "left.png"}, "s.png"]
+    studio, engine, batch = prepare(style=styles, **{"options.keep": "face.png"})
+    plain = dataclasses.replace(
+        batch.tasks[1].pair,
+        styles=tuple(dataclasses.replace(one, mask=None) for one in batch.tasks[1].pair.styles),
+    )
+    second = dataclasses.replace(batch.tasks[1], pair=plain, config=CONFIG)
+    assert ended(studio, Batch((batch.tasks[0], second))) == {"a": "ok", "b": "ok"}
+    (first, none), (keep, no_keep) = engine.given["masks"], engine.given["keeps"]
+    assert first[0][:, :20].min() == 1
+    assert first[0][:, -20:].max() == 0
+    assert (first[1], none, no_keep) == (None, (None, None), None)
+    assert keep[:10].max() == 0
+    assert keep[-10:].min() == 1
+    record = catalog.records()["a"]
+    assert record["sources"]["styles"][0]["mask"] == catalog.uri("left.png")
+    assert record["config"]["keep"] == catalog.uri("face.png")
+    assert "mask" not in catalog.records()["b"]["sources"]["styles"][0]
+
+
 def test_counters_tell_pairs_bytes_batches_style_passes_and_times(
     prepare: Prepare, catalog: Catalog
 ) -> None:
