@@ -143,7 +143,7 @@ class Batch:
         weights = [style.weight for style in self.styles]
         return {
             "content": program.content_targets(tf.constant(contents)),
-            "style": mixed(per_style, weights),
+            "style": program.objective.finished(mixed(per_style, weights)),
         }
 
     def _reporter(

@@ -180,8 +180,9 @@ class StyleConfig:
     )
     style_statistics: str = _setting(
         "gram",
-        "`gram`: Gram matrices; `covariance`: covariance matrices and means",
-        _one_of("gram", "covariance"),
+        "`gram`: Gram matrices; `covariance`: covariance matrices and means; `wasserstein`: the "
+        "Wasserstein distance of the normal distributions that have these",
+        _one_of("gram", "covariance", "wasserstein"),
     )
     content_colors: str = _setting(
         "style",

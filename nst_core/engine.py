@@ -205,9 +205,9 @@ class StyleEngine:
                     self.weights, self.pooling, self.padding, tf.as_dtype(precision)
                 )
             objective = Objective(self._networks[precision], config)
-            self._programs[key] = Program(
-                objective, optimizer_for(config), xla=self.device.startswith("/GPU")
-            )
+            # XLA has no fast eigenvalues, which the Wasserstein distance needs in every step.
+            xla = self.device.startswith("/GPU") and config.style_statistics != "wasserstein"
+            self._programs[key] = Program(objective, optimizer_for(config), xla=xla)
         return self._programs[key]
 
     def style_targets(

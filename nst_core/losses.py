@@ -30,13 +30,28 @@ def gram_matrix(x: Tensor) -> tuple[Tensor, Any]:
     return tf.map_fn(lambda one: tf.matmul(one, one, transpose_a=True), flat), gradient
 
 
-def mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Means `[B, C]` and covariances `[B, C, C]` of channels over positions of `[B, H, W, C]`."""
+def second_moment(x: Tensor, share: Tensor | None = None) -> Tensor:
+    """The Gram matrix per position: `[B, H, W, C] → [B, C, C]`.
+
+    `share [B, H, W, 1]`, where given, is each position's part in the mean and sums to one.
+    """
+    if share is not None:
+        return gram_matrix(tf.cast(x, tf.float32) * tf.sqrt(share))
     shape = tf.shape(x)
-    positions = tf.cast(shape[1] * shape[2], tf.float32)
-    mean = tf.reduce_mean(tf.cast(x, tf.float32), axis=[1, 2])
-    second_moment = gram_matrix(x) / positions
-    return mean, second_moment - mean[:, :, None] * mean[:, None, :]
+    return gram_matrix(x) / tf.cast(shape[1] * shape[2], tf.float32)
+
+
+def mean_and_covariance(x: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Means `[B, C]` and covariances `[B, C, C]` of channels over positions of `[B, H, W, C]`.
+
+    `share`: see `second_moment`.
+    """
+    wide = tf.cast(x, tf.float32)
+    if share is None:
+        mean = tf.reduce_mean(wide, axis=[1, 2])
+    else:
+        mean = tf.reduce_sum(wide * share, axis=[1, 2])
+    return mean, second_moment(x, share) - mean[:, :, None] * mean[:, None, :]
 
 
 def sum_per_image(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_core import losses
+from nst_core import losses, wasserstein
 from nst_core.config import StyleConfig
 from nst_core.vgg import Vgg19
 
@@ -35,7 +35,7 @@ class Objective:
         self.content_layers = tuple(sorted(config.content_layers))
         self.style_layers = tuple(sorted(config.style_layers))
         self.relative = config.normalization == "energy"
-        self.covariance = config.style_statistics == "covariance"
+        self.statistics = config.style_statistics
         self.varies = config.tv_weight > 0
 
     @property
@@ -63,9 +63,18 @@ class Objective:
         return {name: tf.cast(feature, tf.float32) for name, feature in found.items()}
 
     def style_targets(self, style: Tensor) -> dict[str, Tensor]:
-        """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`."""
+        """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`.
+
+        Those of several styles can be `mixed`; `finished` makes of them what `evaluate` takes.
+        """
         found = self.network.features(style, self.style_layers)
         return {name: self._statistics(feature) for name, feature in found.items()}
+
+    def finished(self, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Style targets by layer, from statistics: what is the same in every step, done once."""
+        if self.statistics != "wasserstein":
+            return statistics
+        return {name: wasserstein.target(one) for name, one in statistics.items()}
 
     def evaluate(self, x: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Tensor:
         """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`."""
@@ -98,15 +107,18 @@ class Objective:
 
     def _statistics(self, feature: Tensor) -> Tensor:
         """Per position: the Gram matrix, or covariance with the means as one more row."""
-        if self.covariance:
-            mean, covariance = losses.mean_and_covariance(feature)
-            return tf.concat([covariance, mean[:, None, :]], axis=1)
-        shape = tf.shape(feature)
-        return losses.gram_matrix(feature) / tf.cast(shape[1] * shape[2], tf.float32)
+        if self.statistics == "gram":
+            return losses.second_moment(feature)
+        mean, covariance = losses.mean_and_covariance(feature)
+        return tf.concat([covariance, mean[:, None, :]], axis=1)
 
     def _style_term(self, feature: Tensor, target: Tensor, size: Tensor) -> Tensor:
         found = self._statistics(feature)
-        if self.covariance and self.relative:
+        if self.statistics == "wasserstein":
+            distance = wasserstein.distance(found, target)
+            energy = wasserstein.energy(target) + LEAST_ENERGY
+            return distance / energy if self.relative else distance
+        if self.statistics == "covariance" and self.relative:
             # Covariances grow with the square of the features, means with the features.
             covariances = _relative_distance(found[:, :-1], target[:, :-1])
             return (covariances + _relative_distance(found[:, -1:], target[:, -1:])) / 2

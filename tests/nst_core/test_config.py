@@ -136,7 +136,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("style_weight", -1, "at least 0"),
     ("tv_weight", False, "at least 0"),
     ("normalization", "unit", "energy, none"),
-    ("style_statistics", "mean", "gram, covariance"),
+    ("style_statistics", "mean", "gram, covariance, wasserstein"),
     ("content_colors", "none", "style, own"),
     ("style_scale", 0.05, "at least 0.1 and at most 4"),
     ("style_scale", 5, "at least 0.1 and at most 4"),

@@ -282,7 +282,7 @@ class TestBatches:
             np.testing.assert_array_equal(one, alone)
             np.testing.assert_array_equal(other, alone)
 
-    @pytest.mark.parametrize("statistics", ["gram", "covariance"])
+    @pytest.mark.parametrize("statistics", ["gram", "covariance", "wasserstein"])
     def test_nor_with_every_layer_and_scale_in_bfloat16(
         self, rough_engine: StyleEngine, draw: Draw, style: Style, statistics: str
     ) -> None:

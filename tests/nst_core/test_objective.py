@@ -33,7 +33,7 @@ def evaluated(
 ) -> dict[str, np.ndarray]:
     targets = {
         "content": objective.content_targets(tf.constant(content)),
-        "style": objective.style_targets(tf.constant(style)),
+        "style": objective.finished(objective.style_targets(tf.constant(style))),
     }
     terms = objective.evaluate(tf.constant(x), targets, objective.weights(config))
     assert terms.dtype == tf.float32
@@ -201,15 +201,15 @@ def test_total_and_gradient_equal_those_of_a_plain_float64_computation(
 def test_relative_terms_are_nothing_at_their_targets(
     procedural: VggWeights, images: Images
 ) -> None:
-    for statistics in ("gram", "covariance"):
+    for statistics, rounding in (("gram", 1e-10), ("covariance", 1e-10), ("wasserstein", 1e-4)):
         config = StyleConfig().updated({"style_statistics": statistics})
         content = images[1][:1]
         terms = evaluated(objective_of(procedural, config), config, content, content, content)
         assert terms["content"] == 0
-        assert terms["style"] < 1e-10
+        assert terms["style"] < rounding
 
 
-@pytest.mark.parametrize("statistics", ["gram", "covariance"])
+@pytest.mark.parametrize("statistics", ["gram", "covariance", "wasserstein"])
 def test_relative_terms_do_not_depend_on_the_scale_of_the_features(
     procedural: VggWeights, images: Images, statistics: str
 ) -> None:
@@ -221,8 +221,10 @@ def test_relative_terms_do_not_depend_on_the_scale_of_the_features(
     louder = {**procedural.layers, "block2_conv1": (7 * kernel, 7 * bias)}
     terms = evaluated(objective_of(procedural, config), config, *images)
     scaled = evaluated(objective_of(VggWeights("louder", "", louder), config), config, *images)
+    # Float32 tells the smallest eigenvalues apart less well than sums.
+    tolerance = 1e-3 if statistics == "wasserstein" else 1e-4
     for name in terms:
-        np.testing.assert_allclose(scaled[name], terms[name], rtol=1e-4)
+        np.testing.assert_allclose(scaled[name], terms[name], rtol=tolerance)
 
 
 def test_covariance_statistics_compare_covariances_and_means(
