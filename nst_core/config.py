@@ -200,7 +200,11 @@ class StyleConfig:
         "`keep` the style's aspect ratio, or `stretch` it to the content's size",
         _one_of("keep", "stretch"),
     )
-    pooling: str = _setting("average", "`average` or `max`", _one_of("average", "max"))
+    pooling: str = _setting(
+        "average",
+        "`average`, `max` or `l2` (root of the mean square) of 2×2 positions",
+        _one_of("average", "max", "l2"),
+    )
     padding: str = _setting(
         "reflect", "edges of the feature maps: `reflect` or `zero`", _one_of("reflect", "zero")
     )

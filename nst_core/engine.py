@@ -32,7 +32,7 @@ class StyleEngine:
 
     Args:
         weights: `imagenet`, `procedural`, a local `.h5` path, or weights already loaded.
-        pooling: `average` or `max`.
+        pooling: `average`, `max` or `l2`.
         padding: `reflect` or `zero`.
         precision: `float32`, `bfloat16`, or `auto`.
         device: `auto`, `gpu` or `cpu`.

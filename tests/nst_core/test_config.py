@@ -141,7 +141,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("style_scale", 0.05, "at least 0.1 and at most 4"),
     ("style_scale", 5, "at least 0.1 and at most 4"),
     ("style_fit", "crop", "keep, stretch"),
-    ("pooling", "min", "average, max"),
+    ("pooling", "min", "average, max, l2"),
     ("padding", "same", "reflect, zero"),
     ("init", "", "path"),
     ("seed", -1, "0 to 2147483647"),
