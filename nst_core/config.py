@@ -172,6 +172,12 @@ class StyleConfig:
     content_weight: float = _setting(0.1, "weight of the content term", _number(0))
     style_weight: float = _setting(1.0, "weight of the style term", _number(0))
     tv_weight: float = _setting(0.1, "weight of the total variation term", _number(0))
+    tv_norm: str = _setting(
+        "notebook",
+        "what the total variation sums over pixels: `notebook` (dx² + dy²)^1.25, `l1` |dx| + |dy|, "
+        "`l2` dx² + dy²",
+        _one_of("notebook", "l1", "l2"),
+    )
     normalization: str = _setting(
         "energy",
         "`energy`: each term relative to its target's energy, so that weights mean the same for "

@@ -195,6 +195,7 @@ class StyleEngine:
             config.normalization,
             config.style_statistics,
             config.tv_weight > 0,
+            config.tv_norm,
             config.optimizer,
             config.average_decay,
             config.clip_pixels,

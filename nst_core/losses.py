@@ -89,11 +89,15 @@ def style_loss(style: Tensor, combination: Tensor, size: Tensor) -> Tensor:
     return gram_loss(gram_matrix(style), gram_matrix(combination), size)
 
 
-def total_variation_loss(x: Tensor) -> Tensor:
+def total_variation_loss(x: Tensor, norm: str = "notebook") -> Tensor:
     """Σ (dx² + dy²)^1.25 of images `[B, H, W, C] → [B]`.
 
-    Forward differences, on the (H-1)×(W-1) grid where both exist.
+    Forward differences, on the (H-1)×(W-1) grid where both exist. `norm`: `notebook` for that
+    sum, `l1` for Σ |dx| + |dy|, `l2` for Σ dx² + dy².
     """
     corner = x[:, :-1, :-1]
-    squared = tf.square(corner - x[:, 1:, :-1]) + tf.square(corner - x[:, :-1, 1:])
-    return sum_per_image(tf.pow(squared, 1.25))
+    down, right = corner - x[:, 1:, :-1], corner - x[:, :-1, 1:]
+    if norm == "l1":
+        return sum_per_image(tf.abs(down) + tf.abs(right))
+    squared = tf.square(down) + tf.square(right)
+    return sum_per_image(squared if norm == "l2" else tf.pow(squared, 1.25))

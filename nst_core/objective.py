@@ -37,6 +37,7 @@ class Objective:
         self.relative = config.normalization == "energy"
         self.statistics = config.style_statistics
         self.varies = config.tv_weight > 0
+        self.tv_norm = config.tv_norm
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -132,8 +133,8 @@ class Objective:
         if not self.varies:
             return tf.zeros(tf.shape(x)[:1])
         if not self.relative:
-            return losses.total_variation_loss(x)
-        return losses.total_variation_loss(x / PIXEL_RANGE) / size
+            return losses.total_variation_loss(x, self.tv_norm)
+        return losses.total_variation_loss(x / PIXEL_RANGE, self.tv_norm) / size
 
 
 def mixed(targets: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:

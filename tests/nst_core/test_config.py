@@ -135,6 +135,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("content_weight", 10**400, "at least 0"),
     ("style_weight", -1, "at least 0"),
     ("tv_weight", False, "at least 0"),
+    ("tv_norm", "l3", "notebook, l1, l2"),
     ("normalization", "unit", "energy, none"),
     ("style_statistics", "mean", "gram, covariance, wasserstein"),
     ("content_colors", "none", "style, own"),

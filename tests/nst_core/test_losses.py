@@ -102,6 +102,16 @@ def test_the_total_variation_of_a_checkerboard_is_known() -> None:
     np.testing.assert_allclose(losses.total_variation_loss(board), [5 * 8 * 2**1.25], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("norm", "expected"), [("l1", 8 * 7), ("l2", 8 * 49)])
+def test_the_total_variation_of_an_edge_by_its_norm(norm: str, expected: float) -> None:
+    # On the 3×5 grid: 3 differences across the middle of one channel, 5 at the bottom of another.
+    edges = np.zeros((1, 4, 6, 2), np.float32)
+    edges[:, :, 3:, 0] = -7
+    edges[:, 3:, :, 1] = 7
+    found = losses.total_variation_loss(edges, norm)
+    np.testing.assert_allclose(found, [expected], rtol=1e-6)
+
+
 @pytest.mark.parametrize("height", [1.0, 16.0, 200.0])
 def test_total_variation_raises_an_edge_to_the_power_of_two_and_a_half(height: float) -> None:
     edge = np.zeros((1, 4, 6, 1), np.float32)
@@ -141,6 +151,7 @@ def test_a_batch_gives_what_its_images_give_one_by_one(side: int) -> None:
         losses.content_loss,
         lambda a, b: losses.style_loss(a, b, 35),
         lambda a, _: losses.total_variation_loss(a),
+        lambda a, _: losses.total_variation_loss(a, "l1"),
         lambda a, _: losses.gram_matrix(a),
         lambda a, _: losses.mean_and_covariance(a)[1],
     ):

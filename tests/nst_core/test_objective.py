@@ -198,6 +198,19 @@ def test_total_and_gradient_equal_those_of_a_plain_float64_computation(
     assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize(("norm", "power"), [("notebook", 2.5), ("l1", 1), ("l2", 2)])
+def test_relative_total_variation_is_per_pixel_of_values_from_nothing_to_one(
+    procedural: VggWeights, images: Images, norm: str, power: float
+) -> None:
+    found = []
+    for normalization in ("none", "energy"):
+        config = StyleConfig().updated(
+            {"tv_norm": norm, "tv_weight": 1, "normalization": normalization}
+        )
+        found.append(evaluated(objective_of(procedural, config), config, *images)["tv"])
+    np.testing.assert_allclose(found[0] / 255**power / (48 * 64), found[1], rtol=1e-4)
+
+
 def test_relative_terms_are_nothing_at_their_targets(
     procedural: VggWeights, images: Images
 ) -> None:
