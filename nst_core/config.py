@@ -181,8 +181,9 @@ class StyleConfig:
     normalization: str = _setting(
         "energy",
         "`energy`: each term relative to its target's energy, so that weights mean the same for "
-        "every layer, size and network; `none`: the plain sums of Gatys et al.",
-        _one_of("energy", "none"),
+        "every layer, size and network; `mean`: means of squared differences, as in neural-style; "
+        "`none`: the plain sums of Gatys et al.",
+        _one_of("energy", "mean", "none"),
     )
     style_statistics: str = _setting(
         "gram",

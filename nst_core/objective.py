@@ -34,6 +34,7 @@ class Objective:
         self.network = network
         self.content_layers = tuple(sorted(config.content_layers))
         self.style_layers = tuple(sorted(config.style_layers))
+        self.normalization = config.normalization
         self.relative = config.normalization == "energy"
         self.statistics = config.style_statistics
         self.varies = config.tv_weight > 0
@@ -99,9 +100,11 @@ class Objective:
 
     def _content_term(self, feature: Tensor, target: Tensor) -> Tensor:
         loss = losses.content_loss(target, feature)
-        if not self.relative:
+        if self.normalization == "none":
             return loss
         count = tf.cast(tf.size(target[0]), tf.float32)
+        if self.normalization == "mean":
+            return loss / count
         mean = losses.sum_per_image(target) / count
         variance = losses.sum_per_image((target - mean[:, None, None, None]) ** 2) / count
         return loss / (count * (variance + LEAST_ENERGY))
@@ -117,14 +120,19 @@ class Objective:
         found = self._statistics(feature)
         if self.statistics == "wasserstein":
             distance = wasserstein.distance(found, target)
-            energy = wasserstein.energy(target) + LEAST_ENERGY
-            return distance / energy if self.relative else distance
+            if self.relative:
+                return distance / (wasserstein.energy(target) + LEAST_ENERGY)
+            return distance / feature.shape[3] if self.normalization == "mean" else distance
         if self.statistics == "covariance" and self.relative:
             # Covariances grow with the square of the features, means with the features.
             covariances = _relative_distance(found[:, :-1], target[:, :-1])
             return (covariances + _relative_distance(found[:, -1:], target[:, -1:])) / 2
         if self.relative:
             return _relative_distance(found, target)
+        if self.normalization == "mean":
+            # Inner products per element of the features, then the mean over their differences.
+            entries = target.shape[1] * target.shape[2]
+            return losses.squared_distance(found, target) / (feature.shape[3] ** 2 * entries)
         shape = tf.shape(feature)
         positions = tf.cast(shape[1] * shape[2], tf.float32)
         return losses.gram_loss(target * positions, found * positions, size)

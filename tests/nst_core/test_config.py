@@ -136,7 +136,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("style_weight", -1, "at least 0"),
     ("tv_weight", False, "at least 0"),
     ("tv_norm", "l3", "notebook, l1, l2"),
-    ("normalization", "unit", "energy, none"),
+    ("normalization", "unit", "energy, mean, none"),
     ("style_statistics", "mean", "gram, covariance, wasserstein"),
     ("content_colors", "none", "style, own"),
     ("style_scale", 0.05, "at least 0.1 and at most 4"),

@@ -115,7 +115,15 @@ def test_the_default_terms_are_relative_to_their_targets_energy(
         assert terms["tv"][index] == pytest.approx(tv, rel=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{}, {"normalization": "none"}, {"tv_weight": 0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"normalization": "none"},
+        {"normalization": "mean", "style_statistics": "wasserstein"},
+        {"tv_weight": 0},
+    ],
+)
 def test_the_terms_sum_to_the_total_and_the_layers_to_the_style(
     procedural: VggWeights, images: Images, changes: dict[str, Any]
 ) -> None:
@@ -209,6 +217,44 @@ def test_relative_total_variation_is_per_pixel_of_values_from_nothing_to_one(
         )
         found.append(evaluated(objective_of(procedural, config), config, *images)["tv"])
     np.testing.assert_allclose(found[0] / 255**power / (48 * 64), found[1], rtol=1e-4)
+
+
+def test_mean_terms_are_those_of_neural_style(procedural: VggWeights, images: Images) -> None:
+    config = StyleConfig().updated(
+        {"normalization": "mean", "content_weight": 5, "style_weight": 500, "tv_norm": "l2"}
+    )
+    objective = objective_of(procedural, config)
+    terms = evaluated(objective, config, *images)
+    layers = [*config.content_layers, *config.style_layers]
+    of_x, of_content, of_style = (objective.network.features(i, layers) for i in images)
+    for index in range(2):
+        found, wanted = in_double(of_x, index), in_double(of_content, index)
+        error = np.mean((found["block4_conv2"] - wanted["block4_conv2"]) ** 2)
+        assert terms["content"][index] == pytest.approx(5 * error, rel=1e-4)
+        for name, feature in in_double(of_style, 0).items():
+            if name in config.style_layers:
+                grams = [gram(f) / f.size for f in (feature, found[name])]
+                # Each of the five layers has a weight of 100 there.
+                term = 100 * np.mean((grams[0] - grams[1]) ** 2)
+                assert terms[f"style/{name}"][index] == pytest.approx(term, rel=1e-4)
+        x = images[0][index].astype(np.float64)
+        down, right = x[1:, :-1] - x[:-1, :-1], x[:-1, 1:] - x[:-1, :-1]
+        squares = np.sum(down**2 + right**2)
+        assert terms["tv"][index] == pytest.approx(config.tv_weight * squares, rel=1e-4)
+
+
+@pytest.mark.parametrize("statistics", ["covariance", "wasserstein"])
+def test_mean_terms_of_other_statistics_are_those_per_channel(
+    procedural: VggWeights, images: Images, statistics: str
+) -> None:
+    layer = {"style_layers": {"block2_conv1": 1}, "style_statistics": statistics}
+    found = []
+    for normalization in ("mean", "none"):
+        config = StyleConfig().updated({**layer, "normalization": normalization})
+        found.append(evaluated(objective_of(procedural, config), config, *images)["style"])
+    # Plain sums: of products of all positions, over 4 · 3² · size²; block2 has size / 4 of them.
+    plain = found[1] / 128 if statistics == "wasserstein" else found[1] * 36 * 16 / (128**3 * 129)
+    np.testing.assert_allclose(found[0], plain, rtol=1e-4)
 
 
 def test_relative_terms_are_nothing_at_their_targets(
