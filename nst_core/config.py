@@ -185,6 +185,13 @@ class StyleConfig:
         "`none`: the plain sums of Gatys et al.",
         _one_of("energy", "mean", "none"),
     )
+    normalize_gradients: bool = _setting(
+        False,
+        "divide the gradient of each layer's loss by its features by its L1 norm at every step, as "
+        "in neural-style: each step then lowers the sum of weight × loss / norm, the norms held "
+        "where they are (needs Adam); the log has the plain terms",
+        _boolean,
+    )
     style_statistics: str = _setting(
         "gram",
         "`gram`: Gram matrices; `covariance`: covariance matrices and means; `wasserstein`: the "
@@ -278,6 +285,12 @@ class StyleConfig:
             raise ConfigError(
                 f"average_decay is {self.average_decay:g} with optimizer {self.optimizer}; "
                 "set optimizer to adam, or average_decay to 0."
+            )
+        if self.normalize_gradients and self.optimizer != "adam":
+            raise ConfigError(
+                f"normalize_gradients is true with optimizer {self.optimizer}, which checks its "
+                "steps against the loss whose gradient this is not; set optimizer to adam, or "
+                "normalize_gradients to false."
             )
 
     @property

@@ -196,6 +196,7 @@ class StyleEngine:
             config.style_statistics,
             config.tv_weight > 0,
             config.tv_norm,
+            config.normalize_gradients,
             config.optimizer,
             config.average_decay,
             config.clip_pixels,

@@ -62,6 +62,22 @@ def sum_per_image(x: Tensor) -> Tensor:
     return tf.reduce_sum(tf.reduce_sum(x, axis=tf.range(2, tf.rank(x))), axis=1)
 
 
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def with_unit_gradient(x: Tensor, weight: Tensor) -> tuple[Tensor, Any]:
+    """`x [B, H, W, C]` itself; each image's gradient on its way through gets the L1 norm `weight`.
+
+    As `-normalize_gradients` of jcjohnson/neural-style does to each layer's loss. No gradient
+    stays none.
+    """
+
+    def gradient(upstream: Tensor) -> tuple[Tensor, None]:
+        norm = sum_per_image(tf.abs(tf.cast(upstream, tf.float32)))
+        scale = tf.math.divide_no_nan(weight, norm)[:, None, None, None]
+        return upstream * tf.cast(scale, upstream.dtype), None
+
+    return tf.identity(x), gradient
+
+
 def squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """The sum of squared differences of each batch entry: `[B, …]` twice `→ [B]` float32."""
     difference = tf.cast(a, tf.float32) - tf.cast(b, tf.float32)

@@ -39,6 +39,7 @@ class Objective:
         self.statistics = config.style_statistics
         self.varies = config.tv_weight > 0
         self.tv_norm = config.tv_norm
+        self.unit_gradients = config.normalize_gradients
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -82,21 +83,24 @@ class Objective:
         """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`."""
         needed = {*self.content_layers, *self.style_layers}
         features = self.network.features(x, needed)
-        content = tf.add_n(
-            [
-                weights["content"][i] * self._content_term(features[name], targets["content"][name])
-                for i, name in enumerate(self.content_layers)
-            ]
-        )
+        content_terms = []
+        for weight, name in zip(tf.unstack(weights["content"]), self.content_layers, strict=True):
+            feature = self._entrance(features[name], weight)
+            content_terms.append(weight * self._content_term(feature, targets["content"][name]))
+        content = tf.add_n(content_terms)
         size = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
-        by_layer = [
-            weights["style"][i] * self._style_term(features[name], targets["style"][name], size)
-            for i, name in enumerate(self.style_layers)
-        ]
+        by_layer = []
+        for weight, name in zip(tf.unstack(weights["style"]), self.style_layers, strict=True):
+            feature = self._entrance(features[name], weight)
+            by_layer.append(weight * self._style_term(feature, targets["style"][name], size))
         style = tf.add_n(by_layer)
         variation = weights["tv"] * self._variation_term(x, size)
         total = content + style + variation
         return tf.stack([total, content, style, variation, *by_layer], axis=1)
+
+    def _entrance(self, feature: Tensor, weight: Tensor) -> Tensor:
+        """The feature on its way into a term; what `normalize_gradients` does to the way back."""
+        return losses.with_unit_gradient(feature, weight) if self.unit_gradients else feature
 
     def _content_term(self, feature: Tensor, target: Tensor) -> Tensor:
         loss = losses.content_loss(target, feature)

@@ -137,6 +137,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("tv_weight", False, "at least 0"),
     ("tv_norm", "l3", "notebook, l1, l2"),
     ("normalization", "unit", "energy, mean, none"),
+    ("normalize_gradients", 1, "true or false"),
     ("style_statistics", "mean", "gram, covariance, wasserstein"),
     ("content_colors", "none", "style, own"),
     ("style_scale", 0.05, "at least 0.1 and at most 4"),
@@ -217,6 +218,13 @@ def test_averaging_needs_adam() -> None:
     with pytest.raises(ConfigError, match=r"average_decay is 0\.9 with optimizer lbfgs.*adam"):
         StyleConfig().updated({"average_decay": 0.9})
     assert StyleConfig().updated({"average_decay": 0.9, "optimizer": "adam"}).average_decay == 0.9
+
+
+def test_unit_gradients_need_adam() -> None:
+    with pytest.raises(ConfigError) as caught:
+        StyleConfig().updated({"normalize_gradients": True})
+    assert_one_sentence(str(caught.value), "normalize_gradients", "lbfgs", "adam")
+    StyleConfig().updated({"normalize_gradients": True, "optimizer": "adam"})
 
 
 def test_whole_numbers_stand_for_floats_so_that_equal_settings_are_equal() -> None:

@@ -162,6 +162,25 @@ def test_a_batch_gives_what_its_images_give_one_by_one(side: int) -> None:
         np.testing.assert_array_equal(together, alone)
 
 
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_a_unit_gradient_has_each_images_direction_and_the_weights_norm(dtype: tf.DType) -> None:
+    x, upstream = (
+        tf.cast(features(1), dtype),
+        features(2) * np.array([1, 1e-6, 0])[:, None, None, None],
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        same = losses.with_unit_gradient(x, tf.constant(3.0))
+        value = tf.reduce_sum(same * tf.cast(upstream, dtype))
+    found = tf.cast(tape.gradient(value, x), tf.float32).numpy()
+    assert same.dtype == dtype
+    np.testing.assert_array_equal(tf.cast(same, tf.float32), tf.cast(x, tf.float32))
+    np.testing.assert_allclose(np.abs(found).sum(axis=(1, 2, 3)), [3, 3, 0], rtol=1e-2)
+    for index in (0, 1):
+        direction = upstream[index] / np.abs(upstream[index]).sum() * 3
+        np.testing.assert_allclose(found[index], direction, rtol=2e-2, atol=1e-4)
+
+
 def test_losses_of_bfloat16_features_are_float32() -> None:
     x = tf.cast(features(1), tf.bfloat16)
     results = [losses.gram_matrix(x), losses.content_loss(x, x), losses.style_loss(x, x, 35)]

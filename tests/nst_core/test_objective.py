@@ -305,6 +305,54 @@ def test_covariance_statistics_compare_covariances_and_means(
         assert terms["style"][index] == pytest.approx(term, rel=1e-3)
 
 
+def test_normalized_gradients_are_those_of_the_layers_each_by_its_norm_and_weight(
+    procedural: VggWeights, images: Images
+) -> None:
+    changes = {
+        "optimizer": "adam",
+        "content_layers": {"block2_conv1": 1},
+        "content_weight": 5,
+        "style_layers": {"block1_conv1": 3, "block2_conv1": 1},
+        "style_weight": 8,
+        "tv_weight": 0,
+    }
+    plain = StyleConfig().updated(changes)
+    config = plain.updated({"normalize_gradients": True})
+    x, content, style = images
+    pulled = {}
+    for kind in (plain, config):
+        objective = objective_of(procedural, kind)
+        targets = {
+            "content": objective.content_targets(tf.constant(content)),
+            "style": objective.style_targets(tf.constant(style)),
+        }
+        with tf.GradientTape(persistent=True) as tape:
+            start = tf.constant(x)
+            tape.watch(start)
+            features = objective.network.features(start, ["block1_conv1", "block2_conv1"])
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(objective.network, "features", lambda *_, known=features: known)
+                terms = objective.evaluate(start, targets, objective.weights(kind))
+            total = terms[:, 0]
+            parts = {name: terms[:, i] for i, name in enumerate(objective.columns)}
+        pulled[kind.normalize_gradients] = (tape, parts, features, start, total, terms)
+    tape, parts, features, start, _, terms = pulled[False]
+    expected = tf.zeros_like(start)
+    for term, layer, weight in (
+        ("content", "block2_conv1", 5),
+        ("style/block1_conv1", "block1_conv1", 6),
+        ("style/block2_conv1", "block2_conv1", 2),
+    ):
+        gradient = tape.gradient(parts[term], features[layer])
+        norm = tf.reduce_sum(tf.abs(gradient), axis=[1, 2, 3], keepdims=True)
+        unit = weight * gradient / norm
+        expected += tape.gradient(features[layer], start, output_gradients=unit)
+    tape, _, _, start, total, same = pulled[True]
+    found = tape.gradient(total, start)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_array_equal(same, terms)
+
+
 def test_several_styles_mix_by_their_weights(procedural: VggWeights, images: Images) -> None:
     objective = objective_of(procedural, StyleConfig())
     one, other = (objective.style_targets(image[:1]) for image in images[:2])
