@@ -26,7 +26,10 @@ PRESETS = ("default", "notebook", "preview")
 PIXELS_CEILING = 178_956_970
 
 # Settings that hold a path or URI, and the names that stand beside these.
-URI_SETTINGS = {"weights": ("imagenet", "procedural"), "init": ("content", "noise")}
+URI_SETTINGS = {
+    "weights": ("imagenet", "procedural"),
+    "init": ("content", "noise", "style_statistics"),
+}
 
 Check = Callable[[Any], str | None]
 
@@ -223,7 +226,10 @@ class StyleConfig:
         "reflect", "edges of the feature maps: `reflect` or `zero`", _one_of("reflect", "zero")
     )
     init: str = _setting(
-        "content", "the start: `content`, `noise`, or the path or URI of an image", _text
+        "content",
+        "the start: `content`, `noise`, `style_statistics` (noise with the mean and covariance of "
+        "the style's colours), or the path or URI of an image",
+        _text,
     )
     seed: int = _setting(0, "seed of the noise", _integer(0, 2**31 - 1))
     precision: str = _setting(
@@ -247,8 +253,10 @@ class StyleConfig:
     )
     preserve_colors: str = _setting(
         "none",
-        "`none`, or `luminance`: the content keeps its colours and takes only the strokes",
-        _one_of("none", "luminance"),
+        "`none`; `luminance`: the content keeps its colours and takes only the strokes; "
+        "`covariance`, `histogram`: the style's colours are first matched to the content's, by "
+        "mean and covariance or by each channel's histogram, and the content enters in its own",
+        _one_of("none", "luminance", "covariance", "histogram"),
     )
     deadline_seconds: float = _setting(
         0.0, "longest optimisation of one pair, s; 0: no limit", _number(0)
@@ -292,6 +300,11 @@ class StyleConfig:
                 "steps against the loss whose gradient this is not; set optimizer to adam, or "
                 "normalize_gradients to false."
             )
+
+    @property
+    def recolors_style(self) -> bool:
+        """Whether the style takes the content's colours before the transfer."""
+        return self.preserve_colors in ("covariance", "histogram")
 
     @property
     def steps_per_scale(self) -> tuple[int, ...]:

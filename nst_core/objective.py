@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from nst_core import losses, wasserstein
 from nst_core.config import StyleConfig
-from nst_core.vgg import Vgg19
+from nst_core.vgg import Vgg19, average_pool
 
 Tensor = Any
 Targets = dict[str, dict[str, Tensor]]
@@ -79,8 +79,37 @@ class Objective:
             return statistics
         return {name: wasserstein.target(one) for name, one in statistics.items()}
 
+    def regions(self, masks: Tensor, weights: Sequence[float]) -> dict[str, Tensor]:
+        """Where each of several styles goes, as `evaluate` takes it; Gatys et al. 2017
+        (arXiv 1611.07865), guided Gram matrices.
+
+        Args:
+            masks: `[B, H, W, S]` in 0…1; soft edges are weights of positions.
+            weights: of the S styles.
+
+        Returns:
+            By layer each position's share in the style's statistics, `[B, h, w, S]`, and
+            `share`, the part of each style in the term, `[S]`.
+        """
+        found = {"share": tf.constant([weight / sum(weights) for weight in weights], tf.float32)}
+        block = 1
+        for name in self.style_layers:
+            for _ in range(block, int(name[len("block")])):
+                masks = average_pool(masks)
+            block = int(name[len("block")])
+            whole = tf.reduce_sum(masks, axis=[1, 2], keepdims=True)
+            found[name] = tf.math.divide_no_nan(masks, whole)
+        return found
+
     def evaluate(self, x: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Tensor:
-        """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`."""
+        """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`.
+
+        With `targets["kept"]` they are those of the images with that share of the content in
+        them; with `targets["regions"]` each style counts where its region is, on its own.
+        """
+        if "kept" in targets:
+            kept = targets["kept"]
+            x = kept["share"] * kept["content"] + (1 - kept["share"]) * x
         needed = {*self.content_layers, *self.style_layers}
         features = self.network.features(x, needed)
         content_terms = []
@@ -92,7 +121,7 @@ class Objective:
         by_layer = []
         for weight, name in zip(tf.unstack(weights["style"]), self.style_layers, strict=True):
             feature = self._entrance(features[name], weight)
-            by_layer.append(weight * self._style_term(feature, targets["style"][name], size))
+            by_layer.append(weight * self._style_layer(name, feature, targets, size))
         style = tf.add_n(by_layer)
         variation = weights["tv"] * self._variation_term(x, size)
         total = content + style + variation
@@ -113,15 +142,30 @@ class Objective:
         variance = losses.sum_per_image((target - mean[:, None, None, None]) ** 2) / count
         return loss / (count * (variance + LEAST_ENERGY))
 
-    def _statistics(self, feature: Tensor) -> Tensor:
+    def _style_layer(self, name: str, feature: Tensor, targets: Targets, size: Tensor) -> Tensor:
+        target = targets["style"][name]
+        if "regions" not in targets:
+            return self._style_term(feature, target, size)
+        regions = targets["regions"]
+        return tf.add_n(
+            [
+                regions["share"][i]
+                * self._style_term(feature, target[i : i + 1], size, regions[name][..., i : i + 1])
+                for i in range(target.shape[0])
+            ]
+        )
+
+    def _statistics(self, feature: Tensor, share: Tensor | None = None) -> Tensor:
         """Per position: the Gram matrix, or covariance with the means as one more row."""
         if self.statistics == "gram":
-            return losses.second_moment(feature)
-        mean, covariance = losses.mean_and_covariance(feature)
+            return losses.second_moment(feature, share)
+        mean, covariance = losses.mean_and_covariance(feature, share)
         return tf.concat([covariance, mean[:, None, :]], axis=1)
 
-    def _style_term(self, feature: Tensor, target: Tensor, size: Tensor) -> Tensor:
-        found = self._statistics(feature)
+    def _style_term(
+        self, feature: Tensor, target: Tensor, size: Tensor, share: Tensor | None = None
+    ) -> Tensor:
+        found = self._statistics(feature, share)
         if self.statistics == "wasserstein":
             distance = wasserstein.distance(found, target)
             if self.relative:

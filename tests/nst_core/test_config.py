@@ -152,7 +152,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("device", "tpu", "auto, gpu, cpu"),
     ("average_decay", 1, "at least 0 and at most 0.9999"),
     ("clip_pixels", 1, "true or false"),
-    ("preserve_colors", "all", "none, luminance"),
+    ("preserve_colors", "all", "none, luminance, covariance, histogram"),
     ("deadline_seconds", -1, "at least 0"),
     ("output_format", "gif", "png, jpeg, webp, tiff"),
     ("jpeg_quality", 0, "1 to 100"),
