@@ -14,6 +14,7 @@ import tensorflow as tf
 from nst_core import colors, images, quality
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
 from nst_core.config import StyleConfig
+from nst_core.errors import InputTooSmall
 from nst_core.objective import Targets, mixed
 from nst_core.program import Course, Program, follow
 from nst_core.results import (
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
 
 NOISE_DEVIATION = 40.0
+# The least that a mask covers, and that what is kept leaves over, px.
+LEAST_REGION = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +49,15 @@ class Batch:
     sizes: list[Size]
     inits: Sequence[np.ndarray] | None
     names: list[str]
+    masks: list[Sequence[np.ndarray | None]] | None
+    keeps: list[np.ndarray | None] | None
     places: list[int]
     snapshots: Shoot | None
 
     def part(self, indices: Sequence[int]) -> Batch:
-        """The same for some of the contents."""
+        """The same for some of the contents; without masks where none of them has any."""
+        masks = [self.masks[i] for i in indices] if self.masks else []
+        keeps = [self.keeps[i] for i in indices] if self.keeps else []
         return dataclasses.replace(
             self,
             contents=[self.contents[i] for i in indices],
@@ -58,7 +65,43 @@ class Batch:
             inits=None if self.inits is None else [self.inits[i] for i in indices],
             names=[self.names[i] for i in indices],
             places=[self.places[i] for i in indices],
+            masks=masks if any(map(any_given, masks)) else None,
+            keeps=keeps if any_given(keeps) else None,
         )
+
+    def groups(self) -> list[list[int]]:
+        """Which contents can be optimised together, by their indices.
+
+        Contents with masks have a style term of their own kind; where the style takes the
+        content's colours, every content has a style of its own.
+        """
+        if self.config.recolors_style:
+            return [[index] for index in range(len(self.contents))]
+        masked = [any_given(masks) for masks in self.masks or [()] * len(self.contents)]
+        parts = [[i for i, one in enumerate(masked) if one is kind] for kind in (False, True)]
+        return [part for part in parts if part]
+
+    def check_regions(self, index: int) -> None:
+        """Whether masks and keep of one content leave something to do.
+
+        Raises:
+            InputTooSmall: a mask covers nothing, or what is kept covers everything.
+        """
+        size, name = self.sizes[index], self.names[index]
+        for number, mask in enumerate(self.masks[index] if self.masks else (), start=1):
+            # Not "less than": a mask of no numbers covers nothing either.
+            if mask is not None and not self._resized(mask, size).sum() >= LEAST_REGION:
+                raise InputTooSmall(
+                    f"The mask of style {number} for {name} covers less than {LEAST_REGION} px at "
+                    f"{size} px, so that the style has nowhere to go; "
+                    "enlarge the mask or leave the style out."
+                )
+        keep = self.keeps[index] if self.keeps else None
+        if keep is not None and not (1 - self._resized(keep, size)).sum() >= LEAST_REGION:
+            raise InputTooSmall(
+                f"What is kept of {name} leaves less than {LEAST_REGION} px at {size} px to "
+                "stylize; keep less."
+            )
 
     def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:
         """All scales, coarse to fine; None for an image whose loss ran away.
@@ -69,7 +112,10 @@ class Batch:
         started = time.monotonic()
         allowed = self.config.deadline_seconds * len(self.contents)
         deadline = started + allowed if allowed else np.inf
-        program = self.engine.program(self.config, precision)
+        regions = len(self.styles) if self.masks is not None else 0
+        program = self.engine.program(
+            self.config, precision, regions=regions, keeps=self.keeps is not None
+        )
         canvas = canvas_size(self.sizes[0], self.config)
         originals = self._on_canvas(self.contents, canvas, self._recolored)
         courses: list[tuple[float, Size, Course]] = []
@@ -132,16 +178,69 @@ class Batch:
             ]
         )
 
+    @functools.cached_property
+    def _masks_on_canvas(self) -> np.ndarray:
+        """Where each style goes: `[B, H, W, S]` in 0…1."""
+        by_style = [self._regions_on_canvas(masks) for masks in zip(*self.masks or (), strict=True)]
+        return np.concatenate(by_style, axis=3)
+
+    @functools.cached_property
+    def _kept_on_canvas(self) -> tuple[np.ndarray, np.ndarray]:
+        """What stays of the contents, `[B, H, W, 1]` in 0…1, and the contents themselves."""
+        keeps = [np.zeros((1, 1)) if keep is None else keep for keep in self.keeps or ()]
+        canvas = canvas_size(self.sizes[0], self.config)
+        return self._regions_on_canvas(keeps), self._on_canvas(self.contents, canvas)
+
+    def _regions_on_canvas(self, regions: Sequence[np.ndarray | None]) -> np.ndarray:
+        """One region of each content, None for everywhere: `[B, H, W, 1]` in 0…1."""
+        canvas = canvas_size(self.sizes[0], self.config)
+        return np.stack(
+            [
+                images.pad_reflect(
+                    self._resized(np.ones((1, 1)) if region is None else region, size)[:, :, None],
+                    canvas.height,
+                    canvas.width,
+                )
+                for region, size in zip(regions, self.sizes, strict=True)
+            ]
+        )
+
+    def _resized(self, region: np.ndarray, size: Size) -> np.ndarray:
+        """A region `[H, W]` at another size, in 0…1."""
+        wide = region.astype(np.float32)
+        resized = images.resize(wide, size.width, size.height, self.config.resample)
+        clipped: np.ndarray = np.clip(resized, 0, 1)
+        return clipped
+
     def _recolored(self, content: np.ndarray) -> np.ndarray:
-        if self.config.content_colors == "own":
+        if self.config.content_colors == "own" or self.config.recolors_style:
             return content
         return colors.with_colors(content, *self._palette)
 
     @functools.cached_property
+    def _styles(self) -> list[Style]:
+        """The styles, in the colours of the content where these are to be preserved.
+
+        Gatys et al. 2016: Preserving color in neural artistic style transfer (arXiv 1606.05897).
+        """
+        if not self.config.recolors_style:
+            return self.styles
+        content = self.contents[0]
+        if self.config.preserve_colors == "histogram":
+            recolored = [colors.with_histograms(style.rgb, content) for style in self.styles]
+        else:
+            palette = colors.color_statistics(content)
+            recolored = [colors.with_colors(style.rgb, *palette) for style in self.styles]
+        return [
+            dataclasses.replace(style, rgb=rgb)
+            for style, rgb in zip(self.styles, recolored, strict=True)
+        ]
+
+    @functools.cached_property
     def _palette(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of the styles' colours, mixed by their weights."""
-        weights = [style.weight for style in self.styles]
-        palettes = [colors.color_statistics(style.rgb) for style in self.styles]
+        weights = [style.weight for style in self._styles]
+        palettes = [colors.color_statistics(style.rgb) for style in self._styles]
         mean = np.average([mean for mean, _ in palettes], axis=0, weights=weights)
         # About the common mean: between several styles, their means differ too.
         spread = [covariance + np.outer(m - mean, m - mean) for m, covariance in palettes]
@@ -152,13 +251,27 @@ class Batch:
     ) -> Targets:
         per_style = [
             self.engine.style_targets(style, self._style_size(style, scale), self.config, precision)
-            for style in self.styles
+            for style in self._styles
         ]
-        weights = [style.weight for style in self.styles]
-        return {
-            "content": program.content_targets(tf.constant(contents)),
-            "style": mixed(per_style, weights),
-        }
+        weights = [style.weight for style in self._styles]
+        targets = {"content": program.content_targets(tf.constant(contents))}
+        size = Size(contents.shape[2], contents.shape[1])
+        if self.masks is None:
+            targets["style"] = program.objective.finished(mixed(per_style, weights))
+        else:
+            finished = [program.objective.finished(one) for one in per_style]
+            targets["style"] = {
+                name: tf.concat([one[name] for one in finished], axis=0) for name in finished[0]
+            }
+            masks = tf.constant(np.clip(_shrunk(self._masks_on_canvas, size), 0, 1))
+            targets["regions"] = program.objective.regions(masks, weights)
+        if self.keeps is not None:
+            keep, originals = self._kept_on_canvas
+            targets["kept"] = {
+                "share": tf.constant(np.clip(_shrunk(keep, size), 0, 1)),
+                "content": tf.constant(_shrunk(originals, size)),
+            }
+        return targets
 
     def _qualities(
         self, program: Program, finished: list[np.ndarray], canvas: Size, precision: str
@@ -168,21 +281,31 @@ class Batch:
         found = program.gram_matrices(tf.constant(np.stack(on_canvas)))
         per_style = [
             self.engine.style_grams(style, self._style_size(style, 1.0), self.config, precision)
-            for style in self.styles
+            for style in self._styles
         ]
-        target = quality.mean_grams(per_style, [style.weight for style in self.styles])
         return [
             Quality(
-                quality.gram_errors({name: gram[index] for name, gram in found.items()}, target),
-                quality.structural_similarity(image, self._resized(index)),
+                quality.gram_errors(
+                    {name: gram[index] for name, gram in found.items()},
+                    quality.mean_grams(per_style, self._shares(index)),
+                ),
+                quality.structural_similarity(image, self._own(index)),
             )
             for index, image in enumerate(finished)
+        ]
+
+    def _shares(self, index: int) -> list[float]:
+        """The styles' weights in one content, times the part of it where each goes."""
+        masks = self.masks[index] if self.masks else [None] * len(self.styles)
+        return [
+            style.weight * (1.0 if mask is None else float(mask.mean()))
+            for style, mask in zip(self.styles, masks, strict=True)
         ]
 
     def _style_size(self, style: Style, scale: float) -> Size:
         return style_size(size_of(style.rgb), self.sizes[0], self.config, scale, style.name)
 
-    def _resized(self, index: int) -> np.ndarray:
+    def _own(self, index: int) -> np.ndarray:
         """A content in its own colours at the size of its result."""
         size = self.sizes[index]
         return images.resize(self.contents[index], size.width, size.height, self.config.resample)
@@ -242,14 +365,26 @@ class Batch:
             noise = generator.normal(127.5, NOISE_DEVIATION, size=contents.shape[1:])
             clipped = np.clip(noise, 0, 255).astype(np.float32)
             return np.broadcast_to(clipped, contents.shape).copy()
+        if self.config.init == "style_statistics":
+            height, width = contents.shape[1:3]
+            noise = colors.colored_noise(height, width, self.config.seed, *self._palette)
+            return np.broadcast_to(noise, contents.shape).copy()
         return contents
 
     def _finished(self, x: np.ndarray, index: int) -> np.ndarray:
         size = self.sizes[index]
+        if self.keeps is not None:
+            keep, originals = (one[index] for one in self._kept_on_canvas)
+            x = keep * originals + (1 - keep) * x
         image: np.ndarray = np.clip(x[: size.height, : size.width], 0, 255)
         if self.config.preserve_colors == "luminance":
-            image = colors.keep_colors(image, self._resized(index))
+            image = colors.keep_colors(image, self._own(index))
         return image
+
+
+def any_given(regions: Sequence[np.ndarray | None]) -> bool:
+    """Whether one of the masks is there."""
+    return any(region is not None for region in regions)
 
 
 def _shrunk(batch: np.ndarray, size: Size) -> np.ndarray:

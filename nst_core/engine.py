@@ -36,7 +36,7 @@ class StyleEngine:
 
     Args:
         weights: `imagenet`, `procedural`, a local `.h5` path, or weights already loaded.
-        pooling: `average` or `max`.
+        pooling: `average`, `max` or `l2`.
         padding: `reflect` or `zero`.
         precision: `float32`, `bfloat16`, or `auto`.
         device: `auto`, `gpu` or `cpu`.
@@ -88,6 +88,8 @@ class StyleEngine:
         config: StyleConfig,
         *,
         init: np.ndarray | None = None,
+        masks: Sequence[np.ndarray | None] | None = None,
+        keep: np.ndarray | None = None,
         progress: Report | None = None,
         snapshots: Shoot | None = None,
     ) -> StyleResult:
@@ -96,9 +98,15 @@ class StyleEngine:
         Raises:
             PairError: the pair cannot be stylized.
         """
-        inits = None if init is None else [init]
         result = self.stylize_batch(
-            [content], styles, config, inits=inits, progress=progress, snapshots=snapshots
+            [content],
+            styles,
+            config,
+            inits=None if init is None else [init],
+            masks=None if masks is None else [masks],
+            keeps=[keep],
+            progress=progress,
+            snapshots=snapshots,
         )[0]
         if isinstance(result, PairError):
             raise result
@@ -112,6 +120,8 @@ class StyleEngine:
         *,
         inits: Sequence[np.ndarray] | None = None,
         names: Sequence[str] | None = None,
+        masks: Sequence[Sequence[np.ndarray | None]] | None = None,
+        keeps: Sequence[np.ndarray | None] | None = None,
         progress: Report | None = None,
         snapshots: Shoot | None = None,
     ) -> list[StyleResult | PairError]:
@@ -124,6 +134,11 @@ class StyleEngine:
             inits: starts of the optimisation, one per content, where `config.init` names an
                 image.
             names: of the contents, for errors.
+            masks: for each content, for each style, where the style goes: `[H, W]` in 0…1 of any
+                size, or None for everywhere. With any, the styles of that content are not mixed:
+                each is compared with what is under its own mask, and the weights are shares.
+            keeps: for each content where it stays as it is, `[H, W]` in 0…1 of any size (1: it
+                stays), or None for nowhere.
             progress: called about once a second.
             snapshots: called with the images after every `config.snapshot_every` steps; one that
                 has to be optimised again (diverged, out of memory) begins again with its first.
@@ -133,7 +148,8 @@ class StyleEngine:
 
         Raises:
             InputTooSmall, InputTooLarge: an image does not fit the network.
-            ValueError: no contents, no styles, or contents of different canvases.
+            ValueError: no contents, no styles, contents of different canvases, or masks that are
+                not one for each style.
         """
         names = names or [f"content {index + 1}" for index in range(len(contents))]
         sizes = [
@@ -146,12 +162,41 @@ class StyleEngine:
                 f"A batch has contents of one canvas and at least one style, "
                 f"not {sorted(map(str, set(groups)))} and {len(styles)} styles."
             )
-        places = list(range(len(contents)))
+        if any(len(one) != len(styles) for one in masks or ()):
+            raise ValueError(
+                f"masks holds {[len(one) for one in masks or ()]} masks for {len(styles)} styles; "
+                "give every content one mask or None for each style."
+            )
         job = Batch(
-            self, list(contents), list(styles), config, sizes, inits, list(names), places, snapshots
+            self,
+            list(contents),
+            list(styles),
+            config,
+            sizes,
+            inits,
+            list(names),
+            masks=list(masks) if masks else None,
+            keeps=list(keeps) if keeps else None,
+            places=list(range(len(contents))),
+            snapshots=snapshots,
         )
         with device_lock(self.device), tf.device(self.device):
-            return self._attempt(job, progress)
+            return self._by_groups(job, progress)
+
+    def _by_groups(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
+        """The batch, in the parts that can be optimised together."""
+        results: dict[int, StyleResult | PairError] = {}
+        for group in job.groups():
+            sound = []
+            for index in group:
+                try:
+                    job.check_regions(index)
+                    sound.append(index)
+                except PairError as error:
+                    results[index] = error.with_traceback(None)
+            if sound:
+                results.update(zip(sound, self._attempt(job.part(sound), progress), strict=True))
+        return [results[index] for index in range(len(job.contents))]
 
     def _attempt(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
         """The batch; in halves where memory runs out; what failed once more, carefully."""
@@ -200,15 +245,24 @@ class StyleEngine:
             "lower learning_rate, content_weight, style_weight or tv_weight."
         )
 
-    def program(self, config: StyleConfig, precision: str) -> Program:
-        """The compiled steps for a configuration, made once."""
+    def program(
+        self, config: StyleConfig, precision: str, *, regions: int = 0, keeps: bool = False
+    ) -> Program:
+        """The compiled steps for a configuration, made once.
+
+        `regions`: how many styles have masks; `keeps`: whether something of the content is kept.
+        """
         key = (
             precision,
+            regions,
+            keeps,
             tuple(sorted(config.content_layers)),
             tuple(sorted(config.style_layers)),
             config.normalization,
             config.style_statistics,
             config.tv_weight > 0,
+            config.tv_norm,
+            config.normalize_gradients,
             config.optimizer,
             config.average_decay,
             config.clip_pixels,
@@ -219,9 +273,9 @@ class StyleEngine:
                     self.weights, self.pooling, self.padding, tf.as_dtype(precision)
                 )
             objective = Objective(self._networks[precision], config)
-            self._programs[key] = Program(
-                objective, optimizer_for(config), xla=self.device.startswith("/GPU")
-            )
+            # XLA has no fast eigenvalues, which the Wasserstein distance needs in every step.
+            xla = self.device.startswith("/GPU") and config.style_statistics != "wasserstein"
+            self._programs[key] = Program(objective, optimizer_for(config), xla=xla)
         return self._programs[key]
 
     def style_targets(

@@ -30,13 +30,28 @@ def gram_matrix(x: Tensor) -> tuple[Tensor, Any]:
     return tf.map_fn(lambda one: tf.matmul(one, one, transpose_a=True), flat), gradient
 
 
-def mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Means `[B, C]` and covariances `[B, C, C]` of channels over positions of `[B, H, W, C]`."""
+def second_moment(x: Tensor, share: Tensor | None = None) -> Tensor:
+    """The Gram matrix per position: `[B, H, W, C] → [B, C, C]`.
+
+    `share [B, H, W, 1]`, where given, is each position's part in the mean and sums to one.
+    """
+    if share is not None:
+        return gram_matrix(tf.cast(x, tf.float32) * tf.sqrt(share))
     shape = tf.shape(x)
-    positions = tf.cast(shape[1] * shape[2], tf.float32)
-    mean = tf.reduce_mean(tf.cast(x, tf.float32), axis=[1, 2])
-    second_moment = gram_matrix(x) / positions
-    return mean, second_moment - mean[:, :, None] * mean[:, None, :]
+    return gram_matrix(x) / tf.cast(shape[1] * shape[2], tf.float32)
+
+
+def mean_and_covariance(x: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Means `[B, C]` and covariances `[B, C, C]` of channels over positions of `[B, H, W, C]`.
+
+    `share`: see `second_moment`.
+    """
+    wide = tf.cast(x, tf.float32)
+    if share is None:
+        mean = tf.reduce_mean(wide, axis=[1, 2])
+    else:
+        mean = tf.reduce_sum(wide * share, axis=[1, 2])
+    return mean, second_moment(x, share) - mean[:, :, None] * mean[:, None, :]
 
 
 def sum_per_image(x: Tensor) -> Tensor:
@@ -45,6 +60,22 @@ def sum_per_image(x: Tensor) -> Tensor:
     Row by row, then over the rows: added up so, an image's sum has the same bits in any batch.
     """
     return tf.reduce_sum(tf.reduce_sum(x, axis=tf.range(2, tf.rank(x))), axis=1)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def with_unit_gradient(x: Tensor, weight: Tensor) -> tuple[Tensor, Any]:
+    """`x [B, H, W, C]` itself; each image's gradient on its way through gets the L1 norm `weight`.
+
+    As `-normalize_gradients` of jcjohnson/neural-style does to each layer's loss. No gradient
+    stays none.
+    """
+
+    def gradient(upstream: Tensor) -> tuple[Tensor, None]:
+        norm = sum_per_image(tf.abs(tf.cast(upstream, tf.float32)))
+        scale = tf.math.divide_no_nan(weight, norm)[:, None, None, None]
+        return upstream * tf.cast(scale, upstream.dtype), None
+
+    return tf.identity(x), gradient
 
 
 def squared_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -74,11 +105,15 @@ def style_loss(style: Tensor, combination: Tensor, size: Tensor) -> Tensor:
     return gram_loss(gram_matrix(style), gram_matrix(combination), size)
 
 
-def total_variation_loss(x: Tensor) -> Tensor:
+def total_variation_loss(x: Tensor, norm: str = "notebook") -> Tensor:
     """Σ (dx² + dy²)^1.25 of images `[B, H, W, C] → [B]`.
 
-    Forward differences, on the (H-1)×(W-1) grid where both exist.
+    Forward differences, on the (H-1)×(W-1) grid where both exist. `norm`: `notebook` for that
+    sum, `l1` for Σ |dx| + |dy|, `l2` for Σ dx² + dy².
     """
     corner = x[:, :-1, :-1]
-    squared = tf.square(corner - x[:, 1:, :-1]) + tf.square(corner - x[:, :-1, 1:])
-    return sum_per_image(tf.pow(squared, 1.25))
+    down, right = corner - x[:, 1:, :-1], corner - x[:, :-1, 1:]
+    if norm == "l1":
+        return sum_per_image(tf.abs(down) + tf.abs(right))
+    squared = tf.square(down) + tf.square(right)
+    return sum_per_image(squared if norm == "l2" else tf.pow(squared, 1.25))

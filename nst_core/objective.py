@@ -11,9 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_core import losses
+from nst_core import losses, wasserstein
 from nst_core.config import StyleConfig
-from nst_core.vgg import Vgg19
+from nst_core.vgg import Vgg19, average_pool
 
 Tensor = Any
 Targets = dict[str, dict[str, Tensor]]
@@ -34,9 +34,12 @@ class Objective:
         self.network = network
         self.content_layers = tuple(sorted(config.content_layers))
         self.style_layers = tuple(sorted(config.style_layers))
+        self.normalization = config.normalization
         self.relative = config.normalization == "energy"
-        self.covariance = config.style_statistics == "covariance"
+        self.statistics = config.style_statistics
         self.varies = config.tv_weight > 0
+        self.tv_norm = config.tv_norm
+        self.unit_gradients = config.normalize_gradients
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -63,55 +66,121 @@ class Objective:
         return {name: tf.cast(feature, tf.float32) for name, feature in found.items()}
 
     def style_targets(self, style: Tensor) -> dict[str, Tensor]:
-        """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`."""
+        """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`.
+
+        Those of several styles can be `mixed`; `finished` makes of them what `evaluate` takes.
+        """
         found = self.network.features(style, self.style_layers)
         return {name: self._statistics(feature) for name, feature in found.items()}
 
+    def finished(self, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Style targets by layer, from statistics: what is the same in every step, done once."""
+        if self.statistics != "wasserstein":
+            return statistics
+        return {name: wasserstein.target(one) for name, one in statistics.items()}
+
+    def regions(self, masks: Tensor, weights: Sequence[float]) -> dict[str, Tensor]:
+        """Where each of several styles goes, as `evaluate` takes it; Gatys et al. 2017
+        (arXiv 1611.07865), guided Gram matrices.
+
+        Args:
+            masks: `[B, H, W, S]` in 0…1; soft edges are weights of positions.
+            weights: of the S styles.
+
+        Returns:
+            By layer each position's share in the style's statistics, `[B, h, w, S]`, and
+            `share`, the part of each style in the term, `[S]`.
+        """
+        found = {"share": tf.constant([weight / sum(weights) for weight in weights], tf.float32)}
+        block = 1
+        for name in self.style_layers:
+            for _ in range(block, int(name[len("block")])):
+                masks = average_pool(masks)
+            block = int(name[len("block")])
+            whole = tf.reduce_sum(masks, axis=[1, 2], keepdims=True)
+            found[name] = tf.math.divide_no_nan(masks, whole)
+        return found
+
     def evaluate(self, x: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Tensor:
-        """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`."""
+        """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`.
+
+        With `targets["kept"]` they are those of the images with that share of the content in
+        them; with `targets["regions"]` each style counts where its region is, on its own.
+        """
+        if "kept" in targets:
+            kept = targets["kept"]
+            x = kept["share"] * kept["content"] + (1 - kept["share"]) * x
         needed = {*self.content_layers, *self.style_layers}
         features = self.network.features(x, needed)
-        content = tf.add_n(
-            [
-                weights["content"][i] * self._content_term(features[name], targets["content"][name])
-                for i, name in enumerate(self.content_layers)
-            ]
-        )
+        content_terms = []
+        for weight, name in zip(tf.unstack(weights["content"]), self.content_layers, strict=True):
+            feature = self._entrance(features[name], weight)
+            content_terms.append(weight * self._content_term(feature, targets["content"][name]))
+        content = tf.add_n(content_terms)
         size = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
-        by_layer = [
-            weights["style"][i] * self._style_term(features[name], targets["style"][name], size)
-            for i, name in enumerate(self.style_layers)
-        ]
+        by_layer = []
+        for weight, name in zip(tf.unstack(weights["style"]), self.style_layers, strict=True):
+            feature = self._entrance(features[name], weight)
+            by_layer.append(weight * self._style_layer(name, feature, targets, size))
         style = tf.add_n(by_layer)
         variation = weights["tv"] * self._variation_term(x, size)
         total = content + style + variation
         return tf.stack([total, content, style, variation, *by_layer], axis=1)
 
+    def _entrance(self, feature: Tensor, weight: Tensor) -> Tensor:
+        """The feature on its way into a term; what `normalize_gradients` does to the way back."""
+        return losses.with_unit_gradient(feature, weight) if self.unit_gradients else feature
+
     def _content_term(self, feature: Tensor, target: Tensor) -> Tensor:
         loss = losses.content_loss(target, feature)
-        if not self.relative:
+        if self.normalization == "none":
             return loss
         count = tf.cast(tf.size(target[0]), tf.float32)
+        if self.normalization == "mean":
+            return loss / count
         mean = losses.sum_per_image(target) / count
         variance = losses.sum_per_image((target - mean[:, None, None, None]) ** 2) / count
         return loss / (count * (variance + LEAST_ENERGY))
 
-    def _statistics(self, feature: Tensor) -> Tensor:
-        """Per position: the Gram matrix, or covariance with the means as one more row."""
-        if self.covariance:
-            mean, covariance = losses.mean_and_covariance(feature)
-            return tf.concat([covariance, mean[:, None, :]], axis=1)
-        shape = tf.shape(feature)
-        return losses.gram_matrix(feature) / tf.cast(shape[1] * shape[2], tf.float32)
+    def _style_layer(self, name: str, feature: Tensor, targets: Targets, size: Tensor) -> Tensor:
+        target = targets["style"][name]
+        if "regions" not in targets:
+            return self._style_term(feature, target, size)
+        regions = targets["regions"]
+        return tf.add_n(
+            [
+                regions["share"][i]
+                * self._style_term(feature, target[i : i + 1], size, regions[name][..., i : i + 1])
+                for i in range(target.shape[0])
+            ]
+        )
 
-    def _style_term(self, feature: Tensor, target: Tensor, size: Tensor) -> Tensor:
-        found = self._statistics(feature)
-        if self.covariance and self.relative:
+    def _statistics(self, feature: Tensor, share: Tensor | None = None) -> Tensor:
+        """Per position: the Gram matrix, or covariance with the means as one more row."""
+        if self.statistics == "gram":
+            return losses.second_moment(feature, share)
+        mean, covariance = losses.mean_and_covariance(feature, share)
+        return tf.concat([covariance, mean[:, None, :]], axis=1)
+
+    def _style_term(
+        self, feature: Tensor, target: Tensor, size: Tensor, share: Tensor | None = None
+    ) -> Tensor:
+        found = self._statistics(feature, share)
+        if self.statistics == "wasserstein":
+            distance = wasserstein.distance(found, target)
+            if self.relative:
+                return distance / (wasserstein.energy(target) + LEAST_ENERGY)
+            return distance / feature.shape[3] if self.normalization == "mean" else distance
+        if self.statistics == "covariance" and self.relative:
             # Covariances grow with the square of the features, means with the features.
             covariances = _relative_distance(found[:, :-1], target[:, :-1])
             return (covariances + _relative_distance(found[:, -1:], target[:, -1:])) / 2
         if self.relative:
             return _relative_distance(found, target)
+        if self.normalization == "mean":
+            # Inner products per element of the features, then the mean over their differences.
+            entries = target.shape[1] * target.shape[2]
+            return losses.squared_distance(found, target) / (feature.shape[3] ** 2 * entries)
         shape = tf.shape(feature)
         positions = tf.cast(shape[1] * shape[2], tf.float32)
         return losses.gram_loss(target * positions, found * positions, size)
@@ -120,8 +189,8 @@ class Objective:
         if not self.varies:
             return tf.zeros(tf.shape(x)[:1])
         if not self.relative:
-            return losses.total_variation_loss(x)
-        return losses.total_variation_loss(x / PIXEL_RANGE) / size
+            return losses.total_variation_loss(x, self.tv_norm)
+        return losses.total_variation_loss(x / PIXEL_RANGE, self.tv_norm) / size
 
 
 def mixed(targets: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress as Bar
@@ -99,11 +99,6 @@ def _optimized(
     snapshots: Snapshots,
 ) -> StyleResult:
     """The result, with a line on the terminal meanwhile."""
-    regions: dict[str, Any] = {}
-    if any(mask is not None for mask in inputs.masks):
-        regions["masks"] = inputs.masks
-    if inputs.keep is not None:
-        regions["keep"] = inputs.keep
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
@@ -118,7 +113,8 @@ def _optimized(
             styles,
             config,
             init=inputs.init,
-            **regions,
+            masks=inputs.masks,
+            keep=inputs.keep,
             progress=report,
             snapshots=snapshots.take,
         )

@@ -197,17 +197,13 @@ class Studio:
         first = ready[0][0]
         passes = engine.style_passes
         inits = [inputs.init for _, inputs in ready if inputs.init is not None]
-        regions: dict[str, Any] = {}
-        if any(mask is not None for _, inputs in ready for mask in inputs.masks):
-            regions["masks"] = [inputs.masks for _, inputs in ready]
-        if any(inputs.keep is not None for _, inputs in ready):
-            regions["keeps"] = [inputs.keep for _, inputs in ready]
         results = engine.stylize_batch(
             [inputs.picture.rgb for _, inputs in ready],
             styles,
             first.config,
             inits=inits or None,
-            **regions,
+            masks=[inputs.masks for _, inputs in ready],
+            keeps=[inputs.keep for _, inputs in ready],
             names=[task.pair.content for task, _ in ready],
             progress=lambda now: progress.emit(progress.Steps(first.pair.id, now)),
             snapshots=snapshots.take,

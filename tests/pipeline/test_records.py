@@ -30,6 +30,8 @@ CHANGED: dict[str, Any] = {
     "content_weight": 0.06,
     "style_weight": 2.0,
     "tv_weight": 0.2,
+    "tv_norm": "l1",
+    "normalize_gradients": True,
     "normalization": "none",
     "style_statistics": "covariance",
     "style_scale": 2.0,
@@ -60,7 +62,7 @@ NO_PIXEL: dict[str, Any] = {
 
 def mark(pair: Pair = PAIR, weights: str = "procedural:1", **changes: Any) -> str:
     """The fingerprint of a pair under a changed configuration."""
-    if changes.get("average_decay"):
+    if changes.get("average_decay") or changes.get("normalize_gradients"):
         changes["optimizer"] = "adam"
     if changes.get("animation"):
         changes["snapshot_every"] = 10
