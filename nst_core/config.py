@@ -21,7 +21,7 @@ CONV_LAYERS: tuple[str, ...] = tuple(
     for block, convs in enumerate((2, 2, 4, 4, 4), start=1)
     for conv in range(1, convs + 1)
 )
-PRESETS = ("default", "notebook", "preview")
+PRESETS = ("default", "preview", "quality", "notebook", "neural_style")
 # Pillow refuses to decode more than this many pixels itself (its decompression bomb check).
 PIXELS_CEILING = 178_956_970
 

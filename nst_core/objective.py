@@ -113,13 +113,15 @@ class Objective:
         needed = {*self.content_layers, *self.style_layers}
         features = self.network.features(x, needed)
         content_terms = []
-        for weight, name in zip(tf.unstack(weights["content"]), self.content_layers, strict=True):
+        for i, name in enumerate(self.content_layers):
+            weight = weights["content"][i]
             feature = self._entrance(features[name], weight)
             content_terms.append(weight * self._content_term(feature, targets["content"][name]))
         content = tf.add_n(content_terms)
         size = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
         by_layer = []
-        for weight, name in zip(tf.unstack(weights["style"]), self.style_layers, strict=True):
+        for i, name in enumerate(self.style_layers):
+            weight = weights["style"][i]
             feature = self._entrance(features[name], weight)
             by_layer.append(weight * self._style_layer(name, feature, targets, size))
         style = tf.add_n(by_layer)
