@@ -72,10 +72,8 @@ def test_the_default_preset_is_the_defaults() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(
-        ConfigError,
-        match=r"'fancy' is not a preset.*default, preview, quality, notebook, neural_style\.$",
-    ):
+    names = "default, preview, quality, notebook, neural_style"
+    with pytest.raises(ConfigError, match=rf"'fancy' is not a preset.*{names}\.$"):
         preset("fancy")
 
 
