@@ -6,26 +6,41 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
-from nst_core import colors, images, memory
+from nst_core import colors, images, memory, quality
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
 from nst_core.config import StyleConfig
 from nst_core.device import CPU, available_memory
-from nst_core.errors import OutOfMemory
+from nst_core.errors import InputTooSmall, OutOfMemory
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective import Targets, mixed
 from nst_core.program import Course, Program, follow
-from nst_core.results import LOG_COLUMNS, LossLog, Progress, Report, Style, StyleResult
+from nst_core.results import (
+    LOG_COLUMNS,
+    LossLog,
+    Progress,
+    Quality,
+    Report,
+    Shoot,
+    Snapshot,
+    Style,
+    StyleResult,
+)
+from nst_core.snapshots import Camera
 from nst_core.tiles import LEAST_TILE, tiles_of
 
 if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
 
+T = TypeVar("T")
+
 NOISE_DEVIATION = 40.0
+# The least that a mask covers, and that what is kept leaves over, px.
+LEAST_REGION = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,17 +57,60 @@ class Batch:
     sizes: list[Size]
     inits: Sequence[np.ndarray] | None
     names: list[str]
+    masks: list[Sequence[np.ndarray | None]] | None
+    keeps: list[np.ndarray | None] | None
+    places: list[int]
+    snapshots: Shoot | None
     largest_tile: int | None = None
 
     def part(self, indices: Sequence[int]) -> Batch:
-        """The same for some of the contents."""
+        """The same for some of the contents; without masks where none of them has any."""
+        masks = [self.masks[i] for i in indices] if self.masks else []
+        keeps = [self.keeps[i] for i in indices] if self.keeps else []
         return dataclasses.replace(
             self,
             contents=[self.contents[i] for i in indices],
             sizes=[self.sizes[i] for i in indices],
             inits=None if self.inits is None else [self.inits[i] for i in indices],
             names=[self.names[i] for i in indices],
+            places=[self.places[i] for i in indices],
+            masks=masks if any(map(any_given, masks)) else None,
+            keeps=keeps if any_given(keeps) else None,
         )
+
+    def groups(self) -> list[list[int]]:
+        """Which contents can be optimised together, by their indices.
+
+        Contents with masks have a style term of their own kind; where the style takes the
+        content's colours, every content has a style of its own.
+        """
+        if self.config.recolors_style:
+            return [[index] for index in range(len(self.contents))]
+        masked = [any_given(masks) for masks in self.masks or [()] * len(self.contents)]
+        parts = [[i for i, one in enumerate(masked) if one is kind] for kind in (False, True)]
+        return [part for part in parts if part]
+
+    def check_regions(self, index: int) -> None:
+        """Whether masks and keep of one content leave something to do.
+
+        Raises:
+            InputTooSmall: a mask covers nothing, or what is kept covers everything.
+        """
+        size, name = self.sizes[index], self.names[index]
+        for number, mask in enumerate(self.masks[index] if self.masks else (), start=1):
+            # Not "less than": a mask of no numbers covers nothing either.
+            if mask is not None and not self._resized(mask, size).sum() >= LEAST_REGION:
+                raise InputTooSmall(
+                    f"The mask of style {number} for {name} covers less than {LEAST_REGION} px at "
+                    f"{size} px, so that the style has nowhere to go; "
+                    "enlarge the mask or leave the style out."
+                )
+        keep = self.keeps[index] if self.keeps else None
+        if keep is not None and not (1 - self._resized(keep, size)).sum() >= LEAST_REGION:
+            raise InputTooSmall(
+                f"What is kept of {name} leaves less than {LEAST_REGION} px at {size} px to "
+                "stylize; keep less."
+            )
 
     def fitting(self, precision: str) -> int:
         """How many of the contents to optimise at once: as many as fit, and at least one."""
@@ -131,11 +189,21 @@ class Batch:
             else:
                 start = self._first_start(contents, canvas)
             tile = self._tile(size, precision) if len(self.contents) == 1 else None
-            program = self.engine.program(self.config, precision, tile)
+            program = self.engine.program(
+                self.config,
+                precision,
+                tile,
+                regions=len(self.styles) if self.masks else 0,
+                keeps=self.keeps is not None,
+            )
             targets = self._targets(program, contents, scale, precision)
             report = self._reporter(progress, scale, len(courses))
-            course = follow(program, start, targets, self.config, steps, deadline, report)
+            camera = self._camera(originals, contents, [done for _, _, done in courses])
+            course = follow(program, start, targets, self.config, steps, deadline, report, camera)
             courses.append((scale, size, course))
+        last = courses[-1][2].images
+        finished = [self._finished(x, index) for index, x in enumerate(last)]
+        qualities = self._qualities(program, finished, canvas, precision)
         self.engine.batches += 1
         seconds = (time.monotonic() - started) / len(self.contents)
         columns = program.objective.columns
@@ -144,7 +212,8 @@ class Batch:
             None
             if failed[index]
             else StyleResult(
-                image=self._finished(courses[-1][2].images[index], index),
+                image=finished[index],
+                quality=qualities[index],
                 losses=_log(columns, courses, index),
                 seconds=seconds,
                 canvas=canvas,
@@ -175,16 +244,69 @@ class Batch:
             ]
         )
 
+    @functools.cached_property
+    def _masks_on_canvas(self) -> np.ndarray:
+        """Where each style goes: `[B, H, W, S]` in 0…1."""
+        by_style = [self._regions_on_canvas(masks) for masks in zip(*self.masks or (), strict=True)]
+        return np.concatenate(by_style, axis=3)
+
+    @functools.cached_property
+    def _kept_on_canvas(self) -> tuple[np.ndarray, np.ndarray]:
+        """What stays of the contents, `[B, H, W, 1]` in 0…1, and the contents themselves."""
+        keeps = [np.zeros((1, 1)) if keep is None else keep for keep in self.keeps or ()]
+        canvas = canvas_size(self.sizes[0], self.config)
+        return self._regions_on_canvas(keeps), self._on_canvas(self.contents, canvas)
+
+    def _regions_on_canvas(self, regions: Sequence[np.ndarray | None]) -> np.ndarray:
+        """One region of each content, None for everywhere: `[B, H, W, 1]` in 0…1."""
+        canvas = canvas_size(self.sizes[0], self.config)
+        return np.stack(
+            [
+                images.pad_reflect(
+                    self._resized(np.ones((1, 1)) if region is None else region, size)[:, :, None],
+                    canvas.height,
+                    canvas.width,
+                )
+                for region, size in zip(regions, self.sizes, strict=True)
+            ]
+        )
+
+    def _resized(self, region: np.ndarray, size: Size) -> np.ndarray:
+        """A region `[H, W]` at another size, in 0…1."""
+        wide = region.astype(np.float32)
+        resized = images.resize(wide, size.width, size.height, self.config.resample)
+        clipped: np.ndarray = np.clip(resized, 0, 1)
+        return clipped
+
     def _recolored(self, content: np.ndarray) -> np.ndarray:
-        if self.config.content_colors == "own":
+        if self.config.content_colors == "own" or self.config.recolors_style:
             return content
         return colors.with_colors(content, *self._palette)
 
     @functools.cached_property
+    def _styles(self) -> list[Style]:
+        """The styles, in the colours of the content where these are to be preserved.
+
+        Gatys et al. 2016: Preserving color in neural artistic style transfer (arXiv 1606.05897).
+        """
+        if not self.config.recolors_style:
+            return self.styles
+        content = self.contents[0]
+        if self.config.preserve_colors == "histogram":
+            recolored = [colors.with_histograms(style.rgb, content) for style in self.styles]
+        else:
+            palette = colors.color_statistics(content)
+            recolored = [colors.with_colors(style.rgb, *palette) for style in self.styles]
+        return [
+            dataclasses.replace(style, rgb=rgb)
+            for style, rgb in zip(self.styles, recolored, strict=True)
+        ]
+
+    @functools.cached_property
     def _palette(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of the styles' colours, mixed by their weights."""
-        weights = [style.weight for style in self.styles]
-        palettes = [colors.color_statistics(style.rgb) for style in self.styles]
+        weights = [style.weight for style in self._styles]
+        palettes = [colors.color_statistics(style.rgb) for style in self._styles]
         mean = np.average([mean for mean, _ in palettes], axis=0, weights=weights)
         # About the common mean: between several styles, their means differ too.
         spread = [covariance + np.outer(m - mean, m - mean) for m, covariance in palettes]
@@ -193,17 +315,67 @@ class Batch:
     def _targets(
         self, program: Program, contents: np.ndarray, scale: float, precision: str
     ) -> Targets:
-        per_style = []
-        for style in self.styles:
+        per_style = self._of_styles(self.engine.style_targets, scale, precision)
+        weights = [style.weight for style in self._styles]
+        targets = {"content": program.content_targets(contents)}
+        size = Size(contents.shape[2], contents.shape[1])
+        if self.masks is None:
+            targets["style"] = program.objective.finished(mixed(per_style, weights))
+        else:
+            finished = [program.objective.finished(one) for one in per_style]
+            targets["style"] = {
+                name: tf.concat([one[name] for one in finished], axis=0) for name in finished[0]
+            }
+            masks = tf.constant(np.clip(_shrunk(self._masks_on_canvas, size), 0, 1))
+            targets["regions"] = program.objective.regions(masks, weights)
+        if self.keeps is not None:
+            keep, originals = self._kept_on_canvas
+            targets["kept"] = {
+                "share": tf.constant(np.clip(_shrunk(keep, size), 0, 1)),
+                "content": tf.constant(_shrunk(originals, size)),
+            }
+        return targets
+
+    def _qualities(
+        self, program: Program, finished: list[np.ndarray], canvas: Size, precision: str
+    ) -> list[Quality]:
+        """What became of every content, by one more pass of the network over the batch."""
+        on_canvas = [images.pad_reflect(image, canvas.height, canvas.width) for image in finished]
+        found = program.gram_matrices(np.stack(on_canvas))
+        per_style = self._of_styles(self.engine.style_grams, 1.0, precision)
+        return [
+            Quality(
+                quality.gram_errors(
+                    {name: gram[index] for name, gram in found.items()},
+                    quality.mean_grams(per_style, self._shares(index)),
+                ),
+                quality.structural_similarity(image, self._own(index)),
+            )
+            for index, image in enumerate(finished)
+        ]
+
+    def _shares(self, index: int) -> list[float]:
+        """The styles' weights in one content, times the part of it where each goes."""
+        masks = self.masks[index] if self.masks else [None] * len(self.styles)
+        return [
+            style.weight * (1.0 if mask is None else float(mask.mean()))
+            for style, mask in zip(self.styles, masks, strict=True)
+        ]
+
+    def _of_styles(self, measure: Callable[..., T], scale: float, precision: str) -> list[T]:
+        """What the engine measures of every style at the size that it has in a scale."""
+        found = []
+        for style in self._styles:
             own_size = size_of(style.rgb)
             size = style_size(own_size, self.sizes[0], self.config, scale, style.name)
             tile = self._tile(size, precision)
-            per_style.append(self.engine.style_targets(style, size, self.config, precision, tile))
-        weights = [style.weight for style in self.styles]
-        return {
-            "content": program.content_targets(contents),
-            "style": mixed(per_style, weights),
-        }
+            found.append(measure(style, size, self.config, precision, tile))
+        return found
+
+    def _own(self, index: int) -> np.ndarray:
+        """A content in its own colours at the size of its result."""
+        size = self.sizes[index]
+        return images.resize(self.contents[index], size.width, size.height, self.config.resample)
 
     def _reporter(
         self, progress: Report | None, scale: float, scales_done: int
@@ -216,6 +388,25 @@ class Batch:
                 progress(Progress(before + step, whole, scale, tuple(map(float, totals))))
 
         return report
+
+    def _camera(
+        self, originals: np.ndarray, contents: np.ndarray, done: list[Course]
+    ) -> Camera | None:
+        """For a scale of these contents, behind the coarser ones that are done."""
+        snapshots = self.snapshots
+        if snapshots is None or not self.config.snapshot_every:
+            return None
+
+        def shoot(index: int, step: int, x: np.ndarray) -> None:
+            if not np.isfinite(x).all():
+                return
+            if x.shape != originals[index].shape:
+                part = slice(index, index + 1)
+                x = self._finer_start(originals[part], contents[part], x[None])[0]
+            snapshots(Snapshot(self.places[index], step, self._finished(x, index)))
+
+        before = np.sum([np.zeros(len(contents), int), *(one.steps for one in done)], axis=0)
+        return Camera(self.config.snapshot_every, before, shoot)
 
     def _finer_start(
         self, contents: np.ndarray, coarse: np.ndarray, stylized: np.ndarray
@@ -241,17 +432,26 @@ class Batch:
             noise = generator.normal(127.5, NOISE_DEVIATION, size=contents.shape[1:])
             clipped = np.clip(noise, 0, 255).astype(np.float32)
             return np.broadcast_to(clipped, contents.shape).copy()
+        if self.config.init == "style_statistics":
+            height, width = contents.shape[1:3]
+            noise = colors.colored_noise(height, width, self.config.seed, *self._palette)
+            return np.broadcast_to(noise, contents.shape).copy()
         return contents
 
     def _finished(self, x: np.ndarray, index: int) -> np.ndarray:
         size = self.sizes[index]
+        if self.keeps is not None:
+            keep, originals = (one[index] for one in self._kept_on_canvas)
+            x = keep * originals + (1 - keep) * x
         image: np.ndarray = np.clip(x[: size.height, : size.width], 0, 255)
         if self.config.preserve_colors == "luminance":
-            content = images.resize(
-                self.contents[index], size.width, size.height, self.config.resample
-            )
-            image = colors.keep_colors(image, content)
+            image = colors.keep_colors(image, self._own(index))
         return image
+
+
+def any_given(regions: Sequence[np.ndarray | None]) -> bool:
+    """Whether one of the masks is there."""
+    return any(region is not None for region in regions)
 
 
 def _shrunk(batch: np.ndarray, size: Size) -> np.ndarray:

@@ -14,8 +14,7 @@ LEAST_VARIANCE = 1.0
 
 def color_statistics(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean `[3]` and covariance `[3, 3]` of an image `[H, W, 3]` in 0…255, float64."""
-    stride = max(1, int(np.sqrt(rgb.shape[0] * rgb.shape[1] / SAMPLES)))
-    pixels = rgb[::stride, ::stride].reshape(-1, 3).astype(np.float64)
+    pixels = _sampled(rgb).reshape(-1, 3).astype(np.float64)
     centred = pixels - pixels.mean(axis=0)
     return pixels.mean(axis=0), centred.T @ centred / len(pixels)
 
@@ -37,6 +36,26 @@ def with_colors(rgb: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np
     return clipped
 
 
+def with_histograms(rgb: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The image with each channel's histogram that of `reference`: float32 `[H, W, 3]`."""
+    matched = np.empty(rgb.shape, np.float32)
+    for channel in range(3):
+        own, own_ranks = _ranks(rgb[:, :, channel])
+        wanted, wanted_ranks = _ranks(reference[:, :, channel])
+        moved = np.interp(own_ranks, wanted_ranks, wanted)
+        matched[:, :, channel] = np.interp(rgb[:, :, channel], own, moved)
+    return matched
+
+
+def colored_noise(
+    height: int, width: int, seed: int, mean: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
+    """Independent pixels of this mean and covariance, clipped: float32 `[H, W, 3]` in 0…255."""
+    plain = np.random.default_rng(seed).normal(size=(height, width, 3))
+    noise: np.ndarray = np.clip(plain @ _square_root(covariance) + mean, 0, 255)
+    return noise.astype(np.float32)
+
+
 def luminance_of(rgb: np.ndarray) -> np.ndarray:
     """Luma `[H, W]`, float32, of an image `[H, W, 3]` in 0…255."""
     luma: np.ndarray = (rgb.astype(np.float32) @ LUMA.astype(np.float32)).astype(np.float32)
@@ -52,6 +71,18 @@ def keep_colors(stylized: np.ndarray, content: np.ndarray) -> np.ndarray:
     # In YCbCr equal chroma means equal differences of R, G and B from the luma.
     kept: np.ndarray = np.clip(content.astype(np.float32) + change[:, :, None], 0, 255)
     return kept
+
+
+def _ranks(channel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of one channel, rising, and the share of pixels below each and half of it."""
+    values, counts = np.unique(_sampled(channel), return_counts=True)
+    return values, (np.cumsum(counts) - counts / 2) / counts.sum()
+
+
+def _sampled(picture: np.ndarray) -> np.ndarray:
+    """Every so-manieth row and column, so that about `SAMPLES` pixels are left."""
+    stride = max(1, int(np.sqrt(picture.shape[0] * picture.shape[1] / SAMPLES)))
+    return picture[::stride, ::stride]
 
 
 def _square_root(matrix: np.ndarray) -> np.ndarray:

@@ -21,12 +21,16 @@ CONV_LAYERS: tuple[str, ...] = tuple(
     for block, convs in enumerate((2, 2, 4, 4, 4), start=1)
     for conv in range(1, convs + 1)
 )
-PRESETS = ("default", "notebook", "preview")
+PRESETS = ("default", "preview", "quality", "notebook", "neural_style")
 # Pillow refuses to decode more than this many pixels itself (its decompression bomb check).
 PIXELS_CEILING = 178_956_970
 
 # Settings that hold a path or URI, and the names that stand beside these.
-URI_SETTINGS = {"weights": ("imagenet", "procedural"), "init": ("content", "noise")}
+URI_SETTINGS = {
+    "weights": ("imagenet", "procedural"),
+    "init": ("content", "noise", "style_statistics"),
+    "keep": ("none",),
+}
 
 Check = Callable[[Any], str | None]
 
@@ -181,16 +185,31 @@ class StyleConfig:
     content_weight: float = _setting(0.1, "weight of the content term", _number(0))
     style_weight: float = _setting(1.0, "weight of the style term", _number(0))
     tv_weight: float = _setting(0.1, "weight of the total variation term", _number(0))
+    tv_norm: str = _setting(
+        "notebook",
+        "what the total variation sums over pixels: `notebook` (dx² + dy²)^1.25, `l1` |dx| + |dy|, "
+        "`l2` dx² + dy²",
+        _one_of("notebook", "l1", "l2"),
+    )
     normalization: str = _setting(
         "energy",
         "`energy`: each term relative to its target's energy, so that weights mean the same for "
-        "every layer, size and network; `none`: the plain sums of Gatys et al.",
-        _one_of("energy", "none"),
+        "every layer, size and network; `mean`: means of squared differences, as in neural-style; "
+        "`none`: the plain sums of Gatys et al.",
+        _one_of("energy", "mean", "none"),
+    )
+    normalize_gradients: bool = _setting(
+        False,
+        "divide the gradient of each layer's loss by its features by its L1 norm at every step, as "
+        "in neural-style: each step then lowers the sum of weight × loss / norm, the norms held "
+        "where they are (needs Adam); the log has the plain terms",
+        _boolean,
     )
     style_statistics: str = _setting(
         "gram",
-        "`gram`: Gram matrices; `covariance`: covariance matrices and means",
-        _one_of("gram", "covariance"),
+        "`gram`: Gram matrices; `covariance`: covariance matrices and means; `wasserstein`: the "
+        "Wasserstein distance of the normal distributions that have these",
+        _one_of("gram", "covariance", "wasserstein"),
     )
     content_colors: str = _setting(
         "style",
@@ -208,12 +227,25 @@ class StyleConfig:
         "`keep` the style's aspect ratio, or `stretch` it to the content's size",
         _one_of("keep", "stretch"),
     )
-    pooling: str = _setting("average", "`average` or `max`", _one_of("average", "max"))
+    pooling: str = _setting(
+        "average",
+        "`average`, `max` or `l2` (root of the mean square) of 2×2 positions",
+        _one_of("average", "max", "l2"),
+    )
     padding: str = _setting(
         "reflect", "edges of the feature maps: `reflect` or `zero`", _one_of("reflect", "zero")
     )
     init: str = _setting(
-        "content", "the start: `content`, `noise`, or the path or URI of an image", _text
+        "content",
+        "the start: `content`, `noise`, `style_statistics` (noise with the mean and covariance of "
+        "the style's colours), or the path or URI of an image",
+        _text,
+    )
+    keep: str = _setting(
+        "none",
+        "`none`, or the path or URI of a grey image of the content's shape: where it is white the "
+        "content stays as it is",
+        _text,
     )
     seed: int = _setting(0, "seed of the noise", _integer(0, 2**31 - 1))
     precision: str = _setting(
@@ -244,16 +276,34 @@ class StyleConfig:
     )
     preserve_colors: str = _setting(
         "none",
-        "`none`, or `luminance`: the content keeps its colours and takes only the strokes",
-        _one_of("none", "luminance"),
+        "`none`; `luminance`: the content keeps its colours and takes only the strokes; "
+        "`covariance`, `histogram`: the style's colours are first matched to the content's, by "
+        "mean and covariance or by each channel's histogram, and the content enters in its own",
+        _one_of("none", "luminance", "covariance", "histogram"),
     )
     deadline_seconds: float = _setting(
         0.0, "longest optimisation of one pair, s; 0: no limit", _number(0)
+    )
+    output_size: str = _setting(
+        "canvas",
+        "`canvas`: the result has the size that is configured; `original`: it is enlarged (or "
+        "reduced) to the content's own",
+        _one_of("canvas", "original"),
     )
     output_format: str = _setting(
         "png", "`png`, `jpeg`, `webp` or `tiff`", _one_of("png", "jpeg", "webp", "tiff")
     )
     jpeg_quality: int = _setting(92, "quality of JPEG and WebP (1 to 100)", _integer(1, 100))
+    snapshot_every: int = _setting(
+        0,
+        "steps between intermediate images, which are written too; 0: none",
+        _integer(0, 1_000_000),
+    )
+    animation: str = _setting(
+        "none",
+        "`none`, `webp` or `gif`: the intermediate images and the result as an animation",
+        _one_of("none", "webp", "gif"),
+    )
     max_pixels: int = _setting(
         100_000_000, "largest input, pixels, checked before decoding", _integer(256, PIXELS_CEILING)
     )
@@ -283,6 +333,22 @@ class StyleConfig:
                 f"average_decay is {self.average_decay:g} with optimizer {self.optimizer}; "
                 "set optimizer to adam, or average_decay to 0."
             )
+        if self.normalize_gradients and self.optimizer != "adam":
+            raise ConfigError(
+                f"normalize_gradients is true with optimizer {self.optimizer}, which checks its "
+                "steps against the loss whose gradient this is not; set optimizer to adam, or "
+                "normalize_gradients to false."
+            )
+        if self.animation != "none" and not self.snapshot_every:
+            raise ConfigError(
+                f"animation is {self.animation} with snapshot_every 0, so it has no images; "
+                "set snapshot_every to a count of steps, or animation to none."
+            )
+
+    @property
+    def recolors_style(self) -> bool:
+        """Whether the style takes the content's colours before the transfer."""
+        return self.preserve_colors in ("covariance", "histogram")
 
     @property
     def steps_per_scale(self) -> tuple[int, ...]:

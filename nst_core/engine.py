@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +19,8 @@ from nst_core.device import choose_device, choose_precision, describe, device_lo
 from nst_core.errors import Diverged, OutOfMemory, PairError
 from nst_core.objective import Objective
 from nst_core.program import Program, optimizer_for
-from nst_core.results import Report, Style, StyleResult
+from nst_core.quality import Grams
+from nst_core.results import Report, Shoot, Style, StyleResult
 from nst_core.tiled import TiledProgram
 from nst_core.vgg import Vgg19
 from nst_core.weights import VggWeights, load_weights
@@ -27,13 +28,16 @@ from nst_core.weights import VggWeights, load_weights
 STYLE_CACHE_ENTRIES = 256
 CAREFUL_LEARNING_RATE = 0.25
 
+T = TypeVar("T")
+Cache = collections.OrderedDict[tuple[Any, ...], T]
+
 
 class StyleEngine:
     """Stylizes images with one network; keeps what a catalog shares.
 
     Args:
         weights: `imagenet`, `procedural`, a local `.h5` path, or weights already loaded.
-        pooling: `average` or `max`.
+        pooling: `average`, `max` or `l2`.
         padding: `reflect` or `zero`.
         precision: `float32`, `bfloat16`, or `auto`.
         device: `auto`, `gpu` or `cpu`.
@@ -64,7 +68,8 @@ class StyleEngine:
         self.batches = 0
         self._networks: dict[str, Vgg19] = {}
         self._programs: dict[tuple[Any, ...], Program] = {}
-        self._styles: collections.OrderedDict[tuple[Any, ...], Any] = collections.OrderedDict()
+        self._styles: Cache[dict[str, Any]] = collections.OrderedDict()
+        self._grams: Cache[Grams] = collections.OrderedDict()
 
     @classmethod
     def for_config(cls, config: StyleConfig, weights: str | VggWeights) -> StyleEngine:
@@ -84,15 +89,26 @@ class StyleEngine:
         config: StyleConfig,
         *,
         init: np.ndarray | None = None,
+        masks: Sequence[np.ndarray | None] | None = None,
+        keep: np.ndarray | None = None,
         progress: Report | None = None,
+        snapshots: Shoot | None = None,
     ) -> StyleResult:
         """One content image in the style of one or several; see `stylize_batch`.
 
         Raises:
             PairError: the pair cannot be stylized.
         """
-        inits = None if init is None else [init]
-        result = self.stylize_batch([content], styles, config, inits=inits, progress=progress)[0]
+        result = self.stylize_batch(
+            [content],
+            styles,
+            config,
+            inits=None if init is None else [init],
+            masks=None if masks is None else [masks],
+            keeps=[keep],
+            progress=progress,
+            snapshots=snapshots,
+        )[0]
         if isinstance(result, PairError):
             raise result
         return result
@@ -105,7 +121,10 @@ class StyleEngine:
         *,
         inits: Sequence[np.ndarray] | None = None,
         names: Sequence[str] | None = None,
+        masks: Sequence[Sequence[np.ndarray | None]] | None = None,
+        keeps: Sequence[np.ndarray | None] | None = None,
         progress: Report | None = None,
+        snapshots: Shoot | None = None,
     ) -> list[StyleResult | PairError]:
         """Several contents of one canvas in one style, optimised together.
 
@@ -116,14 +135,22 @@ class StyleEngine:
             inits: starts of the optimisation, one per content, where `config.init` names an
                 image.
             names: of the contents, for errors.
+            masks: for each content, for each style, where the style goes: `[H, W]` in 0…1 of any
+                size, or None for everywhere. With any, the styles of that content are not mixed:
+                each is compared with what is under its own mask, and the weights are shares.
+            keeps: for each content where it stays as it is, `[H, W]` in 0…1 of any size (1: it
+                stays), or None for nowhere.
             progress: called about once a second.
+            snapshots: called with the images after every `config.snapshot_every` steps; one that
+                has to be optimised again (diverged, out of memory) begins again with its first.
 
         Returns:
             For each content its result, or the error of this pair alone.
 
         Raises:
             InputTooSmall, InputTooLarge: an image does not fit the network.
-            ValueError: no contents, no styles, or contents of different canvases.
+            ValueError: no contents, no styles, contents of different canvases, or masks that are
+                not one for each style.
         """
         names = names or [f"content {index + 1}" for index in range(len(contents))]
         sizes = [
@@ -136,9 +163,41 @@ class StyleEngine:
                 f"A batch has contents of one canvas and at least one style, "
                 f"not {sorted(map(str, set(groups)))} and {len(styles)} styles."
             )
-        job = Batch(self, list(contents), list(styles), config, sizes, inits, list(names))
+        if any(len(one) != len(styles) for one in masks or ()):
+            raise ValueError(
+                f"masks holds {[len(one) for one in masks or ()]} masks for {len(styles)} styles; "
+                "give every content one mask or None for each style."
+            )
+        job = Batch(
+            self,
+            list(contents),
+            list(styles),
+            config,
+            sizes,
+            inits,
+            list(names),
+            masks=list(masks) if masks else None,
+            keeps=list(keeps) if keeps else None,
+            places=list(range(len(contents))),
+            snapshots=snapshots,
+        )
         with device_lock(self.device), tf.device(self.device):
-            return self._attempt(job, progress)
+            return self._by_groups(job, progress)
+
+    def _by_groups(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
+        """The batch, in the parts that can be optimised together."""
+        results: dict[int, StyleResult | PairError] = {}
+        for group in job.groups():
+            sound = []
+            for index in group:
+                try:
+                    job.check_regions(index)
+                    sound.append(index)
+                except PairError as error:
+                    results[index] = error.with_traceback(None)
+            if sound:
+                results.update(zip(sound, self._attempt(job.part(sound), progress), strict=True))
+        return [results[index] for index in range(len(job.contents))]
 
     def _attempt(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
         """The batch, in parts where it does not fit; what failed once more, carefully."""
@@ -202,16 +261,31 @@ class StyleEngine:
             "lower learning_rate, content_weight, style_weight or tv_weight."
         )
 
-    def program(self, config: StyleConfig, precision: str, tile: int | None = None) -> Program:
-        """The compiled steps for a configuration, whole or by tiles, made once."""
+    def program(
+        self,
+        config: StyleConfig,
+        precision: str,
+        tile: int | None = None,
+        *,
+        regions: int = 0,
+        keeps: bool = False,
+    ) -> Program:
+        """The compiled steps for a configuration, whole or by tiles, made once.
+
+        `regions`: how many styles have masks; `keeps`: whether something of the content is kept.
+        """
         key = (
             precision,
             tile,
+            regions,
+            keeps,
             tuple(sorted(config.content_layers)),
             tuple(sorted(config.style_layers)),
             config.normalization,
             config.style_statistics,
             config.tv_weight > 0,
+            config.tv_norm,
+            config.normalize_gradients,
             config.optimizer,
             config.average_decay,
             config.clip_pixels,
@@ -222,11 +296,13 @@ class StyleEngine:
                     self.weights, self.pooling, self.padding, tf.as_dtype(precision)
                 )
             objective = Objective(self._networks[precision], config)
+            # XLA has no fast eigenvalues, which the Wasserstein distance needs in every step.
+            xla = self.device.startswith("/GPU") and config.style_statistics != "wasserstein"
             optimizer = optimizer_for(config)
             self._programs[key] = (
                 TiledProgram(objective, optimizer, tile)
                 if tile
-                else Program(objective, optimizer, xla=self.device.startswith("/GPU"))
+                else Program(objective, optimizer, xla=xla)
             )
         return self._programs[key]
 
@@ -245,17 +321,48 @@ class StyleEngine:
             tuple(sorted(config.style_layers)),
             config.style_statistics,
         )
-        if key not in self._styles:
-            resized = images.resize(style.rgb, size.width, size.height, config.resample)
-            least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
-            padded = images.pad_reflect(resized, *least)
-            program = self.program(config, precision, tile)
-            self._styles[key] = program.style_targets(padded[None])
+
+        def measure() -> dict[str, Any]:
             self.style_passes += 1
-            while len(self._styles) > STYLE_CACHE_ENTRIES:
-                self._styles.popitem(last=False)
-        self._styles.move_to_end(key)
-        return self._styles[key]  # type: ignore[no-any-return]
+            program = self.program(config, precision, tile)
+            return program.style_targets(_measured(style, size, config))
+
+        return _cached(self._styles, key, measure)
+
+    def style_grams(
+        self, style: Style, size: Size, config: StyleConfig, precision: str, tile: int | None
+    ) -> Grams:
+        """A style's Gram matrices `[C, C]` at a size, whatever statistics are optimised.
+
+        `tile`: see `style_targets`.
+        """
+        layers = tuple(sorted(config.style_layers))
+        key = (_digest(style.rgb), size, config.resample, precision, layers)
+
+        def measure() -> Grams:
+            program = self.program(config, precision, tile)
+            grams = program.gram_matrices(_measured(style, size, config))
+            return {name: gram[0] for name, gram in grams.items()}
+
+        return _cached(self._grams, key, measure)
+
+
+def _measured(style: Style, size: Size, config: StyleConfig) -> np.ndarray:
+    """The style as the network sees it: float32 `[1, H, W, 3]`, of the least canvas at least."""
+    resized = images.resize(style.rgb, size.width, size.height, config.resample)
+    least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
+    padded: np.ndarray = images.pad_reflect(resized, *least)[None]
+    return padded
+
+
+def _cached(cache: Cache[T], key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """What was made for the key, among the last `STYLE_CACHE_ENTRIES` that were wanted."""
+    if key not in cache:
+        cache[key] = make()
+        while len(cache) > STYLE_CACHE_ENTRIES:
+            cache.popitem(last=False)
+    cache.move_to_end(key)
+    return cache[key]
 
 
 def _digest(rgb: np.ndarray) -> bytes:

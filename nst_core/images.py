@@ -97,7 +97,7 @@ def decode(data: bytes, *, name: str, max_pixels: int, max_bytes: int) -> Pictur
         rgb = np.asarray(_to_srgb(color, profile))
         if alpha is None or alpha.min() == 255:
             return Picture(rgb, None)
-        return Picture(_onto_white(rgb, alpha), alpha)
+        return Picture(onto_white(rgb, alpha), alpha)
 
 
 def header_size(
@@ -271,7 +271,7 @@ def _grey_8_bit(values: np.ndarray) -> np.ndarray:
         high = 1.0 if wide.min() >= 0 and wide.max() <= 1 else 255.0
     else:
         high = 65535.0 if wide.max() <= 65535 else float(np.iinfo(values.dtype).max)
-    return _to_8_bit(wide * (255 / high))
+    return to_8_bit(wide * (255 / high))
 
 
 def _to_srgb(image: Image.Image, profile: Any) -> Image.Image:
@@ -292,14 +292,15 @@ def _to_srgb(image: Image.Image, profile: Any) -> Image.Image:
     return image.convert("RGB")
 
 
-def _onto_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def onto_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 3]: what is hidden under the alpha channel does not show."""
     opacity: np.ndarray = alpha[..., None].astype(np.uint16)
     composite: np.ndarray = (rgb * opacity + 255 * (255 - opacity) + 127) // 255
     return composite.astype(np.uint8)
 
 
-def _to_8_bit(values: np.ndarray) -> np.ndarray:
+def to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Values rounded and clipped to 0…255, uint8."""
     rounded: np.ndarray = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
     return rounded
 
@@ -351,14 +352,14 @@ def encode(
     for JPEG, without chroma subsampling, and WebP. PNG holds the metadata as iTXt chunks, the
     others as JSON in the EXIF image description (64 KiB at most in a JPEG).
     """
-    pixels = _to_8_bit(rgb)
+    pixels = to_8_bit(rgb)
     if alpha is not None:
-        opacity = _to_8_bit(alpha)
+        opacity = to_8_bit(alpha)
         if output_format == "jpeg":
-            pixels = _onto_white(pixels, opacity)
+            pixels = onto_white(pixels, opacity)
         else:
             pixels = np.dstack([pixels, opacity])
-    options: dict[str, Any] = {"icc_profile": _srgb_profile()}
+    options: dict[str, Any] = {"icc_profile": srgb_profile()}
     if output_format == "png":
         text = PngImagePlugin.PngInfo()
         for key, value in metadata.items():
@@ -380,7 +381,8 @@ def encode(
 
 
 @functools.cache
-def _srgb_profile() -> bytes:
+def srgb_profile() -> bytes:
+    """An sRGB profile, the same bytes every time."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     # The creation date: it would make the bytes differ from run to run.
     return profile[:24] + bytes(12) + profile[36:]

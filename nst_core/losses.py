@@ -30,13 +30,34 @@ def gram_matrix(x: Tensor) -> tuple[Tensor, Any]:
     return tf.map_fn(lambda one: tf.matmul(one, one, transpose_a=True), flat), gradient
 
 
-def mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Means `[B, C]` and covariances `[B, C, C]` of channels over positions of `[B, H, W, C]`."""
-    shape = tf.shape(x)
-    positions = tf.cast(shape[1] * shape[2], tf.float32)
-    mean = tf.reduce_mean(tf.cast(x, tf.float32), axis=[1, 2])
-    second_moment = gram_matrix(x) / positions
-    return mean, second_moment - mean[:, :, None] * mean[:, None, :]
+def under_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Features whose products of two count as much as `mask [B, H, W, 1]` in 0…1 has it."""
+    return x if mask is None else tf.cast(x, tf.float32) * tf.sqrt(mask)
+
+
+def moments(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Gram matrix, channels' sums as one more row: `[B, H, W, C] → [B, C + 1, C]` float32.
+
+    `mask [B, H, W, 1]`, where given, is how much each position counts.
+    """
+    wide = tf.cast(x, tf.float32)
+    total = tf.reduce_sum(wide if mask is None else wide * mask, axis=[1, 2])
+    return tf.concat([gram_matrix(under_mask(x, mask)), total[:, None, :]], axis=1)
+
+
+def mean_and_covariance(moments: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Means `[B, C]` and covariances `[B, C, C]` of channels from `moments` over `positions [B]`.
+
+    Over no positions at all they are nothing.
+    """
+    found = tf.math.divide_no_nan(moments, per_matrix(positions))
+    mean = found[:, -1]
+    return mean, found[:, :-1] - mean[:, :, None] * mean[:, None, :]
+
+
+def per_matrix(value: Tensor) -> Tensor:
+    """`[B]` to be broadcast against matrices `[B, …, …]`."""
+    return value[:, None, None]
 
 
 def sum_per_image(x: Tensor) -> Tensor:
@@ -45,6 +66,22 @@ def sum_per_image(x: Tensor) -> Tensor:
     Row by row, then over the rows: added up so, an image's sum has the same bits in any batch.
     """
     return tf.reduce_sum(tf.reduce_sum(x, axis=tf.range(2, tf.rank(x))), axis=1)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def with_unit_gradient(x: Tensor, weight: Tensor) -> tuple[Tensor, Any]:
+    """`x [B, H, W, C]` itself; each image's gradient on its way through gets the L1 norm `weight`.
+
+    As `-normalize_gradients` of jcjohnson/neural-style does to each layer's loss. No gradient
+    stays none.
+    """
+
+    def gradient(upstream: Tensor) -> tuple[Tensor, None]:
+        norm = sum_per_image(tf.abs(tf.cast(upstream, tf.float32)))
+        scale = tf.math.divide_no_nan(weight, norm)[:, None, None, None]
+        return upstream * tf.cast(scale, upstream.dtype), None
+
+    return tf.identity(x), gradient
 
 
 def squared_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -74,11 +111,15 @@ def style_loss(style: Tensor, combination: Tensor, size: Tensor) -> Tensor:
     return gram_loss(gram_matrix(style), gram_matrix(combination), size)
 
 
-def total_variation_loss(x: Tensor) -> Tensor:
+def total_variation_loss(x: Tensor, norm: str = "notebook") -> Tensor:
     """Σ (dx² + dy²)^1.25 of images `[B, H, W, C] → [B]`.
 
-    Forward differences, on the (H-1)×(W-1) grid where both exist.
+    Forward differences, on the (H-1)×(W-1) grid where both exist. `norm`: `notebook` for that
+    sum, `l1` for Σ |dx| + |dy|, `l2` for Σ dx² + dy².
     """
     corner = x[:, :-1, :-1]
-    squared = tf.square(corner - x[:, 1:, :-1]) + tf.square(corner - x[:, :-1, 1:])
-    return sum_per_image(tf.pow(squared, 1.25))
+    down, right = corner - x[:, 1:, :-1], corner - x[:, :-1, 1:]
+    if norm == "l1":
+        return sum_per_image(tf.abs(down) + tf.abs(right))
+    squared = tf.square(down) + tf.square(right)
+    return sum_per_image(squared if norm == "l2" else tf.pow(squared, 1.25))

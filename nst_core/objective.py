@@ -11,15 +11,19 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_core import losses
+from nst_core import losses, wasserstein
 from nst_core.config import StyleConfig
 from nst_core.layers import stride
-from nst_core.vgg import Vgg19
+from nst_core.vgg import Vgg19, average_pool
 
 Tensor = Any
 Targets = dict[str, dict[str, Tensor]]
+# Features on their way into the terms, by `content` and `style`, then by layer.
+Features = dict[str, dict[str, Tensor]]
 # Sums over positions by kind, then by layer: those of a picture's tiles add up to the picture's.
-Sums = dict[str, dict[str, Tensor]]
+Sums = dict[str, dict[str, Any]]
+# What whole pictures' sums are compared with, and measured in: see `Objective.aims`.
+Aims = dict[str, dict[str, Tensor]]
 
 PIXEL_RANGE = 255.0
 # Targets of flat images have next to no energy; this floor keeps their terms finite.
@@ -37,9 +41,12 @@ class Objective:
         self.network = network
         self.content_layers = tuple(sorted(config.content_layers))
         self.style_layers = tuple(sorted(config.style_layers))
+        self.normalization = config.normalization
         self.relative = config.normalization == "energy"
-        self.covariance = config.style_statistics == "covariance"
+        self.style_statistics = config.style_statistics
         self.varies = config.tv_weight > 0
+        self.tv_norm = config.tv_norm
+        self.unit_gradients = config.normalize_gradients
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -69,90 +76,153 @@ class Objective:
         return {name: tf.cast(feature, tf.float32) for name, feature in found.items()}
 
     def style_targets(self, style: Tensor) -> dict[str, Tensor]:
-        """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`."""
+        """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`.
+
+        Those of several styles can be `mixed`; `finished` makes of them what `evaluate` takes.
+        """
         return self.statistics(self.style_sums(style))
 
     def style_sums(self, style: Tensor, window: Tensor | None = None) -> Sums:
-        """What `statistics` are made of, from one style image or the inside of its tile."""
-        return self._style_sums(self._features(style, self.style_layers, window))
+        """What `statistics` and `grams` are made of, from images or the inside of their tiles."""
+        return self._style_sums(self._features(style, self.style_layers, window), None)
 
     def statistics(self, sums: Sums) -> dict[str, Tensor]:
         """Per position, by layer: the Gram matrix, or covariance with the means as one more row."""
         return {
-            name: self._statistics(sums["moments"][name], sums["positions"][name])
+            name: self._statistics(sums["moments"][name][0], sums["covered"][name][0])
             for name in self.style_layers
         }
 
-    def evaluate(self, x: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Tensor:
-        """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`."""
-        content = targets["content"]
-        units = self.content_units({name: [content[name]] for name in self.content_layers})
-        size = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
-        return self.terms(self.sums(x, content), units, targets["style"], weights, size)
+    def grams(self, sums: Sums) -> dict[str, Tensor]:
+        """Gram matrices per position `[B, C, C]` by layer, whatever the statistics are."""
+        moments = {name: sums["moments"][name][0] for name in self.style_layers}
+        return {
+            name: moment[:, : moment.shape[2]] / losses.per_matrix(sums["covered"][name][0])
+            for name, moment in moments.items()
+        }
 
-    def sums(self, x: Tensor, content: dict[str, Tensor], window: Tensor | None = None) -> Sums:
+    def finished(self, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Style targets by layer, from statistics: what is the same in every step, done once."""
+        if self.style_statistics != "wasserstein":
+            return statistics
+        return {name: wasserstein.target(one) for name, one in statistics.items()}
+
+    def regions(self, masks: Tensor, weights: Sequence[float]) -> dict[str, Tensor]:
+        """Where each of several styles goes, as `evaluate` takes it; Gatys et al. 2017
+        (arXiv 1611.07865), guided Gram matrices.
+
+        Args:
+            masks: `[B, H, W, S]` in 0…1; soft edges are weights of positions.
+            weights: of the S styles.
+
+        Returns:
+            By layer how much each position counts in the style's statistics, `[B, h, w, S]`,
+            and `share`, the part of each style in the term, `[S]`.
+        """
+        found = {"share": tf.constant([weight / sum(weights) for weight in weights], tf.float32)}
+        block = 1
+        for name in self.style_layers:
+            for _ in range(block, int(name[len("block")])):
+                masks = average_pool(masks)
+            block = int(name[len("block")])
+            found[name] = masks
+        return found
+
+    def evaluate(self, x: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Tensor:
+        """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`.
+
+        With `targets["kept"]` they are those of the images with that share of the content in
+        them; with `targets["regions"]` each style counts where its region is, on its own.
+        """
+        size = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
+        return self.terms(self.sums(x, targets, weights=weights), self.aims(targets), weights, size)
+
+    def sums(
+        self,
+        x: Tensor,
+        targets: Targets,
+        window: Tensor | None = None,
+        weights: dict[str, Tensor] | None = None,
+    ) -> Sums:
         """What the terms of images are made of, or of the inside of their tiles.
 
         Args:
             x: images or tiles `[B, H, W, 3]`.
-            content: `content_targets` of the same window.
+            targets: as in `evaluate`; for tiles `content` and `regions` of the window, `kept` of
+                the tile.
             window: see `content_targets`.
+            weights: of the layers, to which `normalize_gradients` brings the way back; without
+                them that is left as it is.
         """
+        x = self.composed(x, targets)
+        features = self.entrances(x, window)
+        if self.unit_gradients and weights is not None:
+            features = self._with_unit_gradients(features, weights)
+        variation = self._variation(x, window)
+        return {**self.feature_sums(features, targets), "variation": {"image": variation}}
+
+    def composed(self, x: Tensor, targets: Targets) -> Tensor:
+        """The images with what is kept of the content in them."""
+        if "kept" not in targets:
+            return x
+        kept = targets["kept"]
+        return kept["share"] * kept["content"] + (1 - kept["share"]) * x
+
+    def entrances(self, x: Tensor, window: Tensor | None) -> Features:
+        """Features of images, or of the inside of their tiles, on their way into the terms."""
         found = self._features(x, {*self.content_layers, *self.style_layers}, window)
-        distances = {
-            name: losses.content_loss(content[name], found[name]) for name in self.content_layers
-        }
         return {
-            **self._style_sums({name: found[name] for name in self.style_layers}),
-            "content": distances,
-            "variation": {"image": self._variation(x, window)},
+            "content": {name: found[name] for name in self.content_layers},
+            "style": {name: found[name] for name in self.style_layers},
         }
 
-    def terms(
-        self,
-        sums: Sums,
-        units: dict[str, Tensor],
-        style_targets: dict[str, Tensor],
-        weights: dict[str, Tensor],
-        size: Tensor,
-    ) -> Tensor:
+    def feature_sums(self, features: Features, targets: Targets) -> Sums:
+        """The part of `sums` that is made of features."""
+        content = targets["content"]
+        distances = {
+            name: losses.content_loss(content[name], feature)
+            for name, feature in features["content"].items()
+        }
+        return {
+            **self._style_sums(features["style"], targets.get("regions")),
+            "content": distances,
+        }
+
+    def aims(self, targets: Targets) -> Aims:
+        """What `terms` compares sums with.
+
+        Args:
+            targets: as in `evaluate`; content features whole or as lists of the tiles' pieces.
+
+        Returns:
+            `style` as in `targets`; `units`: what each layer's squared distance to the content is
+            measured in, `[B]`; `share`: the part of each style in the term, `[S]`.
+        """
+        content = targets["content"]
+        regions = targets.get("regions")
+        return {
+            "style": targets["style"],
+            "units": {name: self._content_unit(content[name]) for name in self.content_layers},
+            "share": {"style": regions["share"] if regions else tf.ones([1])},
+        }
+
+    def terms(self, sums: Sums, aims: Aims, weights: dict[str, Tensor], size: Tensor) -> Tensor:
         """The weighted terms `[B, len(columns)]` from the `sums` of whole images of `size` px²."""
         content = tf.add_n(
             [
-                weights["content"][i] * sums["content"][name] / units[name]
+                weights["content"][i] * (sums["content"][name] / aims["units"][name])
                 for i, name in enumerate(self.content_layers)
             ]
         )
-        statistics = self.statistics(sums)
         by_layer = [
-            weights["style"][i]
-            * self._style_term(statistics[name], style_targets[name], sums["positions"][name], size)
+            weights["style"][i] * self._style_layer(name, sums, aims, size)
             for i, name in enumerate(self.style_layers)
         ]
         style = tf.add_n(by_layer)
-        variation = weights["tv"] * sums["variation"]["image"]
-        if self.relative:
-            variation /= size
+        variation = sums["variation"]["image"]
+        variation = weights["tv"] * (variation / size if self.relative else variation)
         total = content + style + variation
         return tf.stack([total, content, style, variation, *by_layer], axis=1)
-
-    def content_units(self, targets: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-        """What each layer's squared distance to the content is measured in, `[B]`.
-
-        Args:
-            targets: content features by layer, whole or in the pieces of tiles.
-        """
-        return {name: self._content_unit(pieces) for name, pieces in targets.items()}
-
-    def _content_unit(self, pieces: list[Tensor]) -> Tensor:
-        if not self.relative:
-            return tf.ones(tf.shape(pieces[0])[:1])
-        count = tf.add_n([tf.cast(tf.size(piece[0]), tf.float32) for piece in pieces])
-        mean = tf.add_n([losses.sum_per_image(piece) for piece in pieces]) / count
-        squares = [
-            losses.sum_per_image((piece - mean[:, None, None, None]) ** 2) for piece in pieces
-        ]
-        return count * (tf.add_n(squares) / count + LEAST_ENERGY)
 
     def _features(self, x: Tensor, layers: Any, window: Tensor | None) -> dict[str, Tensor]:
         found = self.network.features(x, layers)
@@ -160,38 +230,84 @@ class Objective:
             return found
         return {name: _inside(found[name], window // stride(name)) for name in found}
 
-    def _style_sums(self, features: dict[str, Tensor]) -> Sums:
+    def _with_unit_gradients(self, features: Features, weights: dict[str, Tensor]) -> Features:
+        """The features; what `normalize_gradients` does to the way back."""
         return {
-            "moments": {name: self._moments(feature) for name, feature in features.items()},
-            "positions": {
-                name: tf.cast(tf.shape(feature)[1] * tf.shape(feature)[2], tf.float32)
-                for name, feature in features.items()
-            },
+            kind: {
+                name: losses.with_unit_gradient(feature, weights[kind][i])
+                for i, (name, feature) in enumerate(layers.items())
+            }
+            for kind, layers in features.items()
         }
 
-    def _moments(self, feature: Tensor) -> Tensor:
-        """The Gram matrix; for covariances the channels' sums as one more row."""
-        gram = losses.gram_matrix(feature)
-        if not self.covariance:
-            return gram
-        total = tf.reduce_sum(tf.cast(feature, tf.float32), axis=[1, 2])
-        return tf.concat([gram, total[:, None, :]], axis=1)
+    def _style_sums(self, features: dict[str, Tensor], regions: dict[str, Tensor] | None) -> Sums:
+        """For every layer `moments` and how many positions they `covered`, for each region one."""
+        sums: Sums = {"moments": {}, "covered": {}, "positions": {}}
+        for name, feature in features.items():
+            positions = tf.cast(tf.shape(feature)[1] * tf.shape(feature)[2], tf.float32)
+            masks = tf.split(regions[name], regions[name].shape[3], axis=3) if regions else [None]
+            sums["positions"][name] = positions
+            sums["moments"][name] = tuple(self._moments(feature, mask) for mask in masks)
+            sums["covered"][name] = tuple(
+                positions[None] if mask is None else losses.sum_per_image(mask) for mask in masks
+            )
+        return sums
 
-    def _statistics(self, moments: Tensor, positions: Tensor) -> Tensor:
-        found = moments / positions
-        if not self.covariance:
-            return found
-        mean = found[:, -1:]
-        centred = found[:, :-1] - tf.linalg.matrix_transpose(mean) * mean
-        return tf.concat([centred, mean], axis=1)
+    def _moments(self, feature: Tensor, mask: Tensor | None) -> Tensor:
+        if self.style_statistics == "gram":
+            return losses.gram_matrix(losses.under_mask(feature, mask))
+        return losses.moments(feature, mask)
+
+    def _statistics(self, moments: Tensor, covered: Tensor) -> Tensor:
+        if self.style_statistics == "gram":
+            return tf.math.divide_no_nan(moments, losses.per_matrix(covered))
+        mean, covariance = losses.mean_and_covariance(moments, covered)
+        return tf.concat([covariance, mean[:, None, :]], axis=1)
+
+    def _content_unit(self, target: Tensor | list[Tensor]) -> Tensor:
+        pieces = tf.nest.flatten(target)
+        ones = tf.ones(tf.shape(pieces[0])[:1])
+        if self.normalization == "none":
+            return ones
+        count = tf.add_n([tf.cast(tf.size(piece[0]), tf.float32) for piece in pieces])
+        if self.normalization == "mean":
+            return count * ones
+        mean = tf.add_n([losses.sum_per_image(piece) for piece in pieces]) / count
+        squares = [
+            losses.sum_per_image((piece - mean[:, None, None, None]) ** 2) for piece in pieces
+        ]
+        return count * (tf.add_n(squares) / count + LEAST_ENERGY)
+
+    def _style_layer(self, name: str, sums: Sums, aims: Aims, size: Tensor) -> Tensor:
+        """The distance from the style, or the mean of those from several under their masks."""
+        target, share = aims["style"][name], aims["share"]["style"]
+        regions = zip(sums["moments"][name], sums["covered"][name], strict=True)
+        found = [self._statistics(moments, covered) for moments, covered in regions]
+        positions = sums["positions"][name]
+        return tf.add_n(
+            [
+                share[i] * self._style_term(one, target[i : i + 1], positions, size)
+                for i, one in enumerate(found)
+            ]
+        )
 
     def _style_term(self, found: Tensor, target: Tensor, positions: Tensor, size: Tensor) -> Tensor:
-        if self.covariance and self.relative:
+        channels = target.shape[2]
+        if self.style_statistics == "wasserstein":
+            distance = wasserstein.distance(found, target)
+            if self.relative:
+                return distance / (wasserstein.energy(target) + LEAST_ENERGY)
+            return distance / channels if self.normalization == "mean" else distance
+        if self.style_statistics == "covariance" and self.relative:
             # Covariances grow with the square of the features, means with the features.
             covariances = _relative_distance(found[:, :-1], target[:, :-1])
             return (covariances + _relative_distance(found[:, -1:], target[:, -1:])) / 2
         if self.relative:
             return _relative_distance(found, target)
+        if self.normalization == "mean":
+            # Inner products per element of the features, then the mean over their differences.
+            entries = target.shape[1] * channels
+            return losses.squared_distance(found, target) / (channels**2 * entries)
         return losses.gram_loss(target * positions, found * positions, size)
 
     def _variation(self, x: Tensor, window: Tensor | None) -> Tensor:
@@ -200,7 +316,7 @@ class Objective:
         if window is not None:
             # With the row and the column behind the interior, to which its last differences lead.
             x = _inside(x, tf.add(window, [0, 1, 0, 1]))
-        return losses.total_variation_loss(x / PIXEL_RANGE if self.relative else x)
+        return losses.total_variation_loss(x / PIXEL_RANGE if self.relative else x, self.tv_norm)
 
 
 def _inside(x: Tensor, window: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from nst_core import optimizers
 from nst_core.config import StyleConfig
 from nst_core.errors import DeadlineExceeded
 from nst_core.objective import Objective, Targets
+from nst_core.quality import Grams
+from nst_core.snapshots import Camera
 
 Tensor = Any
 
@@ -43,6 +45,7 @@ class Program:
         self.optimizer = optimizer
         self._content_targets = traced(objective.content_targets, IMAGES)
         self._style_targets = traced(objective.style_targets, IMAGES)
+        self._gram_matrices = traced(self._grams, IMAGES)
         self._steps: Callable[..., Any] | None = None
         self._xla = xla
 
@@ -53,6 +56,13 @@ class Program:
     def style_targets(self, image: Tensor) -> dict[str, Tensor]:
         """See `Objective.style_targets`."""
         return self._style_targets(image)  # type: ignore[no-any-return]
+
+    def gram_matrices(self, images: Tensor) -> Grams:
+        """Gram matrices per position `[B, C, C]` by style layer of images `[B, H, W, 3]`."""
+        return {name: gram.numpy() for name, gram in self._gram_matrices(images).items()}
+
+    def _grams(self, images: Tensor) -> dict[str, Tensor]:
+        return self.objective.grams(self.objective.style_sums(images))
 
     def start(self, images: Tensor) -> optimizers.State:
         """The optimiser's state at `images [B, H, W, 3]`."""
@@ -134,6 +144,7 @@ def follow(
     steps: int,
     deadline: float,
     report: Callable[[int, np.ndarray], None],
+    camera: Camera | None = None,
 ) -> Course:
     """Optimise one scale: calls of about a second, between them deadline, tolerance, report.
 
@@ -142,6 +153,7 @@ def follow(
         steps: at most this many.
         deadline: `time.monotonic()` after which to stop; infinite for none.
         report: called with the steps so far and the totals `[B]`.
+        camera: takes snapshots; calls end where one is due.
 
     Raises:
         DeadlineExceeded: the deadline passed before the last step.
@@ -159,6 +171,8 @@ def follow(
         call = min(call, steps - len(terms))
         if config.tolerance:
             call = min(call, TOLERANCE_WINDOW - len(terms) % TOLERANCE_WINDOW)
+        if camera:
+            call = min(call, camera.due_in(len(terms), active))
         state, log = program.advance(state, targets, weights, config.learning_rate, call)
         now = time.monotonic()
         seconds += list(before - started + (now - before) * np.arange(1, call + 1) / call)
@@ -170,6 +184,8 @@ def follow(
                 f"deadline_seconds ({config.deadline_seconds:g}) had passed; "
                 "raise it, or lower steps or image_size."
             )
+        if camera and (due := camera.due(len(terms), active)).size:
+            camera.look(len(terms), due, program.optimizer.result(state).numpy())
         settled = active & _settled(terms, config.tolerance)
         if settled.any():
             counts[settled] = len(terms)

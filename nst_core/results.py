@@ -42,15 +42,31 @@ class LossLog:
 
 
 @dataclasses.dataclass(frozen=True)
+class Quality:
+    """A finished image beside its style and its content.
+
+    `gram_errors`: by style layer, how far the Gram matrix per position is from the style's
+    (several styles: their weighted mean), relative to it; 0 is the style itself.
+    `ssim`: the structural similarity of the luminance to the content's; 1 is the
+    content itself.
+    """
+
+    gram_errors: dict[str, float]
+    ssim: float
+
+
+@dataclasses.dataclass(frozen=True)
 class StyleResult:
     """One stylized image.
 
     `image` is float32 `[height, width, 3]`, sRGB in 0…255, of the content's resized size.
-    `seconds` is this image's share of its batch's wall time. `tile` is the side of the interiors
-    of the tiles in which the last scale passed the network, px; None where it passed whole.
+    `quality` is that of `image`; `seconds` is this image's share of its batch's wall time. `tile`
+    is the side of the interiors of the tiles in which the last scale passed the network, px; None
+    where it passed whole.
     """
 
     image: np.ndarray
+    quality: Quality
     losses: LossLog
     seconds: float
     canvas: Size
@@ -76,4 +92,17 @@ class Progress:
     totals: tuple[float, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """An image on its way: of which content of the batch, after how many of its steps.
+
+    `image` is as in `StyleResult`; coarse scales are enlarged as the next scale starts from them.
+    """
+
+    content: int
+    step: int
+    image: np.ndarray
+
+
 Report = Callable[[Progress], None]
+Shoot = Callable[[Snapshot], None]

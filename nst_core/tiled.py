@@ -1,29 +1,44 @@
 """The optimisation of pictures too large for one pass of the network: by tiles, on the host.
 
 Two passes over the tiles make one evaluation. The first adds up what the terms are made of, all
-of it sums over positions; the second gives each tile's share of the gradient, halo included.
+of it sums over positions; the last gives each tile's share of the gradient, halo included. With
+`normalize_gradients` one between them adds up the norms that it needs.
 Loss and gradient are those of the whole picture, at the edges of tiles too.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from nst_core import optimizers
 from nst_core.canvas import Size
-from nst_core.layers import halo
-from nst_core.objective import Objective, Sums, Targets
+from nst_core.layers import halo, stride
+from nst_core.losses import per_matrix, sum_per_image
+from nst_core.objective import Aims, Objective, Sums, Targets
 from nst_core.program import IMAGES, Program, any_size, traced
+from nst_core.quality import Grams
 from nst_core.tiles import Tile, tiles_of
 
 Tensor = Any
+T = TypeVar("T")
 
 # Top, bottom, left and right of a tile's interior.
 WINDOW = tf.TensorSpec([4], tf.int32)
 ZERO = tf.UnconnectedGradients.ZERO
+
+
+class _Passes(NamedTuple):
+    """Graphs for all tiles of all pictures."""
+
+    sums: Any  # of a tile
+    terms: Any  # of a picture, and what pulls at its sums
+    norms: Any  # of a tile, for `normalize_gradients`
+    gradient: Any  # of a tile
 
 
 class TiledProgram(Program):
@@ -41,7 +56,7 @@ class TiledProgram(Program):
         self.halo = halo({*objective.content_layers, *objective.style_layers})
         self._content_inside = traced(objective.content_targets, IMAGES, WINDOW)
         self._style_sums = traced(objective.style_sums, IMAGES, WINDOW)
-        self._passes: tuple[Any, Any, Any] | None = None
+        self._passes: _Passes | None = None
 
     def content_targets(self, images: Tensor) -> dict[str, Any]:
         """Content features by layer, cut into the insides of the tiles."""
@@ -52,8 +67,15 @@ class TiledProgram(Program):
 
     def style_targets(self, image: Tensor) -> dict[str, Tensor]:
         """See `Objective.style_targets`."""
-        sums = (self._style_sums(tile.cut(image), tile.window) for tile in self._tiles(image))
-        return self.objective.statistics(_added(sums))
+        return self.objective.statistics(self._whole_style_sums(image))
+
+    def gram_matrices(self, images: Tensor) -> Grams:
+        """See `Program.gram_matrices`."""
+        grams = self.objective.grams(self._whole_style_sums(images))
+        return {name: gram.numpy() for name, gram in grams.items()}
+
+    def _whole_style_sums(self, image: Tensor) -> Sums:
+        return _added(self._style_sums(tile.cut(image), tile.window) for tile in self._tiles(image))
 
     def advance(
         self,
@@ -66,12 +88,12 @@ class TiledProgram(Program):
         """See `Program.advance`. Empties the given state: a second one need not fit."""
         current = dict(state)
         state.clear()
-        units = self.objective.content_units(targets["content"])
+        aims = self.objective.aims(targets)
         rate = tf.constant(learning_rate)
         log = []
 
         def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
-            return self.evaluate(x, targets, units, weights)
+            return self.evaluate(x, targets, aims, weights)
 
         for _ in range(count):
             current = self.optimizer.step(current, evaluate, rate)
@@ -79,45 +101,60 @@ class TiledProgram(Program):
         return current, np.stack(log)
 
     def evaluate(
-        self, x: Tensor, targets: Targets, units: dict[str, Tensor], weights: dict[str, Tensor]
+        self, x: Tensor, targets: Targets, aims: Aims, weights: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Terms `[1, T]` and the total's gradient `[1, H, W, 3]` at a picture."""
-        objective = self.objective
+        """Terms `[1, T]` and the total's gradient `[1, H, W, 3]` at a picture.
+
+        Args:
+            aims: `Objective.aims` of the targets.
+        """
         tiles = self._tiles(x)
-        pieces = [
-            {name: targets["content"][name][index] for name in objective.content_layers}
-            for index in range(len(tiles))
-        ]
+
+        def parts() -> Iterator[tuple[Tile, Tensor, Targets, list[int]]]:
+            for index, tile in enumerate(tiles):
+                yield tile, tile.cut(x), self._piece(targets, tile, index), tile.window
+
         size = tf.constant(float(x.shape[1] * x.shape[2]))
         if self._passes is None:
-            self._passes = self._traced_passes(pieces[0], units, targets["style"], weights)
-        sums_of, terms_of, gradient_of = self._passes
-        sums = _added(
-            sums_of(tile.cut(x), piece, tile.window)
-            for tile, piece in zip(tiles, pieces, strict=True)
-        )
-        terms, pulls = terms_of(sums, units, targets["style"], weights, size)
+            self._passes = self._traced_passes(self._piece(targets, tiles[0], 0), aims, weights)
+        passes = self._passes
+        sums = _added(passes.sums(*part) for _, *part in parts())
+        terms, pulls = passes.terms(sums, aims, weights, size)
+        if self.objective.unit_gradients:
+            norms = _added(passes.norms(*part, pulls) for _, *part in parts())
+            pulls = self._normalized(pulls, norms, weights)
         gradient = np.zeros(x.shape, np.float32)
-        for tile, piece in zip(tiles, pieces, strict=True):
+        for tile, *part in parts():
             share = tile.cut(gradient)
-            share += gradient_of(tile.cut(x), piece, tile.window, pulls).numpy()
+            share += passes.gradient(*part, pulls).numpy()
         return terms, tf.constant(gradient)
 
-    def _traced_passes(
-        self,
-        piece: dict[str, Tensor],
-        units: dict[str, Tensor],
-        style_targets: dict[str, Tensor],
-        weights: dict[str, Tensor],
-    ) -> tuple[Any, Any, Any]:
-        """Graphs for all tiles: their sums; terms, and what pulls at the sums; gradient."""
-        content = tf.nest.map_structure(any_size, piece)
-        sums_of = traced(self.objective.sums, IMAGES, content, WINDOW)
+    def _piece(self, targets: Targets, tile: Tile, index: int) -> Targets:
+        """The targets that `Objective.sums` takes for a tile."""
+        objective = self.objective
+        content = targets["content"]
+        piece = {"content": {name: content[name][index] for name in objective.content_layers}}
+        if "regions" in targets:
+            regions = targets["regions"]
+            piece["regions"] = {
+                name: tile.inside(regions[name], stride(name)) for name in objective.style_layers
+            }
+        if "kept" in targets:
+            piece["kept"] = {name: tile.cut(one) for name, one in targets["kept"].items()}
+        return piece
+
+    def _traced_passes(self, piece: Targets, aims: Aims, weights: dict[str, Tensor]) -> _Passes:
+        pieces = tf.nest.map_structure(any_size, piece)
+        sums_of = traced(self.objective.sums, IMAGES, pieces, WINDOW)
         sums = sums_of.get_concrete_function().structured_outputs
-        specs = (sums, units, style_targets, weights, tf.constant(0.0))
-        terms_of = traced(self._terms_and_pulls, *tf.nest.map_structure(any_size, specs))
-        pulls = tf.nest.map_structure(any_size, sums)
-        return sums_of, terms_of, traced(self._gradient, IMAGES, content, WINDOW, pulls)
+        specs = tf.nest.map_structure(any_size, (sums, aims, weights, tf.constant(0.0)))
+        tile = (IMAGES, pieces, WINDOW, specs[0])
+        return _Passes(
+            sums_of,
+            traced(self._terms_and_pulls, *specs),
+            traced(self._norms, *tile),
+            traced(self._gradient, *tile),
+        )
 
     def _terms_and_pulls(self, sums: Sums, *others: Any) -> tuple[Tensor, Sums]:
         """The terms, and the derivatives of the total with respect to the sums."""
@@ -127,22 +164,52 @@ class TiledProgram(Program):
             total = terms[:, 0]
         return terms, tape.gradient(total, sums, unconnected_gradients=ZERO)
 
-    def _gradient(
-        self, x: Tensor, content: dict[str, Tensor], window: Tensor, pulls: Sums
-    ) -> Tensor:
+    def _norms(self, x: Tensor, piece: Targets, window: Tensor, pulls: Sums) -> Any:
+        """L1 norms `[1]` of the gradient at every entrance to the terms, inside a tile."""
+        objective = self.objective
+        features = objective.entrances(objective.composed(x, piece), window)
+        # A layer can be of content and style: with an entrance, and a norm, for each.
+        features = tf.nest.map_structure(tf.identity, features)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(tf.nest.flatten(features))
+            sums = objective.feature_sums(features, piece)
+        pulling = tf.nest.flatten({kind: pulls[kind] for kind in sums})
+        gradients = tape.gradient(tf.nest.flatten(sums), features, output_gradients=pulling)
+        return tf.nest.map_structure(
+            lambda gradient: sum_per_image(tf.abs(tf.cast(gradient, tf.float32))), gradients
+        )
+
+    def _normalized(self, pulls: Sums, norms: Any, weights: dict[str, Tensor]) -> Sums:
+        """The pulls with which the gradient at every entrance has its layer's weight as norm."""
+        scales = {
+            kind: {
+                name: tf.math.divide_no_nan(weights[kind][i], norm)
+                for i, (name, norm) in enumerate(layers.items())
+            }
+            for kind, layers in norms.items()
+        }
+        return {
+            **pulls,
+            "content": {
+                name: pull * scales["content"][name] for name, pull in pulls["content"].items()
+            },
+            "moments": {
+                name: tuple(pull * per_matrix(scales["style"][name]) for pull in regions)
+                for name, regions in pulls["moments"].items()
+            },
+        }
+
+    def _gradient(self, x: Tensor, piece: Targets, window: Tensor, pulls: Sums) -> Tensor:
         """The total's gradient with respect to a tile, through the sums of its inside."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            sums = self.objective.sums(x, content, window)
+            sums = self.objective.sums(x, piece, window)
         return tape.gradient(tf.nest.flatten(sums), x, output_gradients=tf.nest.flatten(pulls))
 
     def _tiles(self, images: Tensor) -> list[Tile]:
         return tiles_of(Size(images.shape[2], images.shape[1]), self.side, self.halo)
 
 
-def _added(sums: Any) -> Sums:
+def _added(sums: Iterable[T]) -> T:
     """The sum of nested sums, one after the other: an iterator's are never all there."""
-    total = None
-    for one in sums:
-        total = one if total is None else tf.nest.map_structure(tf.add, total, one)
-    return total  # type: ignore[return-value]
+    return functools.reduce(functools.partial(tf.nest.map_structure, tf.add), sums)

@@ -41,6 +41,12 @@ class Tile:
         rows, columns = self.rows, self.columns
         return picture[:, rows.start : rows.stop, columns.start : columns.stop]
 
+    def inside(self, features: Any, stride: int) -> Any:
+        """The interior's positions of a layer `[B, h, w, C]` with this stride, px."""
+        top, bottom = (edge // stride for edge in (self.rows.first, self.rows.last))
+        left, right = (edge // stride for edge in (self.columns.first, self.columns.last))
+        return features[:, top:bottom, left:right]
+
     @property
     def window(self) -> list[int]:
         """Top, bottom, left and right of the interior within the tile, px."""

@@ -29,7 +29,7 @@ class Vgg19:
 
     Args:
         weights: kernels `[3, 3, in, out]` and biases `[out]` by layer name.
-        pooling: `average` or `max`, 2×2 with stride 2.
+        pooling: `average`, `max` or `l2`, 2×2 with stride 2.
         padding: of each convolution by one pixel: `reflect` or `zero`.
         dtype: of the arithmetic and of the features, `tf.float32` or `tf.bfloat16`.
     """
@@ -37,7 +37,7 @@ class Vgg19:
     def __init__(self, weights: VggWeights, pooling: str, padding: str, dtype: Any) -> None:
         self.dtype = dtype
         self._reflect = padding == "reflect"
-        self._pool = average_pool if pooling == "average" else max_pool
+        self._pool = POOLS[pooling]
         self._parameters = {
             name: tuple(tf.constant(array, dtype) for array in (kernel, turned(kernel), bias))
             for name, (kernel, bias) in weights.layers.items()
@@ -113,12 +113,40 @@ def max_pool(x: Any) -> tuple[Any, Any]:
     pooled = tf.nn.max_pool2d(x, ksize=2, strides=2, padding="VALID")
 
     def gradient(upstream: Any) -> Any:
-        shape = tf.shape(x)
-        is_maximum = x[:, : shape[1] // 2 * 2, : shape[2] // 2 * 2] == doubled(pooled)
-        spread = tf.where(is_maximum, doubled(upstream), tf.zeros([], x.dtype))
-        return tf.pad(spread, [[0, 0], [0, shape[1] % 2], [0, shape[2] % 2], [0, 0]])
+        spread = tf.where(even(x) == doubled(pooled), doubled(upstream), tf.zeros([], x.dtype))
+        return with_odd_edge(spread, x)
 
     return pooled, gradient
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def l2_pool(x: Any) -> tuple[Any, Any]:
+    """Roots of the mean squares over 2×2 blocks; an odd last row or column is left out.
+
+    The gradient of a block without any signal, where the root has none, is taken to be nothing.
+    """
+    pooled = tf.sqrt(average_pool(tf.square(x)))
+
+    def gradient(upstream: Any) -> Any:
+        spread = even(x) * doubled(tf.math.divide_no_nan(upstream, 4 * pooled))
+        return with_odd_edge(spread, x)
+
+    return pooled, gradient
+
+
+POOLS = {"average": average_pool, "max": max_pool, "l2": l2_pool}
+
+
+def even(x: Any) -> Any:
+    """`[B, H, W, C]` without an odd last row or column."""
+    shape = tf.shape(x)
+    return x[:, : shape[1] // 2 * 2, : shape[2] // 2 * 2]
+
+
+def with_odd_edge(gradient: Any, x: Any) -> Any:
+    """The gradient for `even(x)` as that for `x`: nothing in an odd last row or column."""
+    shape = tf.shape(x)
+    return tf.pad(gradient, [[0, 0], [0, shape[1] % 2], [0, shape[2] % 2], [0, 0]])
 
 
 def doubled(x: Any) -> Any:

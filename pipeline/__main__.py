@@ -39,10 +39,11 @@ def _dispatch(given: Sequence[str]) -> int:
 
         return run(options, verbose=arguments.verbose)
     if arguments.command == "stylize":
-        config = cli.config_of(arguments)
+        config, masks = cli.config_of(arguments), cli.style_masks(arguments)
         from pipeline.stylize import stylize
 
-        return stylize(arguments.content, arguments.styles, arguments.output, config)
+        names = arguments.content, arguments.styles, arguments.output
+        return stylize(*names, config, masks)
     if arguments.command == "demo":
         from pipeline.demo import demo
 

@@ -19,6 +19,7 @@ from pipeline.options import (
     load_config,
 )
 
+NO_MASK = "-"
 DESCRIPTION = "Neural style transfer for whole catalogs of images."
 
 
@@ -76,6 +77,21 @@ def config_of(arguments: argparse.Namespace) -> StyleConfig:
         if getattr(config, key) not in names
     }
     return config.updated(changes)
+
+
+def style_masks(arguments: argparse.Namespace) -> list[str | None]:
+    """The masks of the first styles of `nst stylize`, in their order.
+
+    Raises:
+        ConfigError: there are more than styles.
+    """
+    masks, styles = arguments.style_mask, arguments.styles
+    if len(masks) > len(styles):
+        raise ConfigError(
+            f"--style-mask is given {len(masks)} times for {len(styles)} styles; "
+            "give it at most once for each, in their order."
+        )
+    return [None if mask == NO_MASK else mask for mask in masks]
 
 
 def run_options(arguments: argparse.Namespace) -> RunOptions:
@@ -183,6 +199,14 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
     stylize.add_argument("styles", metavar="STYLE", nargs="+", help="one or more style images")
     stylize.add_argument(
         "-o", "--output", required=True, metavar="IMAGE", help=".png, .jpg, .webp or .tiff"
+    )
+    stylize.add_argument(
+        "--style-mask",
+        metavar="MASK",
+        action="append",
+        default=[],
+        help="grey image that is white where the style applies: once for each style, in their "
+        "order; - for none",
     )
     _add_settings(stylize)
 

@@ -2,14 +2,102 @@
 
 from __future__ import annotations
 
-from nst_core import images
+import dataclasses
+
+import numpy as np
+
+from nst_core import colors, images
 from nst_core.canvas import Size
-from nst_core.config import StyleConfig
-from nst_core.errors import InputNotFound, InputTooLarge, InputUnreadable
+from nst_core.config import URI_SETTINGS, StyleConfig
+from nst_core.errors import InputNotFound, InputTooLarge, InputUnreadable, OptionsInvalid
 from pipeline import storage
+from pipeline.manifest import Pair
 
 # Enough for the headers of most files; longer ones are read whole.
 HEADER_BYTES = 65536
+# The longest side, px, that the format can hold.
+LONGEST_SIDES = {"webp": 16383, "jpeg": 65500}
+# A mask may be so much wider or narrower than its content.
+SHAPE_TOLERANCE = 1.02
+# Less of the content than this share is none of it.
+LEAST_SHARE = 0.001
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What is read for one pair besides its styles.
+
+    `masks` (one for each style) and `keep`: float32 [H, W] in 0…1, of any size, or None.
+    `size`: the count of bytes.
+    """
+
+    picture: images.Picture
+    init: np.ndarray | None
+    masks: tuple[np.ndarray | None, ...]
+    keep: np.ndarray | None
+    size: int
+
+
+def read_inputs(pair: Pair, config: StyleConfig) -> Inputs:
+    """A pair's content, the start where that is an image, and the masks.
+
+    Raises:
+        InputNotFound, InputUnreadable, InputTooLarge: with the reason.
+        OptionsInvalid: a mask has another shape than the content, or leaves nothing to do.
+    """
+    picture, size = read_picture(pair.content, config)
+    _check_output(picture, pair.content, config)
+    init = None
+    if config.init not in URI_SETTINGS["init"]:
+        given, init_size = read_picture(config.init, config)
+        init, size = given.rgb, size + init_size
+    masks: dict[str, np.ndarray] = {}
+    wanted = [style.mask or "" for style in pair.styles]
+    kept = "" if config.keep in URI_SETTINGS["keep"] else config.keep
+    for uri in {*wanted, kept} - {""}:
+        masks[uri], mask_size = _read_mask(uri, picture, pair.content, config)
+        size += mask_size
+    for uri in wanted:
+        if uri and masks[uri].mean() < LEAST_SHARE:
+            raise OptionsInvalid(
+                f"The mask {uri} is black everywhere, so its style would be nowhere; "
+                "draw white where it applies, or leave the style out."
+            )
+    keep = masks.get(kept)
+    if keep is not None and keep.mean() > 1 - LEAST_SHARE:
+        raise OptionsInvalid(
+            f"keep is {config.keep}, which is white everywhere, so the whole content would stay; "
+            "draw black where it is to be stylized."
+        )
+    return Inputs(picture, init, tuple(map(masks.get, wanted)), keep, size)
+
+
+def _read_mask(
+    uri: str, picture: images.Picture, content: str, config: StyleConfig
+) -> tuple[np.ndarray, int]:
+    """A mask's luminance, 0…1, and the count of bytes; what is transparent counts as black."""
+    mask, size = read_picture(uri, config)
+    shapes = mask.width * picture.height, mask.height * picture.width
+    if max(shapes) > SHAPE_TOLERANCE * min(shapes):
+        raise OptionsInvalid(
+            f"The mask {uri} is {mask.width}x{mask.height} px, and its content {content} "
+            f"{picture.width}x{picture.height} px, which is another shape; "
+            "draw the mask on the content."
+        )
+    values = colors.luminance_of(mask.rgb)
+    if mask.alpha is not None:
+        # The picture is composited onto white: taking that white away leaves it on black.
+        values = values - (255 - mask.alpha.astype(np.float32))
+    return np.clip(values / 255, 0, 1).astype(np.float32), size
+
+
+def _check_output(picture: images.Picture, name: str, config: StyleConfig) -> None:
+    longest = LONGEST_SIDES.get(config.output_format)
+    if config.output_size == "original" and longest and longest < max(picture.rgb.shape):
+        raise InputTooLarge(
+            f"{name} is {picture.width}x{picture.height} px, and {config.output_format} holds at "
+            f"most {longest} px a side; set another output_format, or output_size to canvas."
+        )
 
 
 def read_size(uri: str, config: StyleConfig) -> Size:

@@ -54,10 +54,19 @@ STEM_LIMIT = 60  # characters of each side in a default id
 
 @dataclasses.dataclass(frozen=True)
 class StyleReference:
-    """A style image and its weight among the styles of one pair (finite, above 0)."""
+    """A style image, its weight among the styles of one pair (finite, above 0), and its mask.
+
+    The mask is the URI of a grey image of the content's shape: white is where the style applies.
+    """
 
     uri: str
     weight: float = 1.0
+    mask: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an entry of a manifest's list of styles; `mask` only where there is one."""
+        entry = {"uri": self.uri, "weight": self.weight}
+        return entry if self.mask is None else {**entry, "mask": self.mask}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +127,8 @@ def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
         cells["content"] = _content(row, manifest_uri)
     with contextlib.suppress(ManifestInvalid):
         styles = _styles(row, manifest_uri)
-        is_plain = len(styles) == 1 and styles[0].weight == 1
-        cells["style"] = styles[0].uri if is_plain else [dataclasses.asdict(s) for s in styles]
+        is_plain = styles == (StyleReference(styles[0].uri),)
+        cells["style"] = styles[0].uri if is_plain else [style.to_dict() for style in styles]
     for name, names in URI_SETTINGS.items():
         option = OPTION + name
         with contextlib.suppress(ConfigError):
@@ -161,11 +170,11 @@ def _styles(row: Row, manifest_uri: str) -> tuple[StyleReference, ...]:
 def _style(entry: Any, row: Row, manifest_uri: str) -> StyleReference:
     if not isinstance(entry, dict):
         return StyleReference(_absolute(entry, "style", row, manifest_uri))
-    unknown = sorted(entry.keys() - {"uri", "weight"})
+    unknown = sorted(entry.keys() - {"uri", "weight", "mask"})
     if unknown:
         raise ManifestInvalid(
             f"Row {row.number} has a style with the key {shown(unknown[0])}, which means nothing; "
-            "give only uri and weight."
+            "give only uri, weight and mask."
         )
     weight = 1.0 if entry.get("weight") is None else entry["weight"]
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
@@ -174,7 +183,11 @@ def _style(entry: Any, row: Row, manifest_uri: str) -> StyleReference:
         raise ManifestInvalid(
             f"Row {row.number} has a style of weight {shown(weight)}; give a finite number above 0."
         )
-    return StyleReference(_absolute(entry.get("uri"), "style", row, manifest_uri), float(weight))
+    uri = _absolute(entry.get("uri"), "style", row, manifest_uri)
+    mask = entry.get("mask")
+    if mask is not None:
+        mask = _absolute(mask, "mask of a style", row, manifest_uri)
+    return StyleReference(uri, float(weight), mask)
 
 
 def _id(row: Row) -> str:
@@ -201,6 +214,8 @@ def _default_id(content: str, styles: Sequence[StyleReference]) -> str:
     sources: list[Any] = [content, *(style.uri for style in styles)]
     if any(style.weight != 1 for style in styles):
         sources.append([style.weight for style in styles])
+    if any(style.mask for style in styles):
+        sources.append([style.mask for style in styles])
     digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:8]
     stems = "-and-".join(_stem(style.uri) for style in styles)
     return f"{_stem(content)}--{stems[:STEM_LIMIT]}-{digest}"

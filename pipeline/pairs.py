@@ -23,6 +23,8 @@ class Task:
     fingerprint: str
     # Records of other fingerprints: they describe an image that this task will replace.
     stale_records: tuple[str, ...] = ()
+    # Snapshots and animations of earlier tries: those that this task does not replace must go.
+    stale_snapshots: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,7 @@ def sources(pair: Pair) -> dict[str, Any]:
     """The pair's input URIs, as records and results hold them."""
     return {
         "content": pair.content,
-        "styles": [{"uri": style.uri, "weight": style.weight} for style in pair.styles],
+        "styles": [style.to_dict() for style in pair.styles],
     }
 
 

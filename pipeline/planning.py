@@ -34,7 +34,11 @@ BATCH_PIXELS = 4 * 512 * 512
 
 @dataclasses.dataclass(frozen=True)
 class Existing:
-    """A file of an earlier run: kind `record` with its fingerprint, or `image` with its suffix."""
+    """A file of an earlier run, and what there is of it in its folder besides its pair's id.
+
+    Kind `records` with the fingerprint, `images` and `animations` with the suffix, `snapshots`
+    with the file's name.
+    """
 
     kind: str
     mark: str
@@ -77,16 +81,17 @@ def row_config(pair: Pair, config: StyleConfig, manifest_uri: str) -> StyleConfi
 
 
 def list_existing(output: str) -> Iterator[tuple[str, Existing]]:
-    """Id and file of every record and image below the output, by listing, not by look-ups."""
-    for folder in ("records", "images"):
+    """Id and file of every file of a pair below the output, by listing, not by look-ups."""
+    for folder in ("records", "images", "snapshots", "animations"):
         root = storage.join(output, folder)
         for uri in storage.list_uris(root):
             name = uri[len(root) :].lstrip("/")
-            if folder == "images":
-                pair_id, _, suffix = name.rpartition(".")
-                yield pair_id, Existing("image", suffix)
-            elif parsed := records.parse_record_name(name):
-                yield parsed[0], Existing("record", parsed[1])
+            if folder == "records":
+                if parsed := records.parse_record_name(name):
+                    yield parsed[0], Existing(folder, parsed[1])
+            else:
+                pair_id, _, mark = name.rpartition("/" if folder == "snapshots" else ".")
+                yield pair_id, Existing(folder, mark)
 
 
 def resolve_id(
@@ -113,15 +118,23 @@ def resolve_id(
             f"{first.pair.id!r} already has a result in {output}; "
             "choose another output, or --on-existing skip or redo."
         )
-    marks = {file.mark for file in found if file.kind == "record"}
-    suffixes = {file.mark for file in found if file.kind == "image"}
+    marks = {file.mark for file in found if file.kind == "records"}
+    there = {_uri(file, first.pair.id, output) for file in found if file.kind != "records"}
     image = records.image_uri(output, first.pair.id, first.config)
-    in_place = image.rpartition(".")[2] in suffixes
+    snapshots = records.snapshot_place(output, first.pair.id).certain(first.config)
+    in_place = there.issuperset([image, *snapshots])
     if on_existing == "skip" and first.fingerprint in marks and in_place:
         yield finished_pair(first.number, first.pair, SKIPPED, where_it_is(first, output))
         return
     stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)
-    yield dataclasses.replace(first, stale_records=tuple(stale))
+    images = storage.join(output, "images", "")
+    old = sorted(uri for uri in there if not uri.startswith(images))
+    yield dataclasses.replace(first, stale_records=tuple(stale), stale_snapshots=tuple(old))
+
+
+def _uri(file: Existing, pair_id: str, output: str) -> str:
+    separator = "/" if file.kind == "snapshots" else "."
+    return storage.join(output, file.kind, f"{pair_id}{separator}{file.mark}")
 
 
 def _duplicate(row: Task | Outcome, first: int) -> Outcome:
@@ -158,7 +171,13 @@ def batch_key(task: Task) -> str | Outcome:
     styles = "|".join(f"{style.weight!r} {style.uri}" for style in task.pair.styles)
     stretched_to = content if task.config.style_fit == "stretch" else ""
     # The canvas comes first: `batches` reads it from there.
-    return f"{canvas} {stretched_to} {styles} {task.config.key()}"
+    return f"{canvas} {stretched_to} {styles} {_shared_settings(task.config)}"
+
+
+def _shared_settings(config: StyleConfig) -> str:
+    """The configuration without what each content of a batch brings for itself."""
+    init = config.init if config.init in URI_SETTINGS["init"] else "an image"
+    return config.updated({"init": init, "keep": "none"}).key()
 
 
 def batches(key: str, tasks: Iterable[Task], batch_size: int) -> Iterator[Batch]:

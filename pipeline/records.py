@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
+import importlib.metadata
 import json
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from nst_core.canvas import Size, size_of
 from nst_core.config import SETTINGS, StyleConfig
 from nst_core.images import EXTENSIONS
 from nst_core.results import ENGINE_VERSION
 from pipeline import storage
 from pipeline.manifest import Pair
-from pipeline.pairs import sources
+from pipeline.pairs import OK, Task, sources
 
-# Settings that never change a pixel; `weights` enters the fingerprint by its identity instead.
+if TYPE_CHECKING:
+    from nst_core.engine import StyleEngine
+    from nst_core.results import StyleResult
+
+# Settings that never change a pixel of any file, snapshots among them; `weights` enters the
+# fingerprint by its identity instead.
 WITHOUT_EFFECT = frozenset(
     {"weights", "device", "tile", "deadline_seconds", "max_pixels", "max_bytes"}
 )
@@ -47,6 +56,37 @@ def losses_uri(output: str, pair_id: str) -> str:
     return storage.join(output, "losses", f"{pair_id}.csv")
 
 
+@dataclasses.dataclass(frozen=True)
+class SnapshotPlace:
+    """Where a pair's snapshots lie, and its animation: URIs of a folder, and without extension."""
+
+    folder: str
+    stem: str
+
+    def snapshot(self, step: int, config: StyleConfig) -> str:
+        """The URI of one snapshot."""
+        return storage.join(self.folder, f"{step:06d}.{EXTENSIONS[config.output_format]}")
+
+    def animation(self, config: StyleConfig) -> str:
+        """The URI of the animation."""
+        return f"{self.stem}.{config.animation}"
+
+    def certain(self, config: StyleConfig) -> Iterator[str]:
+        """What a finished pair has for certain; a `tolerance` can make the snapshots fewer."""
+        if config.snapshot_every and not config.tolerance:
+            steps = sum(config.steps_per_scale)
+            for step in range(config.snapshot_every, steps + 1, config.snapshot_every):
+                yield self.snapshot(step, config)
+        if config.animation != "none":
+            yield self.animation(config)
+
+
+def snapshot_place(output: str, pair_id: str) -> SnapshotPlace:
+    """Where the snapshots and the animation of a pair lie."""
+    folders = (storage.join(output, name, pair_id) for name in ("snapshots", "animations"))
+    return SnapshotPlace(*folders)
+
+
 def record_uri(output: str, pair_id: str, mark: str) -> str:
     """Where the record of a pair with this fingerprint lies."""
     return storage.join(output, "records", f"{pair_id}.{mark}.json")
@@ -66,3 +106,72 @@ def now() -> str:
 def to_json(value: dict[str, Any], *, indent: int | None = 2) -> bytes:
     """UTF-8 JSON with a final newline."""
     return (json.dumps(value, indent=indent, ensure_ascii=False, default=str) + "\n").encode()
+
+
+def build_record(
+    task: Task,
+    result: StyleResult,
+    size: Size,
+    place: dict[str, Any],
+    seconds: dict[str, float],
+    engine: StyleEngine,
+    run: str,
+) -> dict[str, Any]:
+    """Everything that is needed to know how the image of a finished pair, of `size`, was made."""
+    optimized = size_of(result.image)
+    return {
+        "id": task.pair.id,
+        "status": OK,
+        "run": run,
+        "sources": sources(task.pair),
+        "image": place["image"],
+        "losses": place["losses"],
+        "snapshots": place["snapshots"],
+        "animation": place["animation"],
+        "fingerprint": task.fingerprint,
+        "config": task.config.to_dict(),
+        "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},
+        "width": size.width,
+        "height": size.height,
+        "optimized": dataclasses.asdict(optimized),
+        "quality": dataclasses.asdict(result.quality),
+        "canvas": dataclasses.asdict(result.canvas),
+        "steps": result.steps,
+        "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
+        "seconds": seconds,
+        "batch": result.batch,
+        "tile": result.tile,
+        "retried": result.retried,
+        "device": engine.device_name,
+        "precision": result.precision,
+        "versions": versions(),
+        "columns": task.pair.columns,
+        "finished_at": now(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the engine and of the packages that decide the pixels."""
+    packages = ("nst-catalog", "tensorflow", "numpy", "pillow", "apache-beam")
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {"engine": ENGINE_VERSION, **found}
+
+
+def summary_of(record: dict[str, Any]) -> dict[str, Any]:
+    """What results repeat of a record."""
+    return {
+        "width": record["width"],
+        "height": record["height"],
+        "steps": record["steps"],
+        "seconds": record["seconds"],
+        "total": record["terms"]["final"]["total"],
+        "content_loss": record["terms"]["final"]["content"],
+        "style_loss": record["terms"]["final"]["style"],
+        "tv_loss": record["terms"]["final"]["tv"],
+        "quality": record["quality"],
+    }

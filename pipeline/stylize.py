@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import itertools
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from nst_core.config import URI_SETTINGS, StyleConfig
+from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.images import CONTENT_TYPES
-from nst_core.results import Progress, Style
+from nst_core.results import Progress, Style, StyleResult
 from pipeline import records, storage
 from pipeline.engines import load_engine
-from pipeline.inputs import read_picture
+from pipeline.inputs import Inputs, read_inputs, read_picture
 from pipeline.manifest import Pair, StyleReference
 from pipeline.options import HERE
+from pipeline.output import encode_image, metadata_of, output_size
 from pipeline.pairs import Task
+from pipeline.records import SnapshotPlace
+from pipeline.snapshots import Roll, Snapshots, write_snapshots
 from pipeline.weights import weights_identity
-from pipeline.work import encode_result, metadata_of
+
+if TYPE_CHECKING:
+    from nst_core.engine import StyleEngine
 
 FORMATS = {
     ".png": "png",
@@ -31,10 +40,20 @@ FORMATS = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
+SNAPSHOT = re.compile(r".*/\d{6,}\.(png|jpg|webp|tiff)")
 
 
-def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfig) -> int:
+def stylize(
+    content: str,
+    styles: Sequence[str],
+    output: str,
+    config: StyleConfig,
+    masks: Sequence[str | None] = (),
+) -> int:
     """Write one stylized image; the exit status.
+
+    Args:
+        masks: of the first styles, in their order.
 
     Raises:
         ConfigError: the output's extension is no image format.
@@ -43,21 +62,43 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
     target = storage.resolve(output, HERE)
     task = _task(
         storage.resolve(content, HERE),
-        [storage.resolve(style, HERE) for style in styles],
+        _references(styles, masks),
         config.updated({"output_format": _format(target)}),
     )
     storage.check_writable(storage.directory(target))
-    picture, _ = read_picture(task.pair.content, task.config)
+    inputs = read_inputs(task.pair, task.config)
     pictures = [read_picture(style.uri, task.config)[0] for style in task.pair.styles]
-    init = None
-    if task.config.init not in URI_SETTINGS["init"]:
-        init = read_picture(task.config.init, task.config)[0].rgb
 
     engine = load_engine(task.config)
     named = [
         Style(one.rgb, style.weight, style.uri)
         for one, style in zip(pictures, task.pair.styles, strict=True)
     ]
+    with (
+        concurrent.futures.ThreadPoolExecutor() as threads,
+        Snapshots([(task, inputs)], threads) as snapshots,
+    ):
+        result = _optimized(engine, inputs, named, task.config, snapshots)
+        _write_snapshots(snapshots.rolls[0], result, target)
+    encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
+    storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])
+    size = output_size(result.image, inputs.picture, task.config)
+    total = result.losses.terms(-1)["total"]
+    print(
+        f"{target}: {size} px, {result.steps} steps in {result.seconds:.1f} s "
+        f"({result.precision} on {engine.device_name}), loss {total:.4g}"
+    )
+    return 0
+
+
+def _optimized(
+    engine: StyleEngine,
+    inputs: Inputs,
+    styles: list[Style],
+    config: StyleConfig,
+    snapshots: Snapshots,
+) -> StyleResult:
+    """The result, with a line on the terminal meanwhile."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
@@ -67,21 +108,41 @@ def stylize(content: str, styles: Sequence[str], output: str, config: StyleConfi
             text = f"step {now.step} of {now.steps}, loss {now.totals[0]:.4g}"
             bar.update(shown, description=text)
 
-        result = engine.stylize(picture.rgb, named, task.config, init=init, progress=report)
-    encoded = encode_result(result, picture, task.config, metadata_of(task))
-    storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])
-    height, width = result.image.shape[:2]
-    total = result.losses.terms(-1)["total"]
-    print(
-        f"{target}: {width}x{height} px, {result.steps} steps in {result.seconds:.1f} s "
-        f"({result.precision} on {engine.device_name}), loss {total:.4g}"
+        result = engine.stylize(
+            inputs.picture.rgb,
+            styles,
+            config,
+            init=inputs.init,
+            masks=inputs.masks,
+            keep=inputs.keep,
+            progress=report,
+            snapshots=snapshots.take,
+        )
+    snapshots.settle()
+    return result
+
+
+def _write_snapshots(roll: Roll | None, result: StyleResult, target: str) -> None:
+    """Beside the image: `NAME.snapshots/000050.png` …, `NAME.animation.webp`."""
+    if roll is None:
+        return
+    stem = target.rpartition(".")[0]
+    place = SnapshotPlace(f"{stem}.snapshots", f"{stem}.animation")
+    before = {uri for uri in storage.list_uris(place.folder) if SNAPSHOT.fullmatch(uri)}
+    written, _ = write_snapshots(roll, result, place)
+    for stale in before.difference(written["snapshots"]):
+        storage.delete(stale)
+
+
+def _references(styles: Sequence[str], masks: Sequence[str | None]) -> tuple[StyleReference, ...]:
+    return tuple(
+        StyleReference(storage.resolve(style, HERE), mask=mask and storage.resolve(mask, HERE))
+        for style, mask in itertools.zip_longest(styles, masks)
     )
-    return 0
 
 
-def _task(content: str, styles: Sequence[str], config: StyleConfig) -> Task:
-    references = tuple(StyleReference(style) for style in styles)
-    pair = Pair(storage.stem(content), content, references, {}, {}, {})
+def _task(content: str, styles: tuple[StyleReference, ...], config: StyleConfig) -> Task:
+    pair = Pair(storage.stem(content), content, styles, {}, {}, {})
     return Task(
         1, pair, config, records.fingerprint(pair, config, weights_identity(config.weights))
     )

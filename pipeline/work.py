@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import csv
-import dataclasses
 import functools
-import importlib.metadata
-import io
 import json
 import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nst_core import images
-from nst_core.config import URI_SETTINGS, StyleConfig
+from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid, PairError, WeightsError
-from nst_core.results import ENGINE_VERSION, LossLog, Style, StyleResult
+from nst_core.results import Style, StyleResult
 from pipeline import progress, records, storage
-from pipeline.inputs import read_picture
+from pipeline.inputs import Inputs, read_inputs, read_picture
 from pipeline.manifest import StyleReference
+from pipeline.output import encode_image, loss_csv, metadata_of, output_size
 from pipeline.pairs import (
     OK,
     SKIPPED,
@@ -35,9 +30,9 @@ from pipeline.pairs import (
     Task,
     failed_pair,
     finished_pair,
-    sources,
 )
 from pipeline.planning import where_it_is
+from pipeline.snapshots import Roll, Snapshots, write_snapshots
 
 if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
@@ -132,7 +127,9 @@ class Studio:
             return None
         # A bundle that Beam tries again finds what its first try had finished.
         if record.get("run") == self.run:
-            return finished_pair(task.number, task.pair, OK, {**place, **_summary(record)})
+            return finished_pair(
+                task.number, task.pair, OK, {**place, **records.summary_of(record)}
+            )
         if place["record"] in task.stale_records:
             return None
         return finished_pair(task.number, task.pair, SKIPPED, place)
@@ -154,56 +151,68 @@ class Studio:
         self._styles.move_to_end(key)
         return self._styles[key]
 
-    def _read_content(self, task: Task) -> _Inputs | PairError:
+    def _read_content(self, task: Task) -> Inputs | PairError:
         try:
-            picture, size = read_picture(task.pair.content, task.config)
-            init = None
-            if task.config.init not in URI_SETTINGS["init"]:
-                given, init_size = read_picture(task.config.init, task.config)
-                init, size = given.rgb, size + init_size
+            inputs = read_inputs(task.pair, task.config)
         except PairError as error:
             return error
         except JobError:
             raise
         except Exception as error:
             return unforeseen(error)
-        self.tally.count("bytes_read", size)
-        return _Inputs(picture, init)
+        self.tally.count("bytes_read", inputs.size)
+        return inputs
 
     def _stylize(
-        self, ready: list[tuple[Task, _Inputs]], styles: list[Style], read_seconds: float
+        self, ready: list[tuple[Task, Inputs]], styles: list[Style], read_seconds: float
     ) -> Iterator[Outcome]:
         tasks = [task for task, _ in ready]
+        with Snapshots(ready, self.threads) as snapshots:
+            try:
+                engine = self._engine(tasks[0])
+                results = self._optimize(engine, ready, styles, snapshots)
+            except PairError as error:
+                yield from (failed_pair(task.number, task.pair, error) for task in tasks)
+                return
+            except JobError:
+                raise
+            except Exception as error:
+                # Nobody foresaw this: find out whose it is, so that the others are done.
+                if len(ready) > 1:
+                    for entry in ready:
+                        yield from self._stylize([entry], styles, read_seconds)
+                else:
+                    yield failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
+                return
+            finish = functools.partial(self._finish, engine=engine, read_seconds=read_seconds)
+            yield from self.threads.map(finish, ready, snapshots.rolls, results)
+
+    def _optimize(
+        self,
+        engine: StyleEngine,
+        ready: list[tuple[Task, Inputs]],
+        styles: list[Style],
+        snapshots: Snapshots,
+    ) -> list[StyleResult | PairError]:
+        first = ready[0][0]
+        passes = engine.style_passes
         inits = [inputs.init for _, inputs in ready if inputs.init is not None]
-        config = tasks[0].config
-        try:
-            engine = self._engine(tasks[0])
-            passes = engine.style_passes
-            results = engine.stylize_batch(
-                [inputs.picture.rgb for _, inputs in ready],
-                styles,
-                config,
-                inits=inits or None,
-                names=[task.pair.content for task in tasks],
-                progress=lambda now: progress.emit(progress.Steps(tasks[0].pair.id, now)),
-            )
-        except PairError as error:
-            yield from (failed_pair(task.number, task.pair, error) for task in tasks)
-            return
-        except JobError:
-            raise
-        except Exception as error:
-            # Nobody foresaw this: find out whose it is, so that the others are done all the same.
-            if len(ready) > 1:
-                for entry in ready:
-                    yield from self._stylize([entry], styles, read_seconds)
-            else:
-                yield failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
-            return
+        results = engine.stylize_batch(
+            [inputs.picture.rgb for _, inputs in ready],
+            styles,
+            first.config,
+            inits=inits or None,
+            masks=[inputs.masks for _, inputs in ready],
+            keeps=[inputs.keep for _, inputs in ready],
+            names=[task.pair.content for task, _ in ready],
+            progress=lambda now: progress.emit(progress.Steps(first.pair.id, now)),
+            snapshots=snapshots.take,
+        )
+        # Here, not on the threads that finish the pairs: those would wait for themselves.
+        snapshots.settle()
         self.tally.count("batches")
         self.tally.count("style_passes", engine.style_passes - passes)
-        finish = functools.partial(self._finish, engine=engine, read_seconds=read_seconds)
-        yield from self.threads.map(finish, ready, results)
+        return results
 
     def _engine(self, task: Task) -> StyleEngine:
         try:
@@ -215,7 +224,8 @@ class Studio:
 
     def _finish(
         self,
-        entry: tuple[Task, _Inputs],
+        entry: tuple[Task, Inputs],
+        roll: Roll | None,
         result: StyleResult | PairError,
         *,
         engine: StyleEngine,
@@ -225,7 +235,7 @@ class Studio:
         if isinstance(result, PairError):
             return failed_pair(task.number, task.pair, result)
         try:
-            return self._write(task, inputs, result, engine=engine, read_seconds=read_seconds)
+            return self._write(task, inputs, roll, result, engine=engine, read_seconds=read_seconds)
         except JobError:
             raise
         except Exception as error:
@@ -234,7 +244,8 @@ class Studio:
     def _write(
         self,
         task: Task,
-        inputs: _Inputs,
+        inputs: Inputs,
+        roll: Roll | None,
         result: StyleResult,
         *,
         engine: StyleEngine,
@@ -245,7 +256,8 @@ class Studio:
         # First the records of what is about to be replaced: no record may vouch for lost pixels.
         for stale in task.stale_records:
             storage.delete(stale)
-        encoded = encode_result(result, inputs.picture, task.config, metadata_of(task))
+        snapshots, snapshot_bytes = self._write_snapshots(task, roll, result)
+        encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
         storage.write_bytes(
             place["image"], encoded, images.CONTENT_TYPES[task.config.output_format]
         )
@@ -256,14 +268,25 @@ class Studio:
             "optimize": round(result.seconds, 3),
             "write": round(time.monotonic() - started, 3),
         }
-        record = build_record(task, result, place, seconds, engine, self.run)
+        size = output_size(result.image, inputs.picture, task.config)
+        files = {**place, **snapshots}
+        record = records.build_record(task, result, size, files, seconds, engine, self.run)
         data = records.to_json(record)
         storage.create_bytes(place["record"], data, "application/json")
-        self.tally.count("bytes_written", len(encoded) + len(log) + len(data))
+        self.tally.count("bytes_written", len(encoded) + len(log) + len(data) + snapshot_bytes)
         self.tally.measure("steps", result.steps)
         for name, value in seconds.items():
             self.tally.measure(f"{name}_milliseconds", round(1000 * value))
-        return finished_pair(task.number, task.pair, OK, {**place, **_summary(record)})
+        return finished_pair(task.number, task.pair, OK, {**place, **records.summary_of(record)})
+
+    def _write_snapshots(
+        self, task: Task, roll: Roll | None, result: StyleResult
+    ) -> tuple[dict[str, Any], int]:
+        place = records.snapshot_place(self.output, task.pair.id)
+        written, size = write_snapshots(roll, result, place)
+        for stale in {*task.stale_snapshots} - {*written["snapshots"], written["animation"]}:
+            storage.delete(stale)
+        return written, size
 
 
 def unforeseen(error: Exception) -> PairError:
@@ -273,111 +296,3 @@ def unforeseen(error: Exception) -> PairError:
     return PairError(
         f"{type(error).__name__} ({reason}); this is a defect, please report it with the log."
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Inputs:
-    picture: images.Picture
-    init: np.ndarray | None
-
-
-def encode_result(
-    result: StyleResult,
-    content: images.Picture,
-    config: StyleConfig,
-    metadata: dict[str, str],
-) -> bytes:
-    """The stylized image as a file, with the content's transparency put back."""
-    height, width = result.image.shape[:2]
-    alpha = None
-    if content.alpha is not None:
-        alpha = images.resize(content.alpha, width, height, config.resample)
-    return images.encode(
-        result.image,
-        alpha,
-        output_format=config.output_format,
-        quality=config.jpeg_quality,
-        metadata=metadata,
-    )
-
-
-def metadata_of(task: Task) -> dict[str, str]:
-    """What an image file says of itself."""
-    return {
-        "nst:id": task.pair.id,
-        "nst:sources": json.dumps(sources(task.pair)),
-        "nst:fingerprint": task.fingerprint,
-    }
-
-
-def loss_csv(log: LossLog) -> bytes:
-    """The loss log as CSV with a header."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(log.columns)
-    for row in log.rows:
-        writer.writerow([f"{value:.9g}" for value in row])
-    return stream.getvalue().encode()
-
-
-def build_record(
-    task: Task,
-    result: StyleResult,
-    place: dict[str, Any],
-    seconds: dict[str, float],
-    engine: StyleEngine,
-    run: str,
-) -> dict[str, Any]:
-    """The record of a finished pair; DESIGN: everything that is needed to know how it was made."""
-    height, width = result.image.shape[:2]
-    return {
-        "id": task.pair.id,
-        "status": OK,
-        "run": run,
-        "sources": sources(task.pair),
-        "image": place["image"],
-        "losses": place["losses"],
-        "fingerprint": task.fingerprint,
-        "config": task.config.to_dict(),
-        "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},
-        "width": width,
-        "height": height,
-        "canvas": {"width": result.canvas.width, "height": result.canvas.height},
-        "steps": result.steps,
-        "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
-        "seconds": seconds,
-        "batch": result.batch,
-        "tile": result.tile,
-        "retried": result.retried,
-        "device": engine.device_name,
-        "precision": result.precision,
-        "versions": versions(),
-        "columns": task.pair.columns,
-        "finished_at": records.now(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of the engine and of the packages that decide the pixels."""
-    packages = ("nst-catalog", "tensorflow", "numpy", "pillow", "apache-beam")
-    found = {}
-    for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return {"engine": ENGINE_VERSION, **found}
-
-
-def _summary(record: dict[str, Any]) -> dict[str, Any]:
-    """What results repeat of a record."""
-    return {
-        "width": record["width"],
-        "height": record["height"],
-        "steps": record["steps"],
-        "seconds": record["seconds"],
-        "total": record["terms"]["final"]["total"],
-        "content_loss": record["terms"]["final"]["content"],
-        "style_loss": record["terms"]["final"]["style"],
-        "tv_loss": record["terms"]["final"]["tv"],
-    }

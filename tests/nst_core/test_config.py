@@ -73,9 +73,8 @@ def test_the_default_preset_is_the_defaults() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(
-        ConfigError, match=r"'fancy' is not a preset.*default, notebook, preview\.$"
-    ):
+    names = "default, preview, quality, notebook, neural_style"
+    with pytest.raises(ConfigError, match=rf"'fancy' is not a preset.*{names}\.$"):
         preset("fancy")
 
 
@@ -136,26 +135,32 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("content_weight", 10**400, "at least 0"),
     ("style_weight", -1, "at least 0"),
     ("tv_weight", False, "at least 0"),
-    ("normalization", "unit", "energy, none"),
-    ("style_statistics", "mean", "gram, covariance"),
+    ("tv_norm", "l3", "notebook, l1, l2"),
+    ("normalization", "unit", "energy, mean, none"),
+    ("normalize_gradients", 1, "true or false"),
+    ("style_statistics", "mean", "gram, covariance, wasserstein"),
     ("content_colors", "none", "style, own"),
     ("style_scale", 0.05, "at least 0.1 and at most 4"),
     ("style_scale", 5, "at least 0.1 and at most 4"),
     ("style_fit", "crop", "keep, stretch"),
-    ("pooling", "min", "average, max"),
+    ("pooling", "min", "average, max, l2"),
     ("padding", "same", "reflect, zero"),
     ("init", "", "path"),
+    ("keep", "", "path"),
     ("seed", -1, "0 to 2147483647"),
     ("seed", 2**31, "0 to 2147483647"),
     ("precision", "float16", "float32, bfloat16, auto"),
     ("device", "tpu", "auto, gpu, cpu"),
     ("average_decay", 1, "at least 0 and at most 0.9999"),
     ("clip_pixels", 1, "true or false"),
-    ("preserve_colors", "all", "none, luminance"),
+    ("preserve_colors", "all", "none, luminance, covariance, histogram"),
     ("deadline_seconds", -1, "at least 0"),
+    ("output_size", "double", "canvas, original"),
     ("output_format", "gif", "png, jpeg, webp, tiff"),
     ("jpeg_quality", 0, "1 to 100"),
     ("jpeg_quality", 101, "1 to 100"),
+    ("snapshot_every", -1, "0 to 1000000"),
+    ("animation", "png", "none, webp, gif"),
     ("max_pixels", 255, "256 to"),
     ("max_pixels", 10**9, "256 to"),
     ("tile", 72, "a multiple of 16"),
@@ -218,6 +223,19 @@ def test_averaging_needs_adam() -> None:
     with pytest.raises(ConfigError, match=r"average_decay is 0\.9 with optimizer lbfgs.*adam"):
         StyleConfig().updated({"average_decay": 0.9})
     assert StyleConfig().updated({"average_decay": 0.9, "optimizer": "adam"}).average_decay == 0.9
+
+
+def test_an_animation_needs_images() -> None:
+    with pytest.raises(ConfigError, match=r"animation is gif with snapshot_every 0.*set snapshot"):
+        StyleConfig().updated({"animation": "gif"})
+    assert StyleConfig().updated({"animation": "gif", "snapshot_every": 5}).animation == "gif"
+
+
+def test_unit_gradients_need_adam() -> None:
+    with pytest.raises(ConfigError) as caught:
+        StyleConfig().updated({"normalize_gradients": True})
+    assert_one_sentence(str(caught.value), "normalize_gradients", "lbfgs", "adam")
+    StyleConfig().updated({"normalize_gradients": True, "optimizer": "adam"})
 
 
 def test_whole_numbers_stand_for_floats_so_that_equal_settings_are_equal() -> None:

@@ -211,6 +211,24 @@ class TestOneImage:
         shift = (image - contents[0])[inside]
         np.testing.assert_allclose(shift, shift[:, :1].repeat(3, axis=1), atol=1e-3)
 
+    @pytest.mark.parametrize("way", ["covariance", "histogram"])
+    def test_the_style_in_the_contents_colours_keeps_them(
+        self, engine: StyleEngine, contents: list[np.ndarray], style: Style, way: str
+    ) -> None:
+        reddish = [np.clip(one * [1.0, 0.6, 0.3], 0, 255).astype(np.uint8) for one in contents]
+        bluish = dataclasses.replace(style, rgb=(style.rgb * [0.3, 0.5, 1.0]).astype(np.uint8))
+        config = quick(preserve_colors=way, content_colors="style", steps=10)
+        together = pictures(engine.stylize_batch(reddish, [bluish], config))
+        plain = engine.stylize(reddish[0], [bluish], quick(steps=10)).image
+        for content, found in zip(reddish, together, strict=True):
+            own = content.mean(axis=(0, 1))
+            assert np.abs(found.mean(axis=(0, 1)) - own).max() < 12
+            assert np.abs(found - content).mean() > 3
+            # Every content has a style of its own, whatever batch it comes in.
+            np.testing.assert_array_equal(engine.stylize(content, [bluish], config).image, found)
+        own = reddish[0].mean(axis=(0, 1))
+        assert np.abs(plain.mean(axis=(0, 1)) - own).max() > 20
+
     def test_the_notebook_recipe_runs(
         self, procedural: VggWeights, draw: Draw, style: Style
     ) -> None:
@@ -241,6 +259,21 @@ class TestStart:
         )
         np.testing.assert_array_equal(one, again)
         assert np.abs(one - other).mean() > 5
+
+    def test_noise_may_have_the_styles_colours(
+        self, engine: StyleEngine, contents: list[np.ndarray], style: Style
+    ) -> None:
+        dark = dataclasses.replace(style, rgb=style.rgb // 2 + 30)
+        config = quick(init="style_statistics", steps=1)
+        start = engine.stylize(contents[0], [dark], config).image
+        mean, covariance = colors.color_statistics(dark.rgb)
+        found_mean, found = colors.color_statistics(start)
+        np.testing.assert_allclose(found_mean, mean, atol=3)
+        np.testing.assert_allclose(found, covariance, atol=0.15 * covariance.max())
+        other = engine.stylize(contents[0], [dark], config.updated({"seed": 1})).image
+        assert np.abs(start - other).mean() > 5
+        together = pictures(engine.stylize_batch(contents, [dark], config))
+        np.testing.assert_array_equal(together[0], start)
 
     def test_noise_is_the_same_in_a_batch(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style
@@ -282,7 +315,7 @@ class TestBatches:
             np.testing.assert_array_equal(one, alone)
             np.testing.assert_array_equal(other, alone)
 
-    @pytest.mark.parametrize("statistics", ["gram", "covariance"])
+    @pytest.mark.parametrize("statistics", ["gram", "covariance", "wasserstein"])
     def test_nor_with_every_layer_and_scale_in_bfloat16(
         self, rough_engine: StyleEngine, draw: Draw, style: Style, statistics: str
     ) -> None:

@@ -741,7 +741,7 @@ def test_the_same_pixels_give_the_same_bytes(
         "tobytes",
         lambda self: create(self)[:24] + bytes(range(12)) + create(self)[36:],
     )
-    images._srgb_profile.cache_clear()
+    images.srgb_profile.cache_clear()
     assert encode(rgb, output_format=output_format) == first
 
 

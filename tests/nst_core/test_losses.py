@@ -18,6 +18,11 @@ def gram_in_double(x: np.ndarray) -> np.ndarray:
     return np.array([[[np.sum(p * q) for q in c] for p in c] for c in np.moveaxis(x, 3, 1)])
 
 
+def mean_and_covariance(x: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    positions = tf.constant([float(x.shape[1] * x.shape[2])])
+    return losses.mean_and_covariance(losses.moments(x), positions)
+
+
 def test_the_gram_matrix_is_the_plain_inner_product_over_positions() -> None:
     x = features(1)
     found = losses.gram_matrix(x)
@@ -102,6 +107,16 @@ def test_the_total_variation_of_a_checkerboard_is_known() -> None:
     np.testing.assert_allclose(losses.total_variation_loss(board), [5 * 8 * 2**1.25], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("norm", "expected"), [("l1", 8 * 7), ("l2", 8 * 49)])
+def test_the_total_variation_of_an_edge_by_its_norm(norm: str, expected: float) -> None:
+    # On the 3×5 grid: 3 differences across the middle of one channel, 5 at the bottom of another.
+    edges = np.zeros((1, 4, 6, 2), np.float32)
+    edges[:, :, 3:, 0] = -7
+    edges[:, 3:, :, 1] = 7
+    found = losses.total_variation_loss(edges, norm)
+    np.testing.assert_allclose(found, [expected], rtol=1e-6)
+
+
 @pytest.mark.parametrize("height", [1.0, 16.0, 200.0])
 def test_total_variation_raises_an_edge_to_the_power_of_two_and_a_half(height: float) -> None:
     edge = np.zeros((1, 4, 6, 1), np.float32)
@@ -120,7 +135,7 @@ def test_a_flat_image_has_no_total_variation_and_a_finite_gradient() -> None:
 
 def test_means_and_covariances_are_those_over_positions() -> None:
     x = features(1)
-    mean, covariance = losses.mean_and_covariance(x)
+    mean, covariance = mean_and_covariance(x)
     for index, one in enumerate(x.reshape(3, -1, 4).astype(np.float64)):
         np.testing.assert_allclose(mean[index], one.mean(axis=0), rtol=1e-5)
         np.testing.assert_allclose(covariance[index], np.cov(one.T, bias=True), atol=1e-4)
@@ -128,8 +143,8 @@ def test_means_and_covariances_are_those_over_positions() -> None:
 
 def test_a_shift_changes_means_and_leaves_covariances() -> None:
     x = features(1)
-    mean, covariance = losses.mean_and_covariance(x)
-    shifted_mean, shifted_covariance = losses.mean_and_covariance(x + 2)
+    mean, covariance = mean_and_covariance(x)
+    shifted_mean, shifted_covariance = mean_and_covariance(x + 2)
     np.testing.assert_allclose(shifted_mean, mean + 2, rtol=1e-5)
     np.testing.assert_allclose(shifted_covariance, covariance, atol=1e-4)
 
@@ -141,14 +156,34 @@ def test_a_batch_gives_what_its_images_give_one_by_one(side: int) -> None:
         losses.content_loss,
         lambda a, b: losses.style_loss(a, b, 35),
         lambda a, _: losses.total_variation_loss(a),
+        lambda a, _: losses.total_variation_loss(a, "l1"),
         lambda a, _: losses.gram_matrix(a),
-        lambda a, _: losses.mean_and_covariance(a)[1],
+        lambda a, _: mean_and_covariance(a)[1],
     ):
         together = function(one, other)
         assert together.shape[0] == 3
         alone = [function(one[i : i + 1], other[i : i + 1])[0] for i in range(3)]
         # To the bit: where images part by rounding, optimisations part by more.
         np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_a_unit_gradient_has_each_images_direction_and_the_weights_norm(dtype: tf.DType) -> None:
+    x, upstream = (
+        tf.cast(features(1), dtype),
+        features(2) * np.array([1, 1e-6, 0])[:, None, None, None],
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        same = losses.with_unit_gradient(x, tf.constant(3.0))
+        value = tf.reduce_sum(same * tf.cast(upstream, dtype))
+    found = tf.cast(tape.gradient(value, x), tf.float32).numpy()
+    assert same.dtype == dtype
+    np.testing.assert_array_equal(tf.cast(same, tf.float32), tf.cast(x, tf.float32))
+    np.testing.assert_allclose(np.abs(found).sum(axis=(1, 2, 3)), [3, 3, 0], rtol=1e-2)
+    for index in (0, 1):
+        direction = upstream[index] / np.abs(upstream[index]).sum() * 3
+        np.testing.assert_allclose(found[index], direction, rtol=2e-2, atol=1e-4)
 
 
 def test_losses_of_bfloat16_features_are_float32() -> None:

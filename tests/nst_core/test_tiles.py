@@ -10,9 +10,11 @@ import tensorflow as tf
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from nst_core.engine import StyleEngine
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective import Objective
 from nst_core.program import Program, follow, optimizer_for
+from nst_core.results import Snapshot, Style
 from nst_core.tiled import TiledProgram
 from nst_core.tiles import extents, spans, tiles_of
 from nst_core.vgg import Vgg19
@@ -23,6 +25,8 @@ SHALLOW = {
     "content_layers": {"block2_conv2": 1},
     "style_layers": {"block1_conv1": 1, "block2_conv1": 2},
 }
+# One layer for content and style.
+SHARED = {"content_layers": {"block2_conv1": 1}, "style_layers": SHALLOW["style_layers"]}
 
 
 def programs(weights: VggWeights, config: StyleConfig, side: int) -> tuple[Program, TiledProgram]:
@@ -37,9 +41,10 @@ def pictures(draw: Any, width: int, height: int) -> list[np.ndarray]:
 
 
 def targets_of(program: Program, content: np.ndarray, style: np.ndarray) -> Any:
+    statistics = program.style_targets(tf.constant(style))
     return {
         "content": program.content_targets(tf.constant(content)),
-        "style": program.style_targets(tf.constant(style)),
+        "style": program.objective.finished(statistics),
     }
 
 
@@ -53,10 +58,22 @@ def whole_evaluation(program: Program, config: StyleConfig, x: Any, targets: Any
 
 
 def tiled_evaluation(program: TiledProgram, config: StyleConfig, x: Any, targets: Any) -> Any:
-    units = program.objective.content_units(targets["content"])
-    weights = program.objective.weights(config)
-    terms, gradient = program.evaluate(tf.constant(x), targets, units, weights)
+    aims, weights = program.objective.aims(targets), program.objective.weights(config)
+    terms, gradient = program.evaluate(tf.constant(x), targets, aims, weights)
     return terms.numpy(), gradient.numpy()
+
+
+def compare(
+    whole: Program, tiled: TiledProgram, config: StyleConfig, x: Any, targets: Any, pieces: Any
+) -> None:
+    """Terms and gradient of the whole picture and of its tiles."""
+    terms, gradient = whole_evaluation(whole, config, x, targets)
+    found, tiled_gradient = tiled_evaluation(tiled, config, x, pieces)
+    # Float32 tells the smallest eigenvalues apart less well than sums.
+    rounding = 1e-4 if config.style_statistics == "wasserstein" else 1e-5
+    np.testing.assert_allclose(found, terms, rtol=rounding)
+    scale = np.abs(gradient).max()
+    np.testing.assert_allclose(tiled_gradient, gradient, atol=2e-4 * scale)
 
 
 class TestGeometry:
@@ -103,6 +120,10 @@ class TestEvaluation:
             ({"padding": "zero", "pooling": "max", "style_statistics": "covariance"}, (48, 240)),
             ({**SHALLOW, "padding": "reflect", "pooling": "max"}, (160, 96)),
             ({**SHALLOW, "padding": "zero", "normalization": "none"}, (203, 97)),
+            ({**SHALLOW, "normalization": "mean", "pooling": "l2", "tv_norm": "l1"}, (97, 203)),
+            ({**SHALLOW, "style_statistics": "wasserstein"}, (160, 96)),
+            ({**SHALLOW, "normalize_gradients": True, "optimizer": "adam"}, (203, 97)),
+            ({**SHARED, "normalize_gradients": True, "optimizer": "adam"}, (160, 96)),
         ],
     )
     def test_loss_and_gradient_are_the_whole_pictures(
@@ -116,11 +137,45 @@ class TestEvaluation:
         for name, expected in targets["style"].items():
             scale = np.abs(expected).max()
             np.testing.assert_allclose(pieces["style"][name], expected, atol=1e-5 * scale)
-        terms, gradient = whole_evaluation(whole, config, x, targets)
-        found, tiled_gradient = tiled_evaluation(tiled, config, x, pieces)
-        np.testing.assert_allclose(found, terms, rtol=1e-5)
-        scale = np.abs(gradient).max()
-        np.testing.assert_allclose(tiled_gradient, gradient, atol=2e-4 * scale)
+        compare(whole, tiled, config, x, targets, pieces)
+
+    @pytest.mark.parametrize("statistics", ["gram", "covariance", "wasserstein"])
+    @pytest.mark.parametrize("kept", [False, True])
+    def test_under_masks_and_with_parts_that_stay_too(
+        self, procedural: VggWeights, draw: Any, statistics: str, kept: bool
+    ) -> None:
+        changes = {"style_statistics": statistics, "normalization": "none" if kept else "energy"}
+        config = DEEP.updated({**SHALLOW, **changes})
+        programs_of = programs(procedural, config, 64)
+        x, content, one = pictures(draw, 203, 97)
+        other = 255 - one[:, :64]
+        generator = np.random.default_rng(5)
+        masks = tf.constant(generator.uniform(size=(1, 97, 203, 2)).astype(np.float32))
+        share = tf.constant(generator.uniform(size=(1, 97, 203, 1)).astype(np.float32))
+        found = []
+        for program in programs_of:
+            targets = targets_of(program, content, one)
+            second = targets_of(program, content, other)["style"]
+            targets["style"] = {
+                name: tf.concat([first, second[name]], axis=0)
+                for name, first in targets["style"].items()
+            }
+            targets["regions"] = program.objective.regions(masks, [1, 3])
+            if kept:
+                targets["kept"] = {"share": share, "content": tf.constant(content)}
+            found.append(targets)
+        compare(*programs_of, config, x, *found)
+
+    @pytest.mark.parametrize("statistics", ["gram", "wasserstein"])
+    def test_gram_matrices_for_the_quality_are_the_whole_pictures(
+        self, procedural: VggWeights, draw: Any, statistics: str
+    ) -> None:
+        config = DEEP.updated({**SHALLOW, "style_statistics": statistics})
+        x = draw(203, 97, 1)[None].astype(np.float32)
+        whole, tiled = (program.gram_matrices(x) for program in programs(procedural, config, 64))
+        for name, expected in whole.items():
+            assert expected.shape[1] == expected.shape[2]
+            np.testing.assert_allclose(tiled[name], expected, atol=1e-5 * expected.max())
 
     def test_every_tile_uses_the_same_graphs(
         self, procedural: VggWeights, draw: Any, monkeypatch: pytest.MonkeyPatch
@@ -163,3 +218,40 @@ class TestOptimisation:
         assert np.abs(tiled.images - x).mean() > 1
         assert (tiled.steps, tiled.failed) == ([6], [False])
         assert seen[-1] == 6
+
+
+class TestStylizing:
+    @pytest.mark.parametrize("statistics", ["gram", "wasserstein"])
+    def test_an_image_its_snapshots_and_its_quality_are_the_same_in_tiles(
+        self, procedural: VggWeights, draw: Any, statistics: str
+    ) -> None:
+        engine = StyleEngine(procedural, precision="float32", device="cpu")
+        styles = [Style(draw(160, 96, 8)), Style(255 - draw(96, 96, 9), weight=2)]
+        mask = np.repeat(np.linspace(0, 1, 160)[None], 100, axis=0)
+        keep = np.zeros((100, 160))
+        keep[:, 100:] = 1
+        config = DEEP.updated({**SHALLOW, "image_size": 160, "snapshot_every": 2})
+        config = config.updated({"style_statistics": statistics})
+        results, taken = [], []
+        for tile in ("off", 64):
+            shots: list[Snapshot] = []
+            results.append(
+                engine.stylize(
+                    draw(160, 100, 1),
+                    styles,
+                    config.updated({"tile": tile}),
+                    masks=[mask, None],
+                    keep=keep,
+                    snapshots=shots.append,
+                )
+            )
+            taken.append(shots)
+        whole, tiled = results
+        assert (whole.tile, tiled.tile) == (None, 64)
+        np.testing.assert_allclose(tiled.image, whole.image, atol=0.05)
+        assert tiled.quality.gram_errors == pytest.approx(whole.quality.gram_errors, rel=1e-3)
+        assert tiled.quality.ssim == pytest.approx(whole.quality.ssim, rel=1e-3)
+        assert [one.step for one in taken[1]] == [one.step for one in taken[0]] == [2, 4]
+        for one, other in zip(*taken, strict=True):
+            np.testing.assert_allclose(one.image, other.image, atol=0.05)
+        assert np.abs(tiled.image - taken[1][0].image).mean() > 0.1

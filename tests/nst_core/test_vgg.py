@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nst_core.config import CONV_LAYERS
 from nst_core.layers import layers_to
-from nst_core.vgg import Vgg19, preprocess
+from nst_core.vgg import Vgg19, l2_pool, preprocess
 from nst_core.weights import CHANNELS, VggWeights, layer_shapes
 
 CONVOLUTIONS = ("Conv2D", "_FusedConv2D")
@@ -61,7 +61,13 @@ def test_nothing_behind_the_deepest_layer_is_computed(
     assert len(layers_to(layers)) == count
 
 
-@pytest.mark.parametrize(("pooling", "reduce"), [("max", np.max), ("average", np.mean)])
+def root_mean_square(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+    return np.sqrt(np.mean(x**2, axis=axis))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "reduce"), [("max", np.max), ("average", np.mean), ("l2", root_mean_square)]
+)
 def test_pooling_reduces_two_by_two_and_drops_an_odd_edge(
     procedural: VggWeights, image: np.ndarray, pooling: str, reduce: Any
 ) -> None:
@@ -153,3 +159,27 @@ def test_bfloat16_features_are_near_those_of_float32(
     assert rough.dtype == tf.bfloat16
     error = np.linalg.norm(tf.cast(rough, tf.float32) - exact) / np.linalg.norm(exact)
     assert error < 0.03
+
+
+def test_l2_pooling_has_the_gradient_of_the_root_and_none_where_there_is_no_signal() -> None:
+    x = np.random.default_rng(1).exponential(size=(2, 5, 7, 3)).astype(np.float32)
+    x[0, :2, :2] = 0
+    variable, plain = tf.constant(x), tf.constant(x[:, :4, :6])
+    upstream = tf.range(36, dtype=tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([variable, plain])
+        found = tf.reduce_sum(tf.reshape(l2_pool(variable), [-1]) * upstream)
+        blocks = tf.reshape(plain, [2, 2, 2, 3, 2, 3])
+        roots = tf.sqrt(tf.reduce_mean(blocks**2, axis=[2, 4]))
+        expected = tf.reduce_sum(tf.reshape(roots, [-1]) * upstream)
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    gradient, wanted = tape.gradient(found, variable).numpy(), tape.gradient(expected, plain)
+    np.testing.assert_allclose(gradient[:, :4, :6], np.nan_to_num(wanted), rtol=1e-5)
+    assert (gradient[:, 4:] == 0).all()
+    assert (gradient[:, :, 6:] == 0).all()
+    assert (gradient[0, :2, :2] == 0).all()
+    rough = tf.cast(x, tf.bfloat16)
+    with tf.GradientTape() as tape:
+        tape.watch(rough)
+        pooled = l2_pool(rough)
+    assert np.isfinite(tf.cast(tape.gradient(pooled, rough), tf.float32)).all()

@@ -65,6 +65,21 @@ class Catalog:
         image.save(stream, kind, **save)
         return self.write(name, stream.getvalue())
 
+    def grey(
+        self,
+        name: str,
+        values: Sequence[Sequence[int]],
+        size: tuple[int, int] = (64, 48),
+        alpha: int = 255,
+    ) -> str:
+        """Draw a mask of equal blocks of grey, PNG."""
+        blocks = Image.fromarray(np.array(values, np.uint8)).resize(size, Image.Resampling.NEAREST)
+        if alpha < 255:
+            blocks.putalpha(alpha)
+        stream = io.BytesIO()
+        blocks.save(stream, "PNG")
+        return self.write(name, stream.getvalue())
+
     def manifest(self, rows: Sequence[dict[str, Any]], name: str = "pairs.csv") -> str:
         """Write rows as a manifest in the extension's format."""
         names = list(dict.fromkeys(key for row in rows for key in row))

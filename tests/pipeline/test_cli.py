@@ -51,6 +51,10 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ["stylize", "a", "s", "-o", "x.png", "--runner=X"],
         ("--runner",),
     ),
+    "stylize with more masks than styles": (
+        ["stylize", "a.png", "s.png", "-o", "x.png", "--style-mask", "-", "--style-mask", "m.png"],
+        ("--style-mask is given 2 times for 1 styles",),
+    ),
     "stylize with unknown setting": (
         ["stylize", "a.png", "s.png", "-o", "x.png", "--set", "stepz=3"],
         ("stepz", "steps"),

@@ -451,6 +451,8 @@ def test_content_is_not_a_list() -> None:
         ([{"weight": 1}], "no style"),
         ([{"uri": 3}], "3 as style"),
         ([{"uri": "a.png", "wieght": 2}], '"wieght"'),
+        ([{"uri": "a.png", "mask": 3}], "3 as mask"),
+        ([{"uri": "a.png", "mask": ""}], "no mask"),
         ([{"uri": "a.png", "weight": 0}], "weight 0"),
         ([{"uri": "a.png", "weight": -1}], "weight -1"),
         ([{"uri": "a.png", "weight": "2"}], 'weight "2"'),
@@ -474,6 +476,11 @@ def test_uris_and_weights_may_be_mixed_and_are_relative_to_the_manifest() -> Non
             StyleReference("gs://b/y.png", 3.0),
             StyleReference("/z.png", 1.0),
         )
+    masked = [{"uri": "x.png", "mask": "../m.png"}, {"uri": "y.png", "mask": None, "weight": 2}]
+    assert pair_of({"style": masked}, "/catalog/lists/pairs.jsonl").styles == (
+        StyleReference("/catalog/lists/x.png", 1.0, "/catalog/m.png"),
+        StyleReference("/catalog/lists/y.png", 2.0),
+    )
     assert pair_of({"content": "c/ü #1%.png"}, "gs://b/d/m.csv").content == "gs://b/d/c/ü #1%.png"
 
 
@@ -532,6 +539,7 @@ def test_default_ids_are_stable_and_differ_with_every_source() -> None:
         {"style": ["s.png", "t.png"]},
         {"style": ["t.png", "s.png"]},
         {"style": [{"uri": "s.png", "weight": 2}]},
+        {"style": [{"uri": "s.png", "mask": "m.png"}]},
         {"style": [{"uri": "s.png", "weight": 2}, "t.png"]},
         {"style": ["s.png", {"uri": "t.png", "weight": 2}]},
     ]
@@ -616,7 +624,7 @@ def test_failures_fed_back_are_the_same_pairs(tmp_path: Path) -> None:
         json.dumps(
             {
                 "content": "ü,\"'\n\r.png",
-                "style": ["[x].png", {"uri": "y;\t.png", "weight": 0.1}],
+                "style": ["[x].png", {"uri": "y;\t.png", "weight": 0.1, "mask": "m,.png"}],
                 "id": number,
                 "options.optimizer": value,
                 "options.unset": None,
@@ -642,11 +650,18 @@ def test_failures_fed_back_are_the_same_pairs(tmp_path: Path) -> None:
 
 
 def test_a_relative_file_in_an_option_is_still_found_from_the_failures(tmp_path: Path) -> None:
-    text = "content,style,options.init,options.weights\na.png,b.png,start.png,procedural\n"
+    text = (
+        "content,style,options.init,options.weights,options.keep\n"
+        "a.png,b.png,start.png,procedural,face.png\n"
+    )
     uri = write(tmp_path / "m.csv", text)
     (row,) = fed_back(uri, tmp_path)
     pair = parse_pair(row, str(tmp_path / "elsewhere/f.csv"))
-    assert pair.options == {"init": str(tmp_path / "start.png"), "weights": "procedural"}
+    assert pair.options == {
+        "init": str(tmp_path / "start.png"),
+        "weights": "procedural",
+        "keep": str(tmp_path / "face.png"),
+    }
 
 
 def test_option_values_written_as_they_are_mean_the_same() -> None:

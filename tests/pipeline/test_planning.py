@@ -116,7 +116,7 @@ def test_a_new_id_is_done() -> None:
 
 def test_a_pair_with_its_record_and_image_is_skipped() -> None:
     one = task()
-    (outcome,) = resolve([one], Existing("record", one.fingerprint), Existing("image", "png"))
+    (outcome,) = resolve([one], Existing("records", one.fingerprint), Existing("images", "png"))
     assert (outcome.status, outcome.id, outcome.failed) == ("skipped", "pair1", False)
     assert outcome.details["image"] == f"{OUTPUT}/images/pair1.png"
     assert outcome.details["record"] == f"{OUTPUT}/records/pair1.{one.fingerprint}.json"
@@ -125,27 +125,27 @@ def test_a_pair_with_its_record_and_image_is_skipped() -> None:
 @pytest.mark.parametrize("suffixes", [[], ["webp"], ["jpg", "tiff"]])
 def test_a_record_without_its_image_is_stale(suffixes: list[str]) -> None:
     one = task()
-    images = [Existing("image", suffix) for suffix in suffixes]
-    (again,) = resolve([one], Existing("record", one.fingerprint), *images)
+    images = [Existing("images", suffix) for suffix in suffixes]
+    (again,) = resolve([one], Existing("records", one.fingerprint), *images)
     assert again.stale_records == (f"{OUTPUT}/records/pair1.{one.fingerprint}.json",)
 
 
 def test_a_pair_with_other_settings_is_done_again_and_all_old_records_are_stale() -> None:
     marks = ["0" * 16, "f" * 16]
-    existing = [Existing("record", mark) for mark in marks]
-    (again,) = resolve([task()], *existing, Existing("image", "png"))
+    existing = [Existing("records", mark) for mark in marks]
+    (again,) = resolve([task()], *existing, Existing("images", "png"))
     assert again.stale_records == tuple(f"{OUTPUT}/records/pair1.{m}.json" for m in marks)
 
 
 def test_redo_does_finished_pairs_again() -> None:
     one = task()
-    done = (Existing("record", one.fingerprint), Existing("image", "png"))
+    done = (Existing("records", one.fingerprint), Existing("images", "png"))
     (again,) = resolve([one], *done, on_existing="redo")
     assert isinstance(again, Task)
     assert again.stale_records
 
 
-@pytest.mark.parametrize("found", [Existing("record", "0" * 16), Existing("image", "jpg")])
+@pytest.mark.parametrize("found", [Existing("records", "0" * 16), Existing("images", "jpg")])
 def test_error_stops_the_job_at_anything_that_is_there(found: Existing) -> None:
     with pytest.raises(JobError, match=r"pair1.*--on-existing"):
         resolve([task()], found, on_existing="error")
@@ -181,9 +181,9 @@ def test_existing_files_are_found_by_listing(catalog: Catalog) -> None:
     found = dict(planning.list_existing(catalog.uri("out")))
     both = {*planning.list_existing(catalog.uri("out"))}
     assert both == {
-        ("a/b", Existing("record", mark)),
-        ("a/b", Existing("image", "png")),
-        ("c.v1", Existing("image", "jpg")),
+        ("a/b", Existing("records", mark)),
+        ("a/b", Existing("images", "png")),
+        ("c.v1", Existing("images", "jpg")),
     }
     assert found.keys() == {"a/b", "c.v1"}
     assert list(planning.list_existing(catalog.uri("none"))) == []
@@ -215,6 +215,18 @@ def test_other_settings_or_styles_are_another_batch(catalog: Catalog) -> None:
     ):
         pair = dataclasses.replace(one.pair, styles=styles)
         assert planning.batch_key(dataclasses.replace(one, pair=pair)) != key
+
+
+def test_what_each_content_brings_for_itself_may_differ_within_a_batch(catalog: Catalog) -> None:
+    catalog.picture("a.png")
+    one = task(content=catalog.uri("a.png"))
+    key = planning.batch_key(one)
+    assert key_of(catalog, "a.png", keep="/c/face.png") == key
+    starts = [key_of(catalog, "a.png", init=init) for init in ("/c/x.png", "/c/y.png", "noise")]
+    assert starts[0] == starts[1]
+    assert len({*starts, key}) == 3
+    masked = dataclasses.replace(one.pair, styles=(StyleReference("/s/s.png", mask="/c/m.png"),))
+    assert planning.batch_key(dataclasses.replace(one, pair=masked)) == key
 
 
 def test_a_style_stretched_to_the_content_needs_contents_of_one_size(catalog: Catalog) -> None:

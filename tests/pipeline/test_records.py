@@ -30,6 +30,8 @@ CHANGED: dict[str, Any] = {
     "content_weight": 0.06,
     "style_weight": 2.0,
     "tv_weight": 0.2,
+    "tv_norm": "l1",
+    "normalize_gradients": True,
     "normalization": "none",
     "style_statistics": "covariance",
     "style_scale": 2.0,
@@ -37,14 +39,18 @@ CHANGED: dict[str, Any] = {
     "pooling": "max",
     "padding": "zero",
     "init": "noise",
+    "keep": "/c/keep.png",
     "seed": 1,
     "precision": "float32",
     "average_decay": 0.5,
     "clip_pixels": False,
     "content_colors": "own",
     "preserve_colors": "luminance",
+    "output_size": "original",
     "output_format": "webp",
     "jpeg_quality": 50,
+    "snapshot_every": 5,
+    "animation": "webp",
 }
 NO_PIXEL: dict[str, Any] = {
     "device": "cpu",
@@ -57,8 +63,10 @@ NO_PIXEL: dict[str, Any] = {
 
 def mark(pair: Pair = PAIR, weights: str = "procedural:1", **changes: Any) -> str:
     """The fingerprint of a pair under a changed configuration."""
-    if changes.get("average_decay"):
+    if changes.get("average_decay") or changes.get("normalize_gradients"):
         changes["optimizer"] = "adam"
+    if changes.get("animation"):
+        changes["snapshot_every"] = 10
     return records.fingerprint(pair, StyleConfig().updated(changes), weights)
 
 
@@ -105,6 +113,7 @@ def test_sources_decide_and_ids_and_other_columns_do_not() -> None:
         {"content": "/c/lake.png"},
         {"styles": (StyleReference("/s/mosaic.png"),)},
         {"styles": (StyleReference("/s/wave.png", 2.0),)},
+        {"styles": (StyleReference("/s/wave.png", mask="/c/left.png"),)},
         {"styles": (StyleReference("/s/wave.png"), StyleReference("/s/mosaic.png"))},
     ):
         assert mark(dataclasses.replace(PAIR, **change)) != mark()
@@ -136,6 +145,11 @@ def test_an_image_is_named_for_its_id_and_format(output_format: str, extension: 
     config = StyleConfig(output_format=output_format)
     assert records.image_uri("/o", "a/b", config) == f"/o/images/a/b.{extension}"
     assert records.losses_uri("/o", "a/b") == "/o/losses/a/b.csv"
+
+
+def test_versions_name_the_engine_and_what_it_stands_on() -> None:
+    assert {"engine", "tensorflow", "numpy", "pillow", "apache-beam"} <= records.versions().keys()
+    assert "not installed" not in records.versions().values()
 
 
 def test_json_is_utf8_with_a_final_newline() -> None:

@@ -257,6 +257,20 @@ def test_an_image_has_its_format_an_srgb_profile_and_its_origin(
     assert json.loads(metadata["nst:sources"]) == record["sources"]
 
 
+def test_a_result_may_have_the_original_s_size(catalog: Catalog) -> None:
+    catalog.pairs(("a.png",))
+    catalog.run()
+    small = catalog.pixels("a.png")
+    catalog.picture("a.png", (150, 110))
+    assert catalog.run("--set", "output_size=original") == 0
+    large = catalog.pixels("a.png")
+    assert (small.shape, large.shape) == ((48, 64, 3), (110, 150, 3))
+    record = catalog.records()["a"]
+    assert (record["width"], record["height"]) == (150, 110)
+    assert record["optimized"] == {"width": 64, "height": 46}
+    assert catalog.results()[0]["width"] == 150
+
+
 def test_the_loss_log_adds_up_and_falls(catalog: Catalog) -> None:
     catalog.pairs(("a.png",))
     catalog.run("--set", "scales=[0.5, 1]", "--set", "steps=[4, 3]")
@@ -297,6 +311,9 @@ def test_the_record_holds_everything_that_is_promised(catalog: Catalog) -> None:
     for terms in (record["terms"]["first"], record["terms"]["final"]):
         assert {"total", "content", "style", "tv", "style/block1_conv1"} <= terms.keys()
     assert record["seconds"].keys() == {"read", "optimize", "write"}
+    assert len(record["quality"]["gram_errors"]) == 5
+    assert all(error > 0 for error in record["quality"]["gram_errors"].values())
+    assert 0 < record["quality"]["ssim"] < 1
     assert record["device"]
     assert {"engine", "tensorflow"} <= record["versions"].keys()
     assert record["columns"] == {"title": "größe, 猫", "price": "9"}
@@ -305,6 +322,7 @@ def test_the_record_holds_everything_that_is_promised(catalog: Catalog) -> None:
     assert result["columns"] == record["columns"]
     assert result["record"] == catalog.uri(f"out/records/{name}")
     assert result["total"] == record["terms"]["final"]["total"]
+    assert result["quality"] == record["quality"]
 
 
 def test_a_run_s_folder_holds_configuration_results_failures_and_summary(catalog: Catalog) -> None:

@@ -89,6 +89,36 @@ def test_several_styles_are_mixed(pictures: Catalog) -> None:
     assert len(set(found)) == 3
 
 
+def test_masks_say_where_the_styles_go_and_what_stays(pictures: Catalog) -> None:
+    pictures.grey("left.png", [[255, 0]])
+    pictures.grey("right.png", [[0, 255]])
+    steps = ("--set", "steps=6", "--set", "content_colors=own")
+    found = []
+    for first, second in (("left.png", "right.png"), ("right.png", "left.png")):
+        masks = [t for m in (first, second) for t in ("--style-mask", pictures.uri(m))]
+        assert call(pictures, "a.png", "s.png", "t.png", more=(*steps, *masks)) == 0
+        found.append(pictures.read("x.png"))
+    assert call(pictures, "a.png", "s.png", "t.png", more=(*steps, "--style-mask", "-")) == 0
+    assert len({*found, pictures.read("x.png")}) == 3
+
+    keep = f"keep={pictures.uri('left.png')}"
+    assert call(pictures, "a.png", "s.png", more=(*steps, "--set", keep)) == 0
+    with opened(pictures) as image, opened(pictures, "a.png") as content:
+        change = np.abs(np.asarray(image, float) - np.asarray(content, float))
+    assert change[:, :30].max() <= 1
+    assert change[:, 40:].mean() > 1
+
+
+def test_snapshots_and_the_animation_lie_beside_the_image(pictures: Catalog) -> None:
+    pictures.write("x.snapshots/000099.png", b"of an earlier call")
+    more = ("--set", "steps=4", "--set", "snapshot_every=2", "--set", "animation=gif")
+    assert call(pictures, "a.png", "s.png", more=more) == 0
+    assert pictures.names("x.snapshots") == {"000002.png", "000004.png"}
+    assert pictures.read("x.snapshots/000004.png") == pictures.read("x.png")
+    with opened(pictures, "x.animation.gif") as image:
+        assert (image.format, image.n_frames) == ("GIF", 2)
+
+
 def test_transparency_is_kept(pictures: Catalog) -> None:
     alpha = np.zeros((48, 64), np.uint8)
     alpha[:20] = 255

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from nst_core import images
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import Diverged, JobError, WeightsError
-from nst_core.results import LOG_COLUMNS, LossLog, Progress, StyleResult
+from nst_core.results import LOG_COLUMNS, LossLog, Progress, Quality, StyleResult
 from pipeline import planning, progress, storage, work
 from pipeline.manifest import Row
 from pipeline.pairs import Batch, Task
@@ -40,7 +37,8 @@ LOG = LossLog(
 def result(value: float = 90.0, size: tuple[int, int] = (64, 48)) -> StyleResult:
     """A stylized image of one grey."""
     image = np.full((size[1], size[0], 3), value, np.float32)
-    return StyleResult(image, LOG, 1.5, Size(64, 64), "float32", "/CPU:0", 1, None, False)
+    quality = Quality({"block1_conv1": 0.25}, 0.75)
+    return StyleResult(image, quality, LOG, 1.5, Size(64, 64), "float32", "/CPU:0", 1, None, False)
 
 
 class FakeEngine:
@@ -307,6 +305,31 @@ def test_the_start_that_a_row_names_is_read_and_given(prepare: Prepare, catalog:
     assert ended(studio, batch) == {"a": "input_not_found", "b": "input_not_found"}
 
 
+def test_each_content_brings_its_own_masks_and_what_stays(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    catalog.grey("left.png", [[255, 0]])
+    catalog.grey("face.png", [[0], [255]])
+    styles = [{"uri": "s.png", "mask": "left.png"}, "s.png"]
+    studio, engine, batch = prepare(style=styles, **{"options.keep": "face.png"})
+    plain = dataclasses.replace(
+        batch.tasks[1].pair,
+        styles=tuple(dataclasses.replace(one, mask=None) for one in batch.tasks[1].pair.styles),
+    )
+    second = dataclasses.replace(batch.tasks[1], pair=plain, config=CONFIG)
+    assert ended(studio, Batch((batch.tasks[0], second))) == {"a": "ok", "b": "ok"}
+    (first, none), (keep, no_keep) = engine.given["masks"], engine.given["keeps"]
+    assert first[0][:, :20].min() == 1
+    assert first[0][:, -20:].max() == 0
+    assert (first[1], none, no_keep) == (None, (None, None), None)
+    assert keep[:10].max() == 0
+    assert keep[-10:].min() == 1
+    record = catalog.records()["a"]
+    assert record["sources"]["styles"][0]["mask"] == catalog.uri("left.png")
+    assert record["config"]["keep"] == catalog.uri("face.png")
+    assert "mask" not in catalog.records()["b"]["sources"]["styles"][0]
+
+
 def test_counters_tell_pairs_bytes_batches_style_passes_and_times(
     prepare: Prepare, catalog: Catalog
 ) -> None:
@@ -363,30 +386,8 @@ def test_a_record_says_how_its_image_was_made(prepare: Prepare, catalog: Catalog
     assert record["terms"]["first"]["total"] == 6.0
     assert record["terms"]["final"]["total"] == outcome.details["total"] == 4.0
     assert record["seconds"].keys() == {"read", "optimize", "write"}
+    assert record["quality"] == {"gram_errors": {"block1_conv1": 0.25}, "ssim": 0.75}
     assert record["device"] == "fake"
-
-
-def test_the_loss_log_is_csv_with_nine_digits() -> None:
-    rows = list(csv.reader(io.StringIO(work.loss_csv(LOG).decode())))
-    assert rows[0] == [*LOG_COLUMNS, *TERMS]
-    assert rows[1] == ["1", "1", "64", "64", "0.5", "6", "1", "2", "3", "2"]
-    fine = LossLog(("step", "total"), ((1, 0.1234567891234),))
-    assert work.loss_csv(fine) == b"step,total\n1,0.123456789\n"
-
-
-@pytest.mark.parametrize("output_format", ["png", "webp", "tiff"])
-def test_transparency_is_put_back_at_the_result_s_size(output_format: str) -> None:
-    alpha = np.zeros((96, 128), np.uint8)
-    alpha[:, 64:] = 255
-    rgb = np.zeros((96, 128, 3), np.uint8)
-    content = images.Picture(rgb, alpha)
-    config = StyleConfig(output_format=output_format, resample="nearest")
-    encoded = work.encode_result(result(), content, config, {})
-    with Image.open(io.BytesIO(encoded)) as image:
-        assert (image.mode, image.size) == ("RGBA", (64, 48))
-        found = np.asarray(image)[..., 3]
-    assert (found[:, :32] == 0).all()
-    assert (found[:, 32:] == 255).all()
 
 
 def test_a_picture_says_what_it_is(prepare: Prepare, catalog: Catalog) -> None:
@@ -399,11 +400,6 @@ def test_a_picture_says_what_it_is(prepare: Prepare, catalog: Catalog) -> None:
         "content": catalog.uri("a.png"),
         "styles": [{"uri": catalog.uri("s.png"), "weight": 1.0}],
     }
-
-
-def test_versions_name_the_engine_and_what_it_stands_on() -> None:
-    assert {"engine", "tensorflow", "numpy", "pillow", "apache-beam"} <= work.versions().keys()
-    assert "not installed" not in work.versions().values()
 
 
 def test_an_unforeseen_error_is_one_line_however_long_its_message() -> None:
