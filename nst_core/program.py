@@ -38,7 +38,12 @@ def optimizer_for(config: StyleConfig) -> optimizers.Optimizer:
 
 
 class Program:
-    """Optimisation steps as one graph: traced once, for every canvas, batch and weight."""
+    """Optimisation steps as one graph: traced once, for every canvas, batch and weight.
+
+    On a GPU (`xla`) the network sees a batch at once. On a CPU, where that gains nothing, it sees
+    one image after the other: the memory is that of one image, and an image has the same bits
+    whatever batch it is in, which convolutions of whole batches do not promise.
+    """
 
     def __init__(self, objective: Objective, optimizer: optimizers.Optimizer, *, xla: bool) -> None:
         self.objective = objective
@@ -51,7 +56,7 @@ class Program:
 
     def content_targets(self, images: Tensor) -> dict[str, Any]:
         """See `Objective.content_targets`."""
-        return self._content_targets(images)  # type: ignore[no-any-return]
+        return self._each(self._content_targets, images)
 
     def style_targets(self, image: Tensor) -> dict[str, Tensor]:
         """See `Objective.style_targets`."""
@@ -59,7 +64,15 @@ class Program:
 
     def gram_matrices(self, images: Tensor) -> Grams:
         """Gram matrices per position `[B, C, C]` by style layer of images `[B, H, W, 3]`."""
-        return {name: gram.numpy() for name, gram in self._gram_matrices(images).items()}
+        found = self._each(self._gram_matrices, images)
+        return {name: gram.numpy() for name, gram in found.items()}
+
+    def _each(self, function: Any, images: Tensor) -> dict[str, Tensor]:
+        """The function of all images at once on a GPU, of one after the other on a CPU."""
+        if self._xla:
+            return dict(function(images))
+        found = [function(images[i : i + 1]) for i in range(images.shape[0])]
+        return {name: tf.concat([one[name] for one in found], axis=0) for name in found[0]}
 
     def _grams(self, images: Tensor) -> dict[str, Tensor]:
         return self.objective.grams(self.objective.style_sums(images))
@@ -95,13 +108,40 @@ class Program:
         count: Tensor,
     ) -> tuple[optimizers.State, Tensor]:
         def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x)
-                terms = self.objective.evaluate(x, targets, weights)
-                total = terms[:, 0]
-            return terms, tape.gradient(total, x)
+            if self._xla:
+                return self._evaluate(x, targets, weights)
+            terms, gradient = tf.map_fn(
+                lambda i: self._evaluate(x[i : i + 1], targets_of(targets, i), weights),
+                tf.range(tf.shape(x)[0]),
+                fn_output_signature=(tf.float32, tf.float32),
+                parallel_iterations=1,
+            )
+            return tf.squeeze(terms, 1), tf.ensure_shape(tf.squeeze(gradient, 1), x.shape)
 
         return optimizers.run(self.optimizer, state, evaluate, count, learning_rate)
+
+    def _evaluate(
+        self, x: Tensor, targets: Targets, weights: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Terms `[B, T]` and the gradient of the total `[B, H, W, 3]`."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            terms = self.objective.evaluate(x, targets, weights)
+            total = terms[:, 0]
+        return terms, tape.gradient(total, x)
+
+
+def targets_of(targets: Targets, index: Tensor) -> Targets:
+    """The targets of one image of a batch; a style's statistics are those of all."""
+    return {
+        group: {
+            name: target
+            if group == "style" or (group, name) == ("regions", "share")
+            else target[index : index + 1]
+            for name, target in found.items()
+        }
+        for group, found in targets.items()
+    }
 
 
 def traced(function: Callable[..., Any], *signature: Any) -> Any:

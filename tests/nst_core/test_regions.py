@@ -67,7 +67,7 @@ def gram(engine: StyleEngine, image: np.ndarray) -> np.ndarray:
 def test_each_half_takes_its_own_style(
     engine: StyleEngine, contents: list[np.ndarray], styles: list[Style], statistics: str
 ) -> None:
-    config = QUICK.updated({"style_statistics": statistics})
+    config = QUICK.updated({"style_statistics": statistics, "steps": 40})
     found = engine.stylize(contents[0], styles, config, masks=[LEFT, 1 - LEFT]).image
     dark, bright = (gram(engine, style.rgb) for style in styles)
     left, right = gram(engine, found[:, :30]), gram(engine, found[:, 34:])
