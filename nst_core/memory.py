@@ -16,8 +16,9 @@ from nst_core.layers import halo, layers_to, stride
 from nst_core.tiles import extents
 from nst_core.weights import layer_shapes
 
-# Fitted by `python -m benchmarks.memory`: what no size changes, bytes; how often the features of
-# all layers are there at once; how many images (float32 RGB) an optimisation holds, whole or tiled.
+# What no size changes, bytes; how often the features of all layers are there at once; how many
+# images (float32 RGB) an optimisation holds, whole or tiled. Those of float32 and whole pictures
+# are fitted to measurements, the others estimated: docs/memory.md.
 BASE = 100 * 2**20
 FEATURES = {"float32": 1.4, "bfloat16": 2.0}
 IMAGES = {"lbfgs": 50.0, "adam": 9.0}
