@@ -38,7 +38,7 @@ def result(steps: int) -> StyleResult:
     log = LossLog((*LOG_COLUMNS, "total"), ((0.0,) * 6,) * steps)
     quality = Quality({}, 1.0)
     return StyleResult(
-        grey(255), quality, log, 1.5, Size(64, 64), "float32", "/CPU:0", 1, retried=False
+        grey(255), quality, log, 1.5, Size(64, 64), "float32", "/CPU:0", 1, None, False
     )
 
 
