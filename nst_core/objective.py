@@ -158,8 +158,10 @@ class Objective:
         features = self.entrances(x, window)
         if self.unit_gradients and weights is not None:
             features = self._with_unit_gradients(features, weights)
-        variation = self._variation(x, window)
-        return {**self.feature_sums(features, targets), "variation": {"image": variation}}
+        return {
+            **self.feature_sums(features, targets),
+            "variation": {"image": self._variation(x, window)},
+        }
 
     def composed(self, x: Tensor, targets: Targets) -> Tensor:
         """The images with what is kept of the content in them."""
