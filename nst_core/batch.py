@@ -15,21 +15,12 @@ from nst_core import colors, images, memory, quality
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
 from nst_core.config import StyleConfig
 from nst_core.device import CPU, available_memory
-from nst_core.errors import InputTooSmall, OutOfMemory
+from nst_core.errors import OutOfMemory
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective import Targets, mixed
-from nst_core.program import Course, Program, follow
-from nst_core.results import (
-    LOG_COLUMNS,
-    LossLog,
-    Progress,
-    Quality,
-    Report,
-    Shoot,
-    Snapshot,
-    Style,
-    StyleResult,
-)
+from nst_core.program import Course, Program, follow, loss_log
+from nst_core.regions import Regions
+from nst_core.results import Progress, Quality, Report, Shoot, Snapshot, Style, StyleResult
 from nst_core.snapshots import Camera
 from nst_core.tiles import LEAST_TILE, tiles_of
 
@@ -39,8 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOISE_DEVIATION = 40.0
-# The least that a mask covers, and that what is kept leaves over, px.
-LEAST_REGION = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +46,13 @@ class Batch:
     sizes: list[Size]
     inits: Sequence[np.ndarray] | None
     names: list[str]
-    masks: list[Sequence[np.ndarray | None]] | None
-    keeps: list[np.ndarray | None] | None
+    regions: Regions
     places: list[int]
     snapshots: Shoot | None
     largest_tile: int | None = None
 
     def part(self, indices: Sequence[int]) -> Batch:
-        """The same for some of the contents; without masks where none of them has any."""
-        masks = [self.masks[i] for i in indices] if self.masks else []
-        keeps = [self.keeps[i] for i in indices] if self.keeps else []
+        """The same for some of the contents."""
         return dataclasses.replace(
             self,
             contents=[self.contents[i] for i in indices],
@@ -74,8 +60,7 @@ class Batch:
             inits=None if self.inits is None else [self.inits[i] for i in indices],
             names=[self.names[i] for i in indices],
             places=[self.places[i] for i in indices],
-            masks=masks if any(map(any_given, masks)) else None,
-            keeps=keeps if any_given(keeps) else None,
+            regions=self.regions.part(indices),
         )
 
     def groups(self) -> list[list[int]]:
@@ -84,33 +69,11 @@ class Batch:
         Contents with masks have a style term of their own kind; where the style takes the
         content's colours, every content has a style of its own.
         """
+        whole = range(len(self.contents))
         if self.config.recolors_style:
-            return [[index] for index in range(len(self.contents))]
-        masked = [any_given(masks) for masks in self.masks or [()] * len(self.contents)]
-        parts = [[i for i, one in enumerate(masked) if one is kind] for kind in (False, True)]
+            return [[index] for index in whole]
+        parts = [[i for i in whole if self.regions.masked(i) is kind] for kind in (False, True)]
         return [part for part in parts if part]
-
-    def check_regions(self, index: int) -> None:
-        """Whether masks and keep of one content leave something to do.
-
-        Raises:
-            InputTooSmall: a mask covers nothing, or what is kept covers everything.
-        """
-        size, name = self.sizes[index], self.names[index]
-        for number, mask in enumerate(self.masks[index] if self.masks else (), start=1):
-            # Not "less than": a mask of no numbers covers nothing either.
-            if mask is not None and not self._resized(mask, size).sum() >= LEAST_REGION:
-                raise InputTooSmall(
-                    f"The mask of style {number} for {name} covers less than {LEAST_REGION} px at "
-                    f"{size} px, so that the style has nowhere to go; "
-                    "enlarge the mask or leave the style out."
-                )
-        keep = self.keeps[index] if self.keeps else None
-        if keep is not None and not (1 - self._resized(keep, size)).sum() >= LEAST_REGION:
-            raise InputTooSmall(
-                f"What is kept of {name} leaves less than {LEAST_REGION} px at {size} px to "
-                "stylize; keep less."
-            )
 
     def fitting(self, precision: str) -> int:
         """How many of the contents to optimise at once: as many as fit, and at least one."""
@@ -193,8 +156,8 @@ class Batch:
                 self.config,
                 precision,
                 tile,
-                regions=len(self.styles) if self.masks else 0,
-                keeps=self.keeps is not None,
+                regions=len(self.styles) if self.regions.masks else 0,
+                keeps=self.regions.keeps is not None,
             )
             targets = self._targets(program, contents, scale, precision)
             report = self._reporter(progress, scale, len(courses))
@@ -214,7 +177,7 @@ class Batch:
             else StyleResult(
                 image=finished[index],
                 quality=qualities[index],
-                losses=_log(columns, courses, index),
+                losses=loss_log(columns, courses, index),
                 seconds=seconds,
                 canvas=canvas,
                 precision=precision,
@@ -247,36 +210,13 @@ class Batch:
     @functools.cached_property
     def _masks_on_canvas(self) -> np.ndarray:
         """Where each style goes: `[B, H, W, S]` in 0…1."""
-        by_style = [self._regions_on_canvas(masks) for masks in zip(*self.masks or (), strict=True)]
-        return np.concatenate(by_style, axis=3)
+        return self.regions.of_styles(self.sizes, canvas_size(self.sizes[0], self.config))
 
     @functools.cached_property
     def _kept_on_canvas(self) -> tuple[np.ndarray, np.ndarray]:
         """What stays of the contents, `[B, H, W, 1]` in 0…1, and the contents themselves."""
-        keeps = [np.zeros((1, 1)) if keep is None else keep for keep in self.keeps or ()]
         canvas = canvas_size(self.sizes[0], self.config)
-        return self._regions_on_canvas(keeps), self._on_canvas(self.contents, canvas)
-
-    def _regions_on_canvas(self, regions: Sequence[np.ndarray | None]) -> np.ndarray:
-        """One region of each content, None for everywhere: `[B, H, W, 1]` in 0…1."""
-        canvas = canvas_size(self.sizes[0], self.config)
-        return np.stack(
-            [
-                images.pad_reflect(
-                    self._resized(np.ones((1, 1)) if region is None else region, size)[:, :, None],
-                    canvas.height,
-                    canvas.width,
-                )
-                for region, size in zip(regions, self.sizes, strict=True)
-            ]
-        )
-
-    def _resized(self, region: np.ndarray, size: Size) -> np.ndarray:
-        """A region `[H, W]` at another size, in 0…1."""
-        wide = region.astype(np.float32)
-        resized = images.resize(wide, size.width, size.height, self.config.resample)
-        clipped: np.ndarray = np.clip(resized, 0, 1)
-        return clipped
+        return self.regions.kept(self.sizes, canvas), self._on_canvas(self.contents, canvas)
 
     def _recolored(self, content: np.ndarray) -> np.ndarray:
         if self.config.content_colors == "own" or self.config.recolors_style:
@@ -319,7 +259,7 @@ class Batch:
         weights = [style.weight for style in self._styles]
         targets = {"content": program.content_targets(contents)}
         size = Size(contents.shape[2], contents.shape[1])
-        if self.masks is None:
+        if self.regions.masks is None:
             targets["style"] = program.objective.finished(mixed(per_style, weights))
         else:
             finished = [program.objective.finished(one) for one in per_style]
@@ -328,7 +268,7 @@ class Batch:
             }
             masks = tf.constant(np.clip(_shrunk(self._masks_on_canvas, size), 0, 1))
             targets["regions"] = program.objective.regions(masks, weights)
-        if self.keeps is not None:
+        if self.regions.keeps is not None:
             keep, originals = self._kept_on_canvas
             targets["kept"] = {
                 "share": tf.constant(np.clip(_shrunk(keep, size), 0, 1)),
@@ -356,11 +296,8 @@ class Batch:
 
     def _shares(self, index: int) -> list[float]:
         """The styles' weights in one content, times the part of it where each goes."""
-        masks = self.masks[index] if self.masks else [None] * len(self.styles)
-        return [
-            style.weight * (1.0 if mask is None else float(mask.mean()))
-            for style, mask in zip(self.styles, masks, strict=True)
-        ]
+        covered = self.regions.covered(index, len(self.styles))
+        return [style.weight * part for style, part in zip(self.styles, covered, strict=True)]
 
     def _of_styles(self, measure: Callable[..., T], scale: float, precision: str) -> list[T]:
         """What the engine measures of every style at the size that it has in a scale."""
@@ -440,18 +377,13 @@ class Batch:
 
     def _finished(self, x: np.ndarray, index: int) -> np.ndarray:
         size = self.sizes[index]
-        if self.keeps is not None:
+        if self.regions.keeps is not None:
             keep, originals = (one[index] for one in self._kept_on_canvas)
             x = keep * originals + (1 - keep) * x
         image: np.ndarray = np.clip(x[: size.height, : size.width], 0, 255)
         if self.config.preserve_colors == "luminance":
             image = colors.keep_colors(image, self._own(index))
         return image
-
-
-def any_given(regions: Sequence[np.ndarray | None]) -> bool:
-    """Whether one of the masks is there."""
-    return any(region is not None for region in regions)
 
 
 def _shrunk(batch: np.ndarray, size: Size) -> np.ndarray:
@@ -465,24 +397,3 @@ def _enlarged(batch: np.ndarray, height: int, width: int) -> np.ndarray:
     """A float32 batch `[B, H, W, 3]` of any values at a larger size."""
     enlarged: np.ndarray = tf.image.resize(batch, [height, width], "bicubic").numpy()
     return enlarged
-
-
-def _log(
-    columns: tuple[str, ...], courses: list[tuple[float, Size, Course]], index: int
-) -> LossLog:
-    rows: list[tuple[float, ...]] = []
-    before = 0.0
-    for scale, size, course in courses:
-        for step in range(course.steps[index]):
-            rows.append(
-                (
-                    len(rows) + 1,
-                    scale,
-                    size.width,
-                    size.height,
-                    before + float(course.seconds[step]),
-                    *map(float, course.terms[step, index]),
-                )
-            )
-        before += float(course.seconds[-1])
-    return LossLog((*LOG_COLUMNS, *columns), tuple(rows))

@@ -5,22 +5,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import math
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 import yaml
 
+from nst_core import config_checks as checks
 from nst_core.errors import ConfigError
+from nst_core.layers import CONV_LAYERS
 
-CONV_LAYERS: tuple[str, ...] = tuple(
-    f"block{block}_conv{conv}"
-    for block, convs in enumerate((2, 2, 4, 4, 4), start=1)
-    for conv in range(1, convs + 1)
-)
 PRESETS = ("default", "preview", "quality", "notebook", "neural_style")
 # Pillow refuses to decode more than this many pixels itself (its decompression bomb check).
 PIXELS_CEILING = 178_956_970
@@ -32,94 +27,12 @@ URI_SETTINGS = {
     "keep": ("none",),
 }
 
-Check = Callable[[Any], str | None]
 
-
-def _setting(default: Any, doc: str, check: Check) -> Any:
+def _setting(default: Any, doc: str, check: checks.Check) -> Any:
     metadata = {"doc": doc, "check": check}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
-
-
-def _is_number(value: Any) -> bool:
-    # Compared, not converted: whole numbers can be larger than any float.
-    largest = sys.float_info.max
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= largest
-
-
-def _number(low: float, high: float = math.inf, *, above: bool = False) -> Check:
-    """A finite number in [low, high], or in (low, high] where `above`."""
-
-    def check(value: Any) -> str | None:
-        if _is_number(value) and (value > low if above else value >= low) and value <= high:
-            return None
-        start = f"above {low:g}" if above else f"of at least {low:g}"
-        return f"a number {start}" + (f" and at most {high:g}" if high < math.inf else "")
-
-    return check
-
-
-def _integer(low: int, high: int, *, optional: bool = False) -> Check:
-    def check(value: Any) -> str | None:
-        if optional and value is None:
-            return None
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return None
-        return f"a whole number from {low} to {high}" + (" or null" if optional else "")
-
-    return check
-
-
-def _one_of(*choices: str) -> Check:
-    return lambda value: None if value in choices else "one of " + ", ".join(choices)
-
-
-def _text(value: Any) -> str | None:
-    return None if isinstance(value, str) and value else "a name, a path or a URI"
-
-
-def _boolean(value: Any) -> str | None:
-    return None if isinstance(value, bool) else "true or false"
-
-
-def _layers(value: Any) -> str | None:
-    if (
-        isinstance(value, Mapping)
-        and value
-        and all(name in CONV_LAYERS and _is_number(w) and w >= 0 for name, w in value.items())
-        and sum(value.values()) > 0
-    ):
-        return None
-    return "layer names from block1_conv1 to block5_conv4, each with a weight of at least 0"
-
-
-def _tile(value: Any) -> str | None:
-    # YAML reads an `off` without quotes as false.
-    if value in ("auto", "off", 0):
-        return None
-    if _integer(64, 8192)(value) is None and value % 16 == 0:
-        return None
-    return "auto, off (or 0), or a side from 64 to 8192 px that is a multiple of 16"
-
-
-def _scales(value: Any) -> str | None:
-    if (
-        isinstance(value, tuple)
-        and value
-        and all(_is_number(v) and 0 < v <= 1 for v in value)
-        and list(value) == sorted(set(value))
-        and value[-1] == 1
-    ):
-        return None
-    return "rising fractions of the canvas that end with 1, such as [0.5, 1]"
-
-
-def _steps(value: Any) -> str | None:
-    counts = value if isinstance(value, tuple) else (value,)
-    if counts and all(_integer(1, 1_000_000)(v) is None for v in counts):
-        return None
-    return "a count of at least 1, or a list with one count per scale"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,181 +47,189 @@ class StyleConfig:
         "imagenet",
         "network weights: `imagenet` (Keras's VGG19 file), `procedural` (made, no download), "
         "or the path or URI of a Keras VGG19 `.h5`",
-        _text,
+        checks.text,
     )
     image_size: int | None = _setting(
-        512, "long side of the content, px (16 to 8192)", _integer(16, 8192, optional=True)
+        512, "long side of the content, px (16 to 8192)", checks.integer(16, 8192, optional=True)
     )
     image_height: int | None = _setting(
         None,
         "height of the content, px (16 to 8192), instead of `image_size`",
-        _integer(16, 8192, optional=True),
+        checks.integer(16, 8192, optional=True),
     )
     resample: str = _setting(
-        "lanczos", "filter of every resize: `lanczos` or `nearest`", _one_of("lanczos", "nearest")
+        "lanczos",
+        "filter of every resize: `lanczos` or `nearest`",
+        checks.one_of("lanczos", "nearest"),
     )
     canvas_multiple: int = _setting(
         32,
         "the content is padded by reflection to a multiple of this many px, and cropped back",
-        _integer(1, 512),
+        checks.integer(1, 512),
     )
     scales: tuple[float, ...] = _setting(
-        (0.5, 1.0), "fractions of the canvas, optimised from coarse to fine; the last is 1", _scales
+        (0.5, 1.0),
+        "fractions of the canvas, optimised from coarse to fine; the last is 1",
+        checks.scales,
     )
     steps: int | tuple[int, ...] = _setting(
         (60, 40),
         "evaluations of loss and gradient: a count for every scale, or a list with one per scale",
-        _steps,
+        checks.steps,
     )
-    optimizer: str = _setting("lbfgs", "`lbfgs` or `adam`", _one_of("lbfgs", "adam"))
+    optimizer: str = _setting("lbfgs", "`lbfgs` or `adam`", checks.one_of("lbfgs", "adam"))
     learning_rate: float = _setting(
         4.0,
         "Adam's step, in pixel values (0 to 255); L-BFGS: the largest change of a pixel in its "
         "first step",
-        _number(0, above=True),
+        checks.number(0, above=True),
     )
     tolerance: float = _setting(
         0.0,
         "a scale ends early once the total falls by less than this share over 20 steps; 0: never",
-        _number(0, 1),
+        checks.number(0, 1),
     )
     content_layers: Mapping[str, float] = _setting(
         {"block4_conv2": 1.0},
         "layers whose features hold the content, each with its share",
-        _layers,
+        checks.layers,
     )
     style_layers: Mapping[str, float] = _setting(
         {f"block{block}_conv1": 0.2 for block in range(1, 6)},
         "layers whose statistics hold the style, each with its share",
-        _layers,
+        checks.layers,
     )
-    content_weight: float = _setting(0.1, "weight of the content term", _number(0))
-    style_weight: float = _setting(1.0, "weight of the style term", _number(0))
-    tv_weight: float = _setting(0.1, "weight of the total variation term", _number(0))
+    content_weight: float = _setting(0.1, "weight of the content term", checks.number(0))
+    style_weight: float = _setting(1.0, "weight of the style term", checks.number(0))
+    tv_weight: float = _setting(0.1, "weight of the total variation term", checks.number(0))
     tv_norm: str = _setting(
         "notebook",
         "what the total variation sums over pixels: `notebook` (dx² + dy²)^1.25, `l1` |dx| + |dy|, "
         "`l2` dx² + dy²",
-        _one_of("notebook", "l1", "l2"),
+        checks.one_of("notebook", "l1", "l2"),
     )
     normalization: str = _setting(
         "energy",
         "`energy`: each term relative to its target's energy, so that weights mean the same for "
         "every layer, size and network; `mean`: means of squared differences, as in neural-style; "
         "`none`: the plain sums of Gatys et al.",
-        _one_of("energy", "mean", "none"),
+        checks.one_of("energy", "mean", "none"),
     )
     normalize_gradients: bool = _setting(
         False,
         "divide the gradient of each layer's loss by its features by its L1 norm at every step, as "
         "in neural-style: each step then lowers the sum of weight × loss / norm, the norms held "
         "where they are (needs Adam); the log has the plain terms",
-        _boolean,
+        checks.boolean,
     )
     style_statistics: str = _setting(
         "gram",
         "`gram`: Gram matrices; `covariance`: covariance matrices and means; `wasserstein`: the "
         "Wasserstein distance of the normal distributions that have these",
-        _one_of("gram", "covariance", "wasserstein"),
+        checks.one_of("gram", "covariance", "wasserstein"),
     )
     content_colors: str = _setting(
         "style",
         "colours in which the content enters: `style` (mean and covariance made the style's, so "
         "that shapes survive a change of palette) or `own`",
-        _one_of("style", "own"),
+        checks.one_of("style", "own"),
     )
     style_scale: float = _setting(
         1.0,
         "size of the style beside the content's; larger: larger strokes",
-        _number(0.1, 4),
+        checks.number(0.1, 4),
     )
     style_fit: str = _setting(
         "keep",
         "`keep` the style's aspect ratio, or `stretch` it to the content's size",
-        _one_of("keep", "stretch"),
+        checks.one_of("keep", "stretch"),
     )
     pooling: str = _setting(
         "average",
         "`average`, `max` or `l2` (root of the mean square) of 2×2 positions",
-        _one_of("average", "max", "l2"),
+        checks.one_of("average", "max", "l2"),
     )
     padding: str = _setting(
-        "reflect", "edges of the feature maps: `reflect` or `zero`", _one_of("reflect", "zero")
+        "reflect",
+        "edges of the feature maps: `reflect` or `zero`",
+        checks.one_of("reflect", "zero"),
     )
     init: str = _setting(
         "content",
         "the start: `content`, `noise`, `style_statistics` (noise with the mean and covariance of "
         "the style's colours), or the path or URI of an image",
-        _text,
+        checks.text,
     )
     keep: str = _setting(
         "none",
         "`none`, or the path or URI of a grey image of the content's shape: where it is white the "
         "content stays as it is",
-        _text,
+        checks.text,
     )
-    seed: int = _setting(0, "seed of the noise", _integer(0, 2**31 - 1))
+    seed: int = _setting(0, "seed of the noise", checks.integer(0, 2**31 - 1))
     precision: str = _setting(
         "auto",
         "arithmetic of the network: `float32`, `bfloat16`, or `auto` (bfloat16 where the "
         "processor computes in it); losses and pixels are always float32",
-        _one_of("float32", "bfloat16", "auto"),
+        checks.one_of("float32", "bfloat16", "auto"),
     )
     device: str = _setting(
         "auto",
         "`auto` (the GPU where there is one), `gpu` (stop where there is none) or `cpu`",
-        _one_of("auto", "gpu", "cpu"),
+        checks.one_of("auto", "gpu", "cpu"),
     )
     tile: int | str = _setting(
         "auto",
         "large images pass the network in tiles, with the same result: `auto` (where memory is "
         "too small for the whole), `off`, or the side of the tiles' interiors, px (a multiple of "
         "16, at least 64)",
-        _tile,
+        checks.tile,
     )
     average_decay: float = _setting(
         0.0,
         "decay of the average over Adam's iterates that becomes the result; 0: the last one",
-        _number(0, 0.9999),
+        checks.number(0, 0.9999),
     )
     clip_pixels: bool = _setting(
-        True, "keep pixels within 0…255 at every step, not only at the end", _boolean
+        True, "keep pixels within 0…255 at every step, not only at the end", checks.boolean
     )
     preserve_colors: str = _setting(
         "none",
         "`none`; `luminance`: the content keeps its colours and takes only the strokes; "
         "`covariance`, `histogram`: the style's colours are first matched to the content's, by "
         "mean and covariance or by each channel's histogram, and the content enters in its own",
-        _one_of("none", "luminance", "covariance", "histogram"),
+        checks.one_of("none", "luminance", "covariance", "histogram"),
     )
     deadline_seconds: float = _setting(
-        0.0, "longest optimisation of one pair, s; 0: no limit", _number(0)
+        0.0, "longest optimisation of one pair, s; 0: no limit", checks.number(0)
     )
     output_size: str = _setting(
         "canvas",
         "`canvas`: the result has the size that is configured; `original`: it is enlarged (or "
         "reduced) to the content's own",
-        _one_of("canvas", "original"),
+        checks.one_of("canvas", "original"),
     )
     output_format: str = _setting(
-        "png", "`png`, `jpeg`, `webp` or `tiff`", _one_of("png", "jpeg", "webp", "tiff")
+        "png", "`png`, `jpeg`, `webp` or `tiff`", checks.one_of("png", "jpeg", "webp", "tiff")
     )
-    jpeg_quality: int = _setting(92, "quality of JPEG and WebP (1 to 100)", _integer(1, 100))
+    jpeg_quality: int = _setting(92, "quality of JPEG and WebP (1 to 100)", checks.integer(1, 100))
     snapshot_every: int = _setting(
         0,
         "steps between intermediate images, which are written too; 0: none",
-        _integer(0, 1_000_000),
+        checks.integer(0, 1_000_000),
     )
     animation: str = _setting(
         "none",
         "`none`, `webp` or `gif`: the intermediate images and the result as an animation",
-        _one_of("none", "webp", "gif"),
+        checks.one_of("none", "webp", "gif"),
     )
     max_pixels: int = _setting(
-        100_000_000, "largest input, pixels, checked before decoding", _integer(256, PIXELS_CEILING)
+        100_000_000,
+        "largest input, pixels, checked before decoding",
+        checks.integer(256, PIXELS_CEILING),
     )
     max_bytes: int = _setting(
-        200_000_000, "largest input file, bytes, checked before reading", _integer(1, 2**40)
+        200_000_000, "largest input file, bytes, checked before reading", checks.integer(1, 2**40)
     )
 
     def __post_init__(self) -> None:

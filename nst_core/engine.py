@@ -20,6 +20,7 @@ from nst_core.errors import Diverged, OutOfMemory, PairError
 from nst_core.objective import Objective
 from nst_core.program import Program, optimizer_for
 from nst_core.quality import Grams
+from nst_core.regions import Regions
 from nst_core.results import Report, Shoot, Style, StyleResult
 from nst_core.tiled import TiledProgram
 from nst_core.vgg import Vgg19
@@ -176,8 +177,9 @@ class StyleEngine:
             sizes,
             inits,
             list(names),
-            masks=list(masks) if masks else None,
-            keeps=list(keeps) if keeps else None,
+            Regions(
+                list(masks) if masks else None, list(keeps) if keeps else None, config.resample
+            ),
             places=list(range(len(contents))),
             snapshots=snapshots,
         )
@@ -191,7 +193,7 @@ class StyleEngine:
             sound = []
             for index in group:
                 try:
-                    job.check_regions(index)
+                    job.regions.check(index, job.sizes[index], job.names[index])
                     sound.append(index)
                 except PairError as error:
                     results[index] = error.with_traceback(None)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nst_core.config import CONV_LAYERS
-
+CONV_LAYERS: tuple[str, ...] = tuple(
+    f"block{block}_conv{conv}"
+    for block, convs in enumerate((2, 2, 4, 4, 4), start=1)
+    for conv in range(1, convs + 1)
+)
 # Four poolings: what starts at a multiple of this many px is cut alike by all of them.
 ALIGNMENT = 16
 

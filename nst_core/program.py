@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core import optimizers
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import DeadlineExceeded
 from nst_core.objective import Objective, Targets
 from nst_core.quality import Grams
+from nst_core.results import LOG_COLUMNS, LossLog
 from nst_core.snapshots import Camera
 
 Tensor = Any
@@ -254,3 +256,25 @@ def _failed(terms: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         failed: np.ndarray = ~np.isfinite(terms[-1]).all(axis=1) | (totals[-1] > highest)
     return failed
+
+
+def loss_log(
+    columns: tuple[str, ...], courses: list[tuple[float, Size, Course]], index: int
+) -> LossLog:
+    """One image's terms after every step of all its scales, each with its fraction and canvas."""
+    rows: list[tuple[float, ...]] = []
+    before = 0.0
+    for scale, size, course in courses:
+        for step in range(course.steps[index]):
+            rows.append(
+                (
+                    len(rows) + 1,
+                    scale,
+                    size.width,
+                    size.height,
+                    before + float(course.seconds[step]),
+                    *map(float, course.terms[step, index]),
+                )
+            )
+        before += float(course.seconds[-1])
+    return LossLog((*LOG_COLUMNS, *columns), tuple(rows))

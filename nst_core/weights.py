@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from nst_core.config import CONV_LAYERS
 from nst_core.errors import WeightsError
+from nst_core.layers import CONV_LAYERS
 
 CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 IMAGENET_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"

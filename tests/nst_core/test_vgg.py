@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core.config import CONV_LAYERS
-from nst_core.layers import layers_to
+from nst_core.layers import CONV_LAYERS, layers_to
 from nst_core.vgg import Vgg19, l2_pool, preprocess
 from nst_core.weights import CHANNELS, VggWeights, layer_shapes
 

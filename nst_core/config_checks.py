@@ -1,0 +1,102 @@
+"""What values a setting may have: each check gives None, or what to give instead."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nst_core.layers import CONV_LAYERS
+
+Check = Callable[[Any], str | None]
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value is a finite number."""
+    # Compared, not converted: whole numbers can be larger than any float.
+    largest = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= largest
+
+
+def number(low: float, high: float = math.inf, *, above: bool = False) -> Check:
+    """A finite number in [low, high], or in (low, high] where `above`."""
+
+    def check(value: Any) -> str | None:
+        if is_number(value) and (value > low if above else value >= low) and value <= high:
+            return None
+        start = f"above {low:g}" if above else f"of at least {low:g}"
+        return f"a number {start}" + (f" and at most {high:g}" if high < math.inf else "")
+
+    return check
+
+
+def integer(low: int, high: int, *, optional: bool = False) -> Check:
+    """A whole number in [low, high], or nothing where `optional`."""
+
+    def check(value: Any) -> str | None:
+        if optional and value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return None
+        return f"a whole number from {low} to {high}" + (" or null" if optional else "")
+
+    return check
+
+
+def one_of(*choices: str) -> Check:
+    """One of these words."""
+    return lambda value: None if value in choices else "one of " + ", ".join(choices)
+
+
+def text(value: Any) -> str | None:
+    """A name, a path or a URI."""
+    return None if isinstance(value, str) and value else "a name, a path or a URI"
+
+
+def boolean(value: Any) -> str | None:
+    """True or false."""
+    return None if isinstance(value, bool) else "true or false"
+
+
+def layers(value: Any) -> str | None:
+    """Layers and their weights, not all of them 0."""
+    if (
+        isinstance(value, Mapping)
+        and value
+        and all(name in CONV_LAYERS and is_number(w) and w >= 0 for name, w in value.items())
+        and sum(value.values()) > 0
+    ):
+        return None
+    return "layer names from block1_conv1 to block5_conv4, each with a weight of at least 0"
+
+
+def tile(value: Any) -> str | None:
+    """Whether, or by which side, to tile."""
+    # YAML reads an `off` without quotes as false.
+    if value in ("auto", "off", 0):
+        return None
+    if integer(64, 8192)(value) is None and value % 16 == 0:
+        return None
+    return "auto, off (or 0), or a side from 64 to 8192 px that is a multiple of 16"
+
+
+def scales(value: Any) -> str | None:
+    """Fractions of the canvas, coarse to fine."""
+    if (
+        isinstance(value, tuple)
+        and value
+        and all(is_number(v) and 0 < v <= 1 for v in value)
+        and list(value) == sorted(set(value))
+        and value[-1] == 1
+    ):
+        return None
+    return "rising fractions of the canvas that end with 1, such as [0.5, 1]"
+
+
+def steps(value: Any) -> str | None:
+    """One count, or one for each scale."""
+    counts = value if isinstance(value, tuple) else (value,)
+    if counts and all(integer(1, 1_000_000)(v) is None for v in counts):
+        return None
+    return "a count of at least 1, or a list with one count per scale"
