@@ -55,7 +55,7 @@ def write_catalog(folder: pathlib.Path, size: Size) -> list[tuple[str, pathlib.P
 def run_catalog(folder: pathlib.Path, options: Options) -> float:
     """Wall time of `nst run` over the folder's manifest, s; the images lie in `output`."""
     settings = [f"image_height={options.catalog_size.height}", f"steps={options.catalog_steps}"]
-    command = [sys.executable, "-m", "pipeline", "run", "--config", "notebook", "--verbose"]
+    command = [sys.executable, "-m", "pipeline", "run", "--config", "notebook"]
     command += ["--manifest", str(folder / "manifest.csv"), "--output", str(folder / "output")]
     command += ["--weights", options.weights]
     for setting in settings:
@@ -95,7 +95,8 @@ def measure(folder: pathlib.Path, options: Options) -> list[list[str]]:
 
 
 def _8_bit(image: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(image, 0, 255)).astype(np.float32)
+    rounded: np.ndarray = np.rint(np.clip(image, 0, 255)).astype(np.float32)
+    return rounded
 
 
 def _read(path: pathlib.Path) -> np.ndarray:

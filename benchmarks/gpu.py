@@ -9,6 +9,7 @@ the first batch of a shape took longer than the second: tracing, XLA's compilati
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -23,7 +24,7 @@ from nst_core.errors import PairError
 from nst_core.results import Style
 from nst_core.weights import VggWeights, load_weights
 
-# TFLOP/s without sparsity, by a part of the device's name; the first that fits counts.
+# TFLOP/s without sparsity, by words of the device's name; the first that fits counts.
 PEAKS = {
     "H200": {"bfloat16": 989.0, "float32": 495.0},
     "H100 PCIe": {"bfloat16": 756.0, "float32": 378.0},
@@ -41,7 +42,7 @@ PEAKS = {
 def peak(device: str, precision: str) -> tuple[float, str]:
     """TFLOP/s at the most, and whose number that is."""
     for name, by_precision in PEAKS.items():
-        if name in device and precision in by_precision:
+        if re.search(rf"\b{name}\b", device) and precision in by_precision:
             return by_precision[precision], "maker"
     product = MatrixProduct(precision)
     seconds = min(product.seconds() for _ in range(5))
