@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import catalog, gpu, machine, memory, options, overhead, step, time_to_loss
 from benchmarks.options import Options
+from nst_core.device import choose_device
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
@@ -41,6 +42,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Run the named sections; RESULTS.md is written only when all of `make bench` have run."""
     chosen = options.parse(arguments, tuple(SECTIONS))
+    # Before anything else is on a GPU, so that its memory is taken as needed.
+    choose_device("auto")
     parts = [f"Measured by `make bench` on: {machine.description()}."]
     by_default = [name for name, section in SECTIONS.items() if section.by_default]
     for name in chosen.sections or by_default:

@@ -18,7 +18,6 @@ import numpy as np
 from benchmarks.machine import MatrixProduct, has_gpu
 from benchmarks.step import operations
 from nst_core.config import StyleConfig, preset
-from nst_core.device import choose_device
 from nst_core.engine import StyleEngine
 from nst_core.errors import PairError
 from nst_core.results import Style
@@ -85,7 +84,6 @@ def _seconds(
 
 def table() -> tuple[Sequence[str], list[list[str]]]:
     """Header and rows; without a GPU the processor stands in, with small images."""
-    choose_device("auto")  # Before anything else is on the GPU: its memory is then taken as needed.
     config, weights = preset("default"), load_weights("procedural")
     header = ["device", "px", "precision", "batch", "s/pair", "TFLOP/s", "of the peak"]
     header.append("first call, s more")
