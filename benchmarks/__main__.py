@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from benchmarks import machine, memory, overhead, step
+from benchmarks import catalog, gpu, machine, memory, options, overhead, step, time_to_loss
+from benchmarks.options import Options
+from nst_core.device import choose_device
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+class Section(NamedTuple):
+    """One table: its title, the module that says what it is, whether `make bench` makes it."""
+
+    title: str
+    module: Any
+    table: Callable[[Options], Table]
+    by_default: bool = True
+
 
 SECTIONS = {
-    "step": ("One optimisation step", step),
-    "overhead": ("The pipeline's own share", overhead),
-    "memory": ("Peak memory of one optimisation", memory),
+    "step": Section("One optimisation step", step, lambda _: step.table()),
+    "overhead": Section("The pipeline's own share", overhead, lambda _: overhead.table()),
+    "memory": Section("Peak memory of one optimisation", memory, lambda _: memory.table()),
+    "loss": Section("Time to the same loss", time_to_loss, time_to_loss.table),
+    "catalog": Section("A catalog", catalog, catalog.table),
+    "gpu": Section("On a GPU", gpu, lambda _: gpu.table(), by_default=machine.has_gpu()),
 }
 
 
@@ -21,15 +39,19 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def main(names: Sequence[str]) -> None:
-    """Run the named sections; RESULTS.md is written only when all have run."""
+def main(arguments: Sequence[str]) -> None:
+    """Run the named sections; RESULTS.md is written only when all of `make bench` have run."""
+    chosen = options.parse(arguments, tuple(SECTIONS))
+    # Before anything else is on a GPU, so that its memory is taken as needed.
+    choose_device("auto")
     parts = [f"Measured by `make bench` on: {machine.description()}."]
-    for name in names or SECTIONS:
-        title, module = SECTIONS[name]
-        doc = " ".join((module.__doc__ or "").split())
-        parts.append(f"## {title}\n\n{doc}\n\n{markdown(*module.table())}")
+    by_default = [name for name, section in SECTIONS.items() if section.by_default]
+    for name in chosen.sections or by_default:
+        section = SECTIONS[name]
+        doc = " ".join((section.module.__doc__ or "").split())
+        parts.append(f"## {section.title}\n\n{doc}\n\n{markdown(*section.table(chosen))}")
         print(parts[-1] + "\n", flush=True)
-    if not names:
+    if not chosen.sections:
         text = "# Benchmarks\n\n" + "\n\n".join(parts) + "\n"
         pathlib.Path(__file__).with_name("RESULTS.md").write_text(text, encoding="utf-8")
 

@@ -32,6 +32,11 @@ def description() -> str:
     )
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 class MatrixProduct:
     """A square matrix product in one precision, to be timed between other measurements."""
 

@@ -1,0 +1,99 @@
+"""The engine on this machine's GPU: seconds per pair with `default`, and what share of the chip.
+
+TFLOP/s are the counted operations of the steps (convolutions and Gram matrices, forward and
+backward) over the seconds of a whole batch from call to finished images. The peak is the maker's
+for dense matrix units in that precision (float32 counts as TF32 where the chip has it); of other
+chips, and of processors, it is the measured rate of a large matrix product. "First call" is what
+the first batch of a shape took longer than the second: tracing, XLA's compilation, warm-up.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.machine import MatrixProduct, has_gpu
+from benchmarks.step import operations
+from nst_core.config import StyleConfig, preset
+from nst_core.engine import StyleEngine
+from nst_core.errors import PairError
+from nst_core.results import Style
+from nst_core.weights import VggWeights, load_weights
+
+# TFLOP/s without sparsity, by words of the device's name; the first that fits counts.
+PEAKS = {
+    "H200": {"bfloat16": 989.0, "float32": 495.0},
+    "H100 PCIe": {"bfloat16": 756.0, "float32": 378.0},
+    "H100 NVL": {"bfloat16": 835.0, "float32": 418.0},
+    "H100": {"bfloat16": 989.0, "float32": 495.0},
+    "A100": {"bfloat16": 312.0, "float32": 156.0},
+    "L40S": {"bfloat16": 362.0, "float32": 183.0},
+    "L40": {"bfloat16": 181.0, "float32": 90.5},
+    "L4": {"bfloat16": 121.0, "float32": 60.0},
+    "V100": {"float32": 15.7},
+    "T4": {"float32": 8.1},
+}
+
+
+def peak(device: str, precision: str) -> tuple[float, str]:
+    """TFLOP/s at the most, and whose number that is."""
+    for name, by_precision in PEAKS.items():
+        if re.search(rf"\b{name}\b", device) and precision in by_precision:
+            return by_precision[precision], "maker"
+    product = MatrixProduct(precision)
+    seconds = min(product.seconds() for _ in range(5))
+    return product.operations() / seconds / 1e12, "matrix product"
+
+
+def measure(
+    weights: VggWeights, precision: str, side: int, batches: Sequence[int], config: StyleConfig
+) -> list[list[str]]:
+    """Rows of one precision: the same engine with batches of several sizes."""
+    config = config.updated({"image_size": side, "precision": precision})
+    engine = StyleEngine.for_config(config, weights)
+    most, source = peak(engine.device_name, precision)
+    scales = zip(config.scales, config.steps_per_scale, strict=True)
+    work = sum(steps * operations(config, round(side * scale)) for scale, steps in scales)
+    generator = np.random.default_rng(0)
+    style = Style(generator.integers(0, 256, (side, side, 3)).astype(np.uint8))
+    rows = []
+    for batch in batches:
+        shape = (batch, side, side, 3)
+        contents = list(generator.integers(0, 256, shape).astype(np.uint8))
+        first, second = (_seconds(engine, contents, style, config) for _ in range(2))
+        rate = batch * work / second / 1e12
+        row = [engine.device_name, f"{side}", precision, f"{batch}", f"{second / batch:.2f}"]
+        row += [f"{rate:.2f}", f"{rate / most:.0%} of {most:.3g} ({source})"]
+        rows.append([*row, f"{max(0.0, first - second):.1f}"])
+        print("  " + ", ".join(rows[-1]), flush=True)
+    return rows
+
+
+def _seconds(
+    engine: StyleEngine, contents: list[np.ndarray], style: Style, config: StyleConfig
+) -> float:
+    started = time.perf_counter()
+    for result in engine.stylize_batch(contents, [style], config):
+        if isinstance(result, PairError):
+            raise result
+    return time.perf_counter() - started
+
+
+def table() -> tuple[Sequence[str], list[list[str]]]:
+    """Header and rows; without a GPU the processor stands in, with small images."""
+    config, weights = preset("default"), load_weights("procedural")
+    header = ["device", "px", "precision", "batch", "s/pair", "TFLOP/s", "of the peak"]
+    header.append("first call, s more")
+    if has_gpu():
+        rows = [
+            row
+            for precision in ("float32", "bfloat16")
+            for row in measure(weights, precision, 512, (1, 4, 16), config)
+        ]
+        return header, rows
+    print("TensorFlow sees no GPU: the processor stands in, with small images.", flush=True)
+    few = config.updated({"steps": [8, 6]})
+    return header, measure(weights, "float32", 128, (1, 2), few)

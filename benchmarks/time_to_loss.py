@@ -1,0 +1,251 @@
+"""Wall time to the same loss: two references, and the engine until it is as low as each of them.
+
+Reference A: the original notebook (three images in every evaluation, SciPy's L-BFGS in rounds);
+for the objective of `default`, which has no notebook, one image, targets computed once, and the
+loss scaled to the size that SciPy's stopping rule is made for.
+Reference B: Adam as in TensorFlow's tutorial. Both in float32, all of one pair from the same
+start, on the same formula; loading and making targets is not in the references' seconds, tracing
+is. The engine's seconds are those of one run from the call of `stylize` to the step whose loss is
+at or below the reference's, and its finished picture too is judged on the reference's formula in
+float32 (losses of pictures are after clipping to 0…255, those of the loop before).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import references
+from benchmarks.options import Options, resized
+from nst_core.canvas import Size, fitted, size_of
+from nst_core.config import StyleConfig, preset
+from nst_core.engine import StyleEngine
+from nst_core.results import Progress, Style, StyleResult
+from nst_core.weights import VggWeights, load_weights
+
+HEADER = [
+    "objective",
+    "px",
+    "method",
+    "evaluations",
+    "s/evaluation",
+    "s",
+    "loss",
+    "picture's loss",
+    "faster",
+]
+# The engine's logged loss may be that of bfloat16: where its picture is not as low, it goes on.
+LONGER = 1.05
+# Of the engine at the full scale, however few evaluations reference A had.
+LEAST_STEPS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One pair with one objective: for the engine, and as the references see it.
+
+    `factor` is that of the loss that SciPy sees.
+    """
+
+    name: str
+    config: StyleConfig
+    content: np.ndarray
+    style: Style
+    start: np.ndarray
+    loss_of_a: references.Loss
+    loss_of_b: references.Loss
+    factor: float = 1.0
+
+    def engine_run(self, engine: StyleEngine, steps: int) -> Followed:
+        """The engine's run with at most `steps` at the full scale."""
+        counts = [*self.config.steps_per_scale[:-1], steps]
+        config = self.config.updated({"steps": counts})
+        return followed(engine, self.content, self.style, config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Followed:
+    """A run of the engine, with the wall time since its call at some of its steps."""
+
+    result: StyleResult
+    seconds: dict[int, float]
+
+    @property
+    def first_full(self) -> int:
+        """Rows of the log before those of the full scale."""
+        return sum(row[1] < 1 for row in self.result.losses.rows)
+
+    def first_at(self, loss: float) -> int | None:
+        """The first step at the full scale whose loss is at or below `loss`."""
+        losses = self.result.losses
+        steps = range(self.first_full + 1, len(losses.rows) + 1)
+        return next((step for step in steps if losses.terms(step - 1)["total"] <= loss), None)
+
+    def seconds_at(self, step: int) -> float:
+        """Wall time from the call to a step: the log's, shifted by what it leaves out."""
+        rows = self.result.losses.rows
+        seen = min(known for known in self.seconds if known >= step)
+        return self.seconds[seen] - (rows[seen - 1][4] - rows[step - 1][4])
+
+
+def followed(
+    engine: StyleEngine, content: np.ndarray, style: Style, config: StyleConfig
+) -> Followed:
+    """Stylize once and note the wall time whenever the engine reports."""
+    seconds: dict[int, float] = {}
+
+    def note(now: Progress) -> None:
+        seconds[now.step] = time.perf_counter() - started
+        say("engine", now.step, seconds[now.step], now.totals[0])
+
+    started = time.perf_counter()
+    result = engine.stylize(content, [style], config, progress=note)
+    return Followed(result, seconds)
+
+
+def say(name: str, evaluations: int, seconds: float, loss: float) -> None:
+    """One line of the course of an optimisation."""
+    each = seconds / max(evaluations, 1)
+    print(
+        f"  {name}: {evaluations} evaluations, {seconds:.1f} s, {each:.4f} s each, loss {loss:.6g}",
+        flush=True,
+    )
+
+
+def notebook_case(options: Options, weights: VggWeights, size: Size) -> Case:
+    """The notebook's recipe at the height of `size`."""
+    content, style = options.pair(size)
+    config = preset("notebook").updated({"image_height": size.height, "weights": options.weights})
+    actual = fitted(size_of(content), config)
+    start, stretched = (
+        resized(picture, actual, Image.Resampling.NEAREST) for picture in (content, style)
+    )
+    extractor = references.keras_vgg19(weights)
+    return Case(
+        "notebook",
+        config,
+        content,
+        Style(style),
+        start,
+        references.notebook_loss(extractor, start, stretched),
+        references.notebook_loss_of_one(extractor, start, stretched),
+    )
+
+
+def default_case(options: Options, weights: VggWeights, size: Size) -> Case:
+    """The preset `default` at the long side of `size`; its start is what the engine begins with."""
+    content, style = options.pair(size)
+    # A canvas without padding: the picture is all that the loss sees.
+    config = preset("default").updated(
+        {
+            "image_size": max(size.width, size.height),
+            "canvas_multiple": 1,
+            "weights": options.weights,
+        }
+    )
+    engine = StyleEngine.for_config(config.updated({"precision": "float32"}), weights)
+    begun = engine.stylize(content, [Style(style)], config.updated({"scales": [1], "steps": 1}))
+    own = resized(style, fitted(size_of(style), config), Image.Resampling.LANCZOS)
+    loss = references.default_loss(weights, config, begun.image, own)
+    factor = references.TUTORIAL_LOSS / references.loss_of(loss, begun.image)
+    return Case("default", config, content, Style(style), begun.image, loss, loss, factor)
+
+
+CASES: tuple[Callable[[Options, VggWeights, Size], Case], ...] = (notebook_case, default_case)
+
+
+def check_start(case: Case, weights: VggWeights) -> None:
+    """Engine and references must mean the same by the loss of the start.
+
+    Raises:
+        AssertionError: they differ by more than 1e-5; no comparison would mean anything.
+    """
+    config = case.config.updated({"precision": "float32", "scales": [1], "steps": 1})
+    engine = StyleEngine.for_config(config, weights)
+    losses = engine.stylize(case.content, [case.style], config).losses
+    totals = [losses.terms(0)["total"]]
+    totals += [references.loss_of(loss, case.start) for loss in (case.loss_of_a, case.loss_of_b)]
+    shown = ", ".join(f"{total:.7g}" for total in totals)
+    print(f"{case.name}: loss of the start, engine, A, B: {shown}", flush=True)
+    if np.ptp(totals) > 1e-5 * min(totals):
+        raise AssertionError(f"The losses of the start differ ({shown}); mend the benchmark.")
+
+
+def measure(case: Case, options: Options, weights: VggWeights) -> list[list[str]]:
+    """Rows of both references, each followed by the engine's to the same loss."""
+    check_start(case, weights)
+    a = references.by_scipy(
+        case.loss_of_a,
+        case.start,
+        options.rounds,
+        lambda *now: say("reference A", *now),
+        case.factor,
+    )
+    b = references.by_adam(
+        case.loss_of_b, case.start, options.adam_steps, lambda *now: say("reference B", *now)
+    )
+    engine = StyleEngine.for_config(case.config, weights)
+    run = case.engine_run(engine, max(a.evaluations, LEAST_STEPS))
+    rows = []
+    for name, reference in (("A", a), ("B", b)):
+        picture = references.loss_of(case.loss_of_b, np.clip(reference.image, 0, 255))
+        row = _row(case, f"reference {name}", reference.evaluations, reference.seconds)
+        rows.append([*row, f"{reference.loss:.5g}", f"{picture:.5g}", ""])
+        rows.append(reached(case, engine, run, reference, picture, f"engine, to {name}'s"))
+    return rows
+
+
+def reached(
+    case: Case,
+    engine: StyleEngine,
+    run: Followed,
+    reference: references.Outcome,
+    picture: float,
+    name: str,
+) -> list[str]:
+    """The engine's row: the step of its run from which its loss and picture are as low."""
+    name = f"{name} ({run.result.precision})"
+    step = run.first_at(reference.loss)
+    while step is not None and step <= run.result.steps:
+        shorter = case.engine_run(engine, step - run.first_full).result
+        own = references.loss_of(case.loss_of_b, shorter.image)
+        if own <= picture:
+            seconds = run.seconds_at(step)
+            loss = run.result.losses.terms(step - 1)["total"]
+            return [
+                *_row(case, name, step, seconds),
+                f"{loss:.5g}",
+                f"{own:.5g}",
+                f"{reference.seconds / seconds:.1f}×",
+            ]
+        step = int(step * LONGER) + 1
+    loss = run.result.losses.terms(-1)["total"]
+    own = references.loss_of(case.loss_of_b, run.result.image)
+    row = _row(case, name, run.result.steps, run.seconds_at(run.result.steps))
+    return [*row, f"{loss:.5g}", f"{own:.5g}", "not reached"]
+
+
+def _row(case: Case, name: str, evaluations: int, seconds: float) -> list[str]:
+    height, width = case.start.shape[:2]
+    return [
+        case.name,
+        f"{width}×{height}",
+        name,
+        f"{evaluations}",
+        f"{seconds / evaluations:.4f}",
+        f"{seconds:.1f}",
+    ]
+
+
+def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
+    """Header and rows."""
+    weights = load_weights(options.weights)
+    rows = []
+    for size in options.sizes:
+        for case in CASES:
+            rows += measure(case(options, weights, size), options, weights)
+    return HEADER, rows
