@@ -17,7 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nst_core.config import CONV_LAYERS, StyleConfig
+from nst_core.config import StyleConfig
+from nst_core.layers import CONV_LAYERS
 from nst_core.weights import VggWeights
 
 Tensor = Any
