@@ -162,7 +162,9 @@ class Batch:
             targets = self._targets(program, contents, scale, precision)
             report = self._reporter(progress, scale, len(courses))
             camera = self._camera(originals, contents, [done for _, _, done in courses])
-            course = follow(program, start, targets, self.config, steps, deadline, report, camera)
+            course = follow(
+                program, start, targets, self.config, steps, deadline, report, camera, scale
+            )
             courses.append((scale, size, course))
         last = courses[-1][2].images
         finished = [self._finished(x, index) for index, x in enumerate(last)]

@@ -123,3 +123,21 @@ def total_variation_loss(x: Tensor, norm: str = "notebook") -> Tensor:
         return sum_per_image(tf.abs(down) + tf.abs(right))
     squared = tf.square(down) + tf.square(right)
     return sum_per_image(squared if norm == "l2" else tf.pow(squared, 1.25))
+
+
+def variation_stiffness(x: Tensor, norm: str, floor: float) -> tuple[Tensor, Tensor]:
+    """Weights of the squared differences downwards and to the right, each `[B, H-1, W-1, C]`.
+
+    Half the sum of squared differences so weighted has the gradient of `total_variation_loss` at
+    `x`, and for `l1` and `notebook` about its curvature. For `l1` no difference counts as less
+    than `floor`: the weight would be infinite, and equal pixels could never part.
+    """
+    corner = x[:, :-1, :-1]
+    down, right = corner - x[:, 1:, :-1], corner - x[:, :-1, 1:]
+    if norm == "l1":
+        return 1 / tf.maximum(tf.abs(down), floor), 1 / tf.maximum(tf.abs(right), floor)
+    if norm == "l2":
+        both = tf.fill(tf.shape(down), 2.0)
+    else:
+        both = 2.5 * tf.pow(tf.square(down) + tf.square(right), 0.25)
+    return both, both

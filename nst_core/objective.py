@@ -14,6 +14,7 @@ import tensorflow as tf
 from nst_core import losses, wasserstein
 from nst_core.config import StyleConfig
 from nst_core.layers import stride
+from nst_core.optimizers import Stiffness, StiffnessAt
 from nst_core.vgg import Vgg19, average_pool
 
 Tensor = Any
@@ -26,6 +27,8 @@ Sums = dict[str, dict[str, Any]]
 Aims = dict[str, dict[str, Tensor]]
 
 PIXEL_RANGE = 255.0
+# The least difference of neighbours for the curvature of `tv_norm: l1`, in levels of 0…255.
+LEAST_DIFFERENCE = 0.25
 # Targets of flat images have next to no energy; this floor keeps their terms finite.
 LEAST_ENERGY = 1e-12
 
@@ -59,13 +62,35 @@ class Objective:
             *(f"style/{name}" for name in self.style_layers),
         )
 
-    def weights(self, config: StyleConfig) -> dict[str, Tensor]:
-        """The configuration's weights as tensors; layer weights become shares of their sum."""
+    def weights(self, config: StyleConfig, scale: float = 1.0) -> dict[str, Tensor]:
+        """The configuration's weights as tensors; layer weights become shares of their sum.
+
+        At a coarse `scale` a plain sum over the content's positions has fewer of them, while the
+        style's statistics stay: it counts so much more that the balance is that of full scale.
+        """
+        content_weight = config.content_weight
+        if self.normalization == "none":
+            content_weight /= scale**2
         return {
-            "content": _shares(config.content_layers, self.content_layers, config.content_weight),
+            "content": _shares(config.content_layers, self.content_layers, content_weight),
             "style": _shares(config.style_layers, self.style_layers, config.style_weight),
             "tv": tf.constant(config.tv_weight, tf.float32),
         }
+
+    def stiffness_at(self, weights: dict[str, Tensor]) -> StiffnessAt | None:
+        """What is known of the curvature: the total variation's, as optimisers take it."""
+        if not self.varies:
+            return None
+        unit = PIXEL_RANGE if self.relative else 1.0
+
+        def stiffness(x: Tensor) -> Stiffness:
+            scale = weights["tv"] / unit**2
+            if self.relative:
+                scale /= tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
+            found = losses.variation_stiffness(x / unit, self.tv_norm, LEAST_DIFFERENCE / unit)
+            return scale * found[0], scale * found[1]
+
+        return stiffness
 
     def content_targets(self, content: Tensor, window: Tensor | None = None) -> dict[str, Tensor]:
         """Content features by layer of images `[B, H, W, 3]`, or of their part inside `window`.

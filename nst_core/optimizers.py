@@ -1,4 +1,4 @@
-"""Adam and L-BFGS over a batch of independent images, as loops that run on the device.
+"""Optimisers over a batch of independent images, as loops that run on the device, and Adam.
 
 A state is a dict of tensors; every image has its own step sizes, history and acceptance, so its
 path does not depend on its neighbours. One step is one evaluation of loss and gradient.
@@ -14,14 +14,18 @@ import tensorflow as tf
 from nst_core.losses import sum_per_image
 
 Tensor = Any
-State = dict[str, Tensor]
+# Of tensors, and of tuples of them.
+State = dict[str, Any]
 # x [B, H, W, 3] → (terms [B, T] whose first column is the total, gradient [B, H, W, 3])
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 Bounds = Callable[[Tensor], Tensor]
+# Weights of the squared differences downwards and to the right, each [B, H-1, W-1, 3].
+Stiffness = tuple[Tensor, Tensor]
+# x [B, H, W, 3] → the stiffness there: the gradient of the part of the objective that is known
+# for next to nothing is that of half the weighted sum of squared differences.
+StiffnessAt = Callable[[Tensor], Stiffness]
 
-# Pairs of moves and gradient changes that L-BFGS remembers.
-HISTORY = 12
 # The most steps of one call; its log is a buffer of this many rows, as XLA wants fixed shapes.
 LONGEST_CALL = 64
 
@@ -40,15 +44,29 @@ class Optimizer(Protocol):
     def start(self, x: Tensor, columns: int) -> State:
         """The state before the first step from images `[B, H, W, 3]`."""
 
-    def step(self, state: State, evaluate: Evaluate, learning_rate: Tensor) -> State:
-        """One evaluation and what follows from it; `state["terms"]` describes `state["x"]`."""
+    def step(
+        self,
+        state: State,
+        evaluate: Evaluate,
+        learning_rate: Tensor,
+        stiffness_at: StiffnessAt | None = None,
+    ) -> State:
+        """One evaluation and what follows from it; `state["terms"]` describes `state["x"]`.
+
+        `stiffness_at` is what is known of the objective's curvature.
+        """
 
     def result(self, state: State) -> Tensor:
         """The images `[B, H, W, 3]` that the state stands for."""
 
 
 def run(
-    optimizer: Optimizer, state: State, evaluate: Evaluate, count: Tensor, learning_rate: Tensor
+    optimizer: Optimizer,
+    state: State,
+    evaluate: Evaluate,
+    count: Tensor,
+    learning_rate: Tensor,
+    stiffness_at: StiffnessAt | None = None,
 ) -> tuple[State, Tensor]:
     """`count` steps (at most `LONGEST_CALL`) in one loop on the device.
 
@@ -60,7 +78,7 @@ def run(
     log = tf.zeros([LONGEST_CALL, batch, columns])
 
     def body(index: Tensor, state: State, log: Tensor) -> tuple[Tensor, State, Tensor]:
-        stepped = optimizer.step(state, evaluate, learning_rate)
+        stepped = optimizer.step(state, evaluate, learning_rate, stiffness_at)
         state = {
             name: stepped[name]
             if name in optimizer.guarded
@@ -124,7 +142,13 @@ class Adam:
             state["average"] = tf.zeros_like(x)
         return state
 
-    def step(self, state: State, evaluate: Evaluate, learning_rate: Tensor) -> State:
+    def step(
+        self,
+        state: State,
+        evaluate: Evaluate,
+        learning_rate: Tensor,
+        _stiffness_at: StiffnessAt | None = None,
+    ) -> State:
         """See `Optimizer.step`; the terms are those of the pixels before the step."""
         terms, gradient = evaluate(state["x"])
         count = state["count"] + 1
@@ -133,7 +157,7 @@ class Adam:
         first_corrected = first / per_image(1 - self.first_decay**count, first)
         second_corrected = second / per_image(1 - self.second_decay**count, second)
         # Relative to the gradient's own size: the objective's scale must not decide the step.
-        change = first_corrected / (tf.sqrt(second_corrected) + self.epsilon * _largest(gradient))
+        change = first_corrected / (tf.sqrt(second_corrected) + self.epsilon * largest(gradient))
         x = self.bounds(state["x"] - learning_rate * change)
         stepped = {
             **state,
@@ -156,183 +180,7 @@ class Adam:
         return state["average"] / per_image(weight, state["x"])
 
 
-class Lbfgs:
-    """L-BFGS (Nocedal, Wright: Numerical Optimization, algorithm 7.5), guarded by Armijo's rule.
-
-    Every step evaluates one trial point. A trial that lowers the loss enough becomes the new
-    point and a new direction follows from it; any other (also one whose loss is not a number)
-    is drawn back towards the point, so the loss never rises.
-
-    Args:
-        bounds: applied to every trial point; curvature is that of the bounded move.
-    """
-
-    guarded = frozenset({"history"})
-    sufficient_decrease = 1e-4
-    # Rounding of float32 sums: trials this close are no ascent.
-    rounding = 1e-6
-    most_rejections = 8
-
-    def __init__(self, bounds: Bounds = tf.identity) -> None:
-        self.bounds = bounds
-
-    def start(self, x: Tensor, columns: int) -> State:
-        """See `Optimizer.start`."""
-        batch = tf.shape(x)[0]
-        pixels = tf.reduce_prod(tf.shape(x)[1:])
-        return {
-            "x": x,
-            # No point is accepted yet: any finite loss lies below the first trial's bound.
-            "terms": tf.fill([batch, columns], float("inf")),
-            "active": tf.ones([batch], tf.bool),
-            "gradient": tf.zeros_like(x),
-            "direction": tf.zeros_like(x),
-            "length": tf.zeros([batch]),
-            "rejections": tf.zeros([batch], tf.int32),
-            "pairs": tf.zeros([batch], tf.int32),
-            # Rows 0 … m-1 are moves, rows m … 2m-1 the gradient changes of the same slots.
-            "history": tf.zeros(tf.stack([batch, 2 * HISTORY, pixels])),
-        }
-
-    def step(self, state: State, evaluate: Evaluate, learning_rate: Tensor) -> State:
-        """See `Optimizer.step`."""
-        trial = self.bounds(
-            state["x"] + per_image(state["length"], state["x"]) * state["direction"]
-        )
-        move = trial - state["x"]
-        terms, gradient = evaluate(trial)
-        before, after = state["terms"][:, 0], terms[:, 0]
-        slope = dot(state["gradient"], state["direction"])
-        # The bounds can turn a descent into an ascent: never ask for a rise.
-        bound = before + self.sufficient_decrease * tf.minimum(dot(state["gradient"], move), 0.0)
-        finite = tf.math.is_finite(after) & tf.math.is_finite(dot(gradient, gradient))
-        accepted = finite & (after <= bound + self.rounding * tf.abs(before))
-        onward = self._advance(state, trial, move, terms, gradient, accepted, learning_rate)
-        backward = self._retreat(state, after, slope, learning_rate)
-        stepped = {
-            name: where(accepted, onward[name], backward[name])
-            for name in state
-            if name not in self.guarded
-        }
-        return {**stepped, "history": onward["history"]}
-
-    def result(self, state: State) -> Tensor:
-        """See `Optimizer.result`."""
-        return state["x"]
-
-    def _advance(
-        self,
-        state: State,
-        trial: Tensor,
-        move: Tensor,
-        terms: Tensor,
-        gradient: Tensor,
-        accepted: Tensor,
-        learning_rate: Tensor,
-    ) -> State:
-        """The trial becomes the point; its curvature joins the history."""
-        change = gradient - state["gradient"]
-        curvature = dot(move, change)
-        positive = curvature > 1e-10 * tf.sqrt(dot(move, move) * dot(change, change))
-        useful = positive & accepted & state["active"]
-        history = _remember(state["history"], state["pairs"] % HISTORY, move, change, useful)
-        pairs = state["pairs"] + tf.cast(useful, tf.int32)
-        direction = _quasi_newton(gradient, history, pairs)
-        slope = dot(gradient, direction)
-        descends = tf.math.is_finite(slope) & (slope < 0) & (pairs > 0)
-        return {
-            **state,
-            "x": trial,
-            "terms": terms,
-            "gradient": gradient,
-            "direction": where(descends, direction, _cautious(gradient, learning_rate)),
-            "length": tf.ones_like(curvature),
-            "rejections": tf.zeros_like(pairs),
-            "pairs": tf.where(descends, pairs, 0),
-            "history": history,
-        }
-
-    def _retreat(self, state: State, after: Tensor, slope: Tensor, learning_rate: Tensor) -> State:
-        """A shorter trial along the same direction; after many, steepest descent from here."""
-        length, rejections = state["length"], state["rejections"] + 1
-        # The minimum of the parabola through both losses and the slope.
-        rise = after - state["terms"][:, 0] - slope * length
-        best = -slope * length**2 / (2 * rise)
-        best = tf.where(tf.math.is_finite(best), best, 0.1 * length)
-        shorter = tf.clip_by_value(best, 0.1 * length, 0.5 * length)
-        forget = rejections % self.most_rejections == 0
-        restart = _cautious(state["gradient"], learning_rate)
-        shrink = 0.1 ** tf.cast(rejections // self.most_rejections, tf.float32)
-        return {
-            **state,
-            "direction": where(forget, restart, state["direction"]),
-            "length": tf.where(forget, shrink, shorter),
-            "rejections": rejections,
-            "pairs": tf.where(forget, 0, state["pairs"]),
-        }
-
-
-def _largest(x: Tensor) -> Tensor:
+def largest(x: Tensor) -> Tensor:
+    """The largest absolute value of each image, `[B, 1, 1, 1]`, never 0."""
     # The floor, times Adam's epsilon, is still a float32: no quotient 0 / 0 where nothing pulls.
     return tf.reduce_max(tf.abs(x), axis=[1, 2, 3], keepdims=True) + 1e-20
-
-
-def _cautious(gradient: Tensor, learning_rate: Tensor) -> Tensor:
-    """Steepest descent in which the pixel that changes most changes by the learning rate."""
-    return -learning_rate * gradient / _largest(gradient)
-
-
-def _remember(
-    history: Tensor, slot: Tensor, move: Tensor, change: Tensor, useful: Tensor
-) -> Tensor:
-    """`history [B, 2m, N]` with move and change in each useful image's slot."""
-    batch, rows, pixels = tf.unstack(tf.shape(history))
-    image = tf.range(batch)
-    where_to = tf.stack(
-        [tf.stack([image, slot], 1), tf.stack([image, slot + rows // 2], 1)], axis=1
-    )
-    old = tf.gather_nd(history, where_to)
-    new = tf.reshape(tf.stack([move, change], axis=1), [batch, 2, pixels])
-    return tf.tensor_scatter_nd_update(history, where_to, where(useful, new, old))
-
-
-def _quasi_newton(gradient: Tensor, history: Tensor, pairs: Tensor) -> Tensor:
-    """Minus the inverse Hessian's estimate times the gradient.
-
-    The two-loop recursion (Nocedal, Wright, algorithm 7.4). Forms that work on inner products of
-    the history alone lose their digits in float32 to cancellation.
-    """
-
-    def remembered(age: Tensor) -> tuple[Tensor, Tensor]:
-        slot = (pairs - 1 - age) % HISTORY
-        move, change = (
-            tf.reshape(tf.gather(history, row, axis=1, batch_dims=1), tf.shape(gradient))
-            for row in (slot, slot + HISTORY)
-        )
-        return tf.ensure_shape(move, gradient.shape), tf.ensure_shape(change, gradient.shape)
-
-    def to_older(age: Tensor, direction: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        move, change = remembered(age)
-        share = tf.where(age < pairs, dot(move, direction) / dot(move, change), 0.0)
-        shares = tf.tensor_scatter_nd_update(shares, [[age]], share[None])
-        return age + 1, direction - per_image(share, change) * change, shares
-
-    def to_newer(age: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-        move, change = remembered(age)
-        rest = shares[age] - dot(change, direction) / dot(move, change)
-        rest = tf.where(age < pairs, rest, 0.0)
-        return age - 1, direction + per_image(rest, move) * move
-
-    _, direction, shares = tf.while_loop(
-        lambda age, *_: age < HISTORY,
-        to_older,
-        (tf.constant(0), -gradient, tf.zeros([HISTORY, tf.shape(gradient)[0]])),
-    )
-    move, change = remembered(tf.constant(0))
-    scale = tf.where(pairs > 0, dot(move, change) / dot(change, change), 1.0)
-    _, direction = tf.while_loop(
-        lambda age, _: age >= 0,
-        to_newer,
-        (tf.constant(HISTORY - 1), per_image(scale, direction) * direction),
-    )
-    return direction

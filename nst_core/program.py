@@ -14,6 +14,7 @@ from nst_core import optimizers
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import DeadlineExceeded
+from nst_core.lbfgs import Lbfgs
 from nst_core.objective import Objective, Targets
 from nst_core.quality import Grams
 from nst_core.results import LOG_COLUMNS, LossLog
@@ -36,7 +37,7 @@ def optimizer_for(config: StyleConfig) -> optimizers.Optimizer:
     bounds = optimizers.pixel_range if config.clip_pixels else tf.identity
     if config.optimizer == "adam":
         return optimizers.Adam(config.average_decay, bounds)
-    return optimizers.Lbfgs(bounds)
+    return Lbfgs(bounds)
 
 
 class Program:
@@ -120,7 +121,8 @@ class Program:
             )
             return tf.squeeze(terms, 1), tf.ensure_shape(tf.squeeze(gradient, 1), x.shape)
 
-        return optimizers.run(self.optimizer, state, evaluate, count, learning_rate)
+        stiffness_at = self.objective.stiffness_at(weights)
+        return optimizers.run(self.optimizer, state, evaluate, count, learning_rate, stiffness_at)
 
     def _evaluate(
         self, x: Tensor, targets: Targets, weights: dict[str, Tensor]
@@ -154,14 +156,12 @@ def traced(function: Callable[..., Any], *signature: Any) -> Any:
 def any_size(tensor: Tensor) -> tf.TensorSpec:
     """A spec for the tensor with batch, height and width left open.
 
-    Feature maps and images have rank 4, the optimiser's history rank 3 with open pixels; the
-    statistics of a style (one for all images) and all smaller tensors keep what is fixed.
+    Feature maps and images have rank 4; the statistics of a style (one for all images, or one for
+    each region) keep their rank 3, and smaller tensors all but the batch.
     """
     shape = tensor.shape.as_list()
     if len(shape) == 4:
         shape[:3] = [None, None, None]
-    elif len(shape) == 3 and shape[1] == 2 * optimizers.HISTORY:
-        shape = [None, shape[1], None]
     elif shape and len(shape) != 3:
         shape[0] = None
     return tf.TensorSpec(shape, tensor.dtype)
@@ -187,6 +187,7 @@ def follow(
     deadline: float,
     report: Callable[[int, np.ndarray], None],
     camera: Camera | None = None,
+    scale: float = 1.0,
 ) -> Course:
     """Optimise one scale: calls of about a second, between them deadline, tolerance, report.
 
@@ -196,11 +197,12 @@ def follow(
         deadline: `time.monotonic()` after which to stop; infinite for none.
         report: called with the steps so far and the totals `[B]`.
         camera: takes snapshots; calls end where one is due.
+        scale: the fraction of the full size that the images have.
 
     Raises:
         DeadlineExceeded: the deadline passed before the last step.
     """
-    weights = program.objective.weights(config)
+    weights = program.objective.weights(config, scale)
     state = program.start(tf.constant(images))
     started = time.monotonic()
     terms: list[np.ndarray] = []

@@ -95,8 +95,9 @@ class TiledProgram(Program):
         def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
             return self.evaluate(x, targets, aims, weights)
 
+        stiffness_at = self.objective.stiffness_at(weights)
         for _ in range(count):
-            current = self.optimizer.step(current, evaluate, rate)
+            current = self.optimizer.step(current, evaluate, rate, stiffness_at)
             log.append(current["terms"].numpy())
         return current, np.stack(log)
 
