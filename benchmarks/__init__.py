@@ -1,1 +1,1 @@
-"""Measurements of speed and memory; `make bench` runs them all."""
+"""Measurements of speed and memory; `make bench` runs the quick ones."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks` (`make bench`): every table, printed and written to RESULTS.md."""
+"""`python -m benchmarks` (`make bench`): tables, printed and put into RESULTS.md."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SECTIONS = {
     "step": Section("One optimisation step", step, lambda _: step.table()),
     "overhead": Section("The pipeline's own share", overhead, lambda _: overhead.table()),
     "memory": Section("Peak memory of one optimisation", memory, lambda _: memory.table()),
-    "loss": Section("Time to the same loss", time_to_loss, time_to_loss.table),
-    "catalog": Section("A catalog", catalog, catalog.table),
+    "loss": Section("Time to the same loss", time_to_loss, time_to_loss.table, by_default=False),
+    "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
     "gpu": Section("On a GPU", gpu, lambda _: gpu.table(), by_default=machine.has_gpu()),
 }
 
@@ -40,20 +40,30 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the named sections; RESULTS.md is written only when all of `make bench` have run."""
+    """Run the named sections, or those of `make bench`; RESULTS.md keeps all others."""
     chosen = options.parse(arguments, tuple(SECTIONS))
     # Before anything else is on a GPU, so that its memory is taken as needed.
     choose_device("auto")
-    parts = [f"Measured by `make bench` on: {machine.description()}."]
     by_default = [name for name, section in SECTIONS.items() if section.by_default]
     for name in chosen.sections or by_default:
         section = SECTIONS[name]
         doc = " ".join((section.module.__doc__ or "").split())
-        parts.append(f"## {section.title}\n\n{doc}\n\n{markdown(*section.table(chosen))}")
-        print(parts[-1] + "\n", flush=True)
-    if not chosen.sections:
-        text = "# Benchmarks\n\n" + "\n\n".join(parts) + "\n"
-        pathlib.Path(__file__).with_name("RESULTS.md").write_text(text, encoding="utf-8")
+        command = " ".join(["python -m benchmarks", *(arguments or [name])])
+        place = f"`{command}` on: {machine.description()}."
+        text = f"{doc}\n\n{place}\n\n{markdown(*section.table(chosen))}"
+        print(f"{text}\n", flush=True)
+        _keep(section.title, text)
+
+
+def _keep(title: str, text: str) -> None:
+    """Put a section into RESULTS.md, in place of the one that it had."""
+    path = pathlib.Path(__file__).with_name("RESULTS.md")
+    kept = path.read_text(encoding="utf-8").split("\n## ")[1:] if path.exists() else []
+    found = dict(one.split("\n\n", 1) for one in kept)
+    found[title] = text
+    titles = [section.title for section in SECTIONS.values()]
+    parts = [f"## {one}\n\n{found[one].strip()}\n" for one in titles if one in found]
+    path.write_text("\n".join(["# Benchmarks\n", *parts]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -84,11 +84,9 @@ def observed(state: State, move: Tensor, change: Tensor, is_first: Tensor) -> St
     }
 
 
-def inverse(state: State, gradient: Tensor, stiffness: Stiffness | None) -> Tensor:
+def inverse(state: State, gradient: Tensor, stiffness: Stiffness) -> Tensor:
     """The inverse of the guessed curvature times a gradient `[B, H, W, C]`."""
     scale = LEVEL * per_image(tf.exp(state["level"]), gradient) * _by_region(state)[..., None]
-    if stiffness is None:
-        return gradient / scale
     return _solved(gradient, scale, stiffness)
 
 

@@ -29,8 +29,9 @@ class Lbfgs:
 
     Every step evaluates one trial point. A trial that lowers the loss enough becomes the new
     point and a new direction follows from it; any other (also one whose loss is not a number)
-    is drawn back towards the point, so the loss never rises. The direction starts from the
-    guessed curvature of the module `curvature`, not from a multiple of the identity.
+    is drawn back towards the point, so the loss never rises. Where a part of the objective's
+    curvature is known, the direction starts from the estimate of the module `curvature`, else
+    from a multiple of the identity.
 
     Args:
         bounds: applied to every trial point; curvature is that of the bounded move.
@@ -162,11 +163,10 @@ def _remembered(
     rise = dot(move, change)
     positive = rise > 1e-10 * tf.sqrt(dot(move, move) * dot(change, change))
     useful = positive & accepted & state["active"]
-    unknown = change
+    seen: State = {}
     if stiffness_at is not None:
         old, new = (curvature.variation_gradient(x, stiffness_at(x)) for x in (state["x"], trial))
-        unknown = change - (new - old)
-    seen = curvature.observed(state, move, unknown, state["pairs"] == 0)
+        seen = curvature.observed(state, move, change - (new - old), state["pairs"] == 0)
     return {
         **state,
         **{name: where(useful, value, state[name]) for name, value in seen.items()},
@@ -201,8 +201,12 @@ def quasi_newton(
         share = tf.where(age < known["pairs"], dot(move, direction) / rise, 0.0)
         shares.append(share)
         direction -= per_image(share, change) * change
-    stiffness = None if stiffness_at is None else stiffness_at(x)
-    direction = curvature.inverse(known, direction, stiffness)
+    if stiffness_at is None:
+        _, change, rise = pairs[0]
+        scale = tf.where(known["pairs"] > 0, rise / dot(change, change), 1.0)
+        direction = per_image(scale, direction) * direction
+    else:
+        direction = curvature.inverse(known, direction, stiffness_at(x))
     for age, (move, change, rise) in reversed(list(enumerate(pairs))):
         rest = shares[age] - dot(change, direction) / rise
         rest = tf.where(age < known["pairs"], rest, 0.0)

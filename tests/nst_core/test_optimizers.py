@@ -233,8 +233,12 @@ def test_the_direction_is_that_of_the_two_loop_recursion(is_stiff: bool) -> None
             pairs.append((move, own * move))
         for age, (move, change) in enumerate(reversed(pairs[-HISTORY:])):
             moves[age, image], changes[age, image] = move, change
-        start = curvature.LEVEL * np.exp(level[image]) * np.eye(size) + is_stiff * known_part
-        expected.append(two_loops(gradient[image], pairs[-HISTORY:], np.linalg.inv(start)))
+        move, change = pairs[-1]
+        start = np.eye(size) * (move @ change) / (change @ change)
+        if is_stiff:
+            own_part = curvature.LEVEL * np.exp(level[image]) * np.eye(size)
+            start = np.linalg.inv(own_part + known_part)
+        expected.append(two_loops(gradient[image], pairs[-HISTORY:], start))
 
     def tensors(values: np.ndarray) -> tuple[Any, ...]:
         return tuple(tf.constant(one.reshape(-1, *SHAPE), tf.float32) for one in values)
@@ -275,7 +279,8 @@ def test_regions_that_turn_the_gradient_more_are_stepped_through_more_slowly() -
     steep[:, :, 24:] = 9
     move = tf.constant(np.random.default_rng(1).normal(size=x.shape), tf.float32)
     seen = curvature.observed(curvature.start(x), move, steep * move, tf.constant([True]))
-    step = curvature.inverse(seen, tf.ones_like(x), None).numpy()
+    nothing = tf.zeros([1, 31, 47, 3])
+    step = curvature.inverse(seen, tf.ones_like(x), (nothing, nothing)).numpy()
     assert 6 < step[0, :, 4:16].mean() / step[0, :, 32:44].mean() < 12
 
 
