@@ -70,10 +70,10 @@ def test_the_compiled_notebook_objective_and_its_gradient_are_right_to_five_digi
 def test_a_pair_has_the_same_pixels_alone_in_a_batch_and_in_another_order(
     procedural: VggWeights, draw: Draw, optimizer: str
 ) -> None:
-    changes = {"image_size": 64, "scales": [1], "steps": 50, "optimizer": optimizer}
+    changes = {"image_size": 32, "scales": [1], "steps": 50, "optimizer": optimizer}
     config = StyleConfig().updated(changes)
     engine = engine_for(config, procedural, "float32")
-    contents, style = [draw(64, 64, seed) for seed in (1, 2, 3, 4)], Style(draw(80, 64, 9))
+    contents, style = [draw(32, 32, seed) for seed in (1, 2, 3, 4)], Style(draw(40, 32, 9))
     together = pictures(engine.stylize_batch(contents, [style], config))
     turned = pictures(engine.stylize_batch([contents[3], contents[0]], [style], config))
     alone = engine.stylize(contents[0], [style], config).image
