@@ -13,7 +13,7 @@ from pipeline.options import RunOptions
 from pipeline.run import EXIT_ALL_DONE, run
 from pipeline.samples import write_samples
 
-# Two styles for each content, each style twice: about a minute on two cores.
+# Two styles for each content, each style twice: one to four minutes on two cores.
 PAIRS = (
     ("river_town", "swirling_strokes"),
     ("river_town", "woodcut_wave"),
@@ -25,7 +25,7 @@ PAIRS = (
 CONFIG = StyleConfig(
     weights="procedural",
     image_size=320,
-    steps=(50, 30),
+    steps=(50, 22),
     style_statistics="covariance",
     content_weight=0.2,
 )
