@@ -24,8 +24,8 @@ PAIRS = (
 )
 CONFIG = StyleConfig(
     weights="procedural",
-    image_size=320,
-    steps=(50, 22),
+    image_size=288,
+    steps=(45, 20),
     style_statistics="covariance",
     content_weight=0.2,
 )
