@@ -15,6 +15,7 @@ from nst_core.canvas import Size
 from pipeline.samples import CONTENTS, STYLES
 
 DRAWN_WIDTH = 1024
+OBJECTIVES = ("notebook", "default")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Options:
     content: pathlib.Path | None
     style: pathlib.Path | None
     sizes: tuple[Size, ...]
+    objectives: tuple[str, ...]
     rounds: int
     adam_steps: int
     catalog_size: Size
@@ -52,6 +54,12 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
         action="append",
         help="loss: WIDTHxHEIGHT, px; may be given several times (default 256x192)",
     )
+    parser.add_argument(
+        "--objective",
+        choices=OBJECTIVES,
+        action="append",
+        help="loss: whose; may be given several times (default: all)",
+    )
     parser.add_argument("--rounds", type=int, default=20, help="loss, catalog: of reference A (20)")
     parser.add_argument("--adam-steps", type=int, default=1000, help="loss: of reference B (1000)")
     parser.add_argument("--catalog-size", type=_size, default=Size(256, 192), help="(256x192)")
@@ -68,7 +76,9 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
             parser.error(f"--{name.replace('_', '-')} is {getattr(found, name)}; give at least 1")
     values = vars(found)
     sizes = tuple(values.pop("size") or [Size(256, 192)])
-    return Options(**{**values, "sections": tuple(found.sections)}, sizes=sizes)
+    objectives = tuple(values.pop("objective") or OBJECTIVES)
+    values["sections"] = tuple(found.sections)
+    return Options(**values, sizes=sizes, objectives=objectives)
 
 
 def _size(text: str) -> Size:

@@ -155,7 +155,10 @@ def default_case(options: Options, weights: VggWeights, size: Size) -> Case:
     return Case("default", config, content, Style(style), begun.image, loss, loss, factor)
 
 
-CASES: tuple[Callable[[Options, VggWeights, Size], Case], ...] = (notebook_case, default_case)
+CASES: dict[str, Callable[[Options, VggWeights, Size], Case]] = {
+    "notebook": notebook_case,
+    "default": default_case,
+}
 
 
 def check_start(case: Case, weights: VggWeights) -> None:
@@ -246,6 +249,6 @@ def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
     weights = load_weights(options.weights)
     rows = []
     for size in options.sizes:
-        for case in CASES:
-            rows += measure(case(options, weights, size), options, weights)
+        for name in options.objectives:
+            rows += measure(CASES[name](options, weights, size), options, weights)
     return HEADER, rows
