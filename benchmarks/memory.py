@@ -44,7 +44,9 @@ class Case:
     def predicted(self) -> float:
         """What the model says, bytes."""
         size = Size(self.side, self.side)
-        return memory.predicted(self.config, size, self.batch, self.precision, self.tile)
+        return memory.predicted(
+            self.config, size, self.batch, self.precision, self.tile, one_by_one=True
+        )
 
 
 def cases() -> list[Case]:
@@ -111,8 +113,9 @@ def fitted(found: dict[int, float], everything: list[Case]) -> dict[str, float]:
     names += [f"{kind} {name}" for kind in ("IMAGES", "TILED_IMAGES") for name in memory.IMAGES]
     rows, values = [], []
     for index, case in enumerate(everything):
+        size = Size(case.side, case.side)
         parts = memory.parts(
-            case.config, Size(case.side, case.side), case.batch, case.precision, case.tile
+            case.config, size, case.batch, case.precision, case.tile, one_by_one=True
         )
         kind = "TILED_IMAGES" if case.tile else "IMAGES"
         row = dict.fromkeys(names, 0.0)

@@ -55,5 +55,11 @@ def encode_animation(frames: Iterable[np.ndarray], kind: str, quality: int) -> b
             icc_profile=srgb_profile(),
         )
     else:
+        first, *others = map(_in_256_colors, (first, *others))
         first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
     return buffer.getvalue()
+
+
+def _in_256_colors(image: Image.Image) -> Image.Image:
+    """Dithered, which Pillow does only for a palette that is given: smooth areas stay smooth."""
+    return image.quantize(palette=image.quantize(), dither=Image.Dither.FLOYDSTEINBERG)

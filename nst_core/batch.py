@@ -82,7 +82,15 @@ class Batch:
             return 1
         canvas = canvas_size(self.sizes[0], self.config)
         available = available_memory(self.engine.device)
-        return max(1, memory.fitting_batch(self.config, canvas, count, precision, available))
+        fitting = memory.fitting_batch(
+            self.config,
+            canvas,
+            count,
+            precision,
+            available,
+            one_by_one=self.engine.device == CPU,
+        )
+        return max(1, fitting)
 
     def in_smaller_tiles(self, precision: str) -> Batch | None:
         """One content in tiles of at most half the side; None where they would be too small."""

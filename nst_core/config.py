@@ -104,8 +104,8 @@ class StyleConfig:
     tv_weight: float = _setting(0.1, "weight of the total variation term", checks.number(0))
     tv_norm: str = _setting(
         "notebook",
-        "what the total variation sums over pixels: `notebook` (dx² + dy²)^1.25, `l1` |dx| + |dy|, "
-        "`l2` dx² + dy²",
+        "what the total variation sums over pixels: `notebook` (dx² + dy²)^1.25, `l1` the absolute "
+        "differences, `l2` dx² + dy²",
         checks.one_of("notebook", "l1", "l2"),
     )
     normalization: str = _setting(

@@ -50,12 +50,20 @@ class Parts(NamedTuple):
     image: float  # one float32 copy of every image
 
 
-def parts(config: StyleConfig, size: Size, batch: int, precision: str, tile: int | None) -> Parts:
+def parts(
+    config: StyleConfig,
+    size: Size,
+    batch: int,
+    precision: str,
+    tile: int | None,
+    *,
+    one_by_one: bool = False,
+) -> Parts:
     """The parts that `predicted` weighs."""
     layers = config.layers
     whole = size.width * size.height * batch
     part = extents(size, tile, halo(layers)) if tile else size
-    at_once = part.width * part.height * (1 if tile else batch)
+    at_once = part.width * part.height * (1 if tile or one_by_one else batch)
     itemsize = 4 if precision == "float32" else 2
     return Parts(
         itemsize * channels_per_pixel(layers_to(layers)) * at_once,
@@ -65,34 +73,45 @@ def parts(config: StyleConfig, size: Size, batch: int, precision: str, tile: int
 
 
 def predicted(
-    config: StyleConfig, size: Size, batch: int, precision: str, tile: int | None
+    config: StyleConfig,
+    size: Size,
+    batch: int,
+    precision: str,
+    tile: int | None,
+    *,
+    one_by_one: bool = False,
 ) -> float:
     """Bytes that the optimisation of `batch` images of `size` will take beside the network.
 
     Args:
         tile: side of the tiles' interiors, px; None for whole images.
+        one_by_one: the batch's images pass the network one after the other, as on processors.
     """
-    features, targets, image = parts(config, size, batch, precision, tile)
+    features, targets, image = parts(config, size, batch, precision, tile, one_by_one=one_by_one)
     images = (TILED_IMAGES if tile else IMAGES)[config.optimizer]
     return BASE + FEATURES[precision] * features + targets + images * image
 
 
-def fits(
-    config: StyleConfig, size: Size, batch: int, precision: str, tile: int | None, available: float
-) -> bool:
-    """Whether the images pass the network at once, whole or in tiles, within these bytes."""
-    part = extents(size, tile, halo(config.layers)) if tile else size
-    if part.width * part.height * batch >= MOST_PIXELS:
-        return False
-    return predicted(config, size, batch, precision, tile) <= SHARE * available
-
-
 def fitting_batch(
-    config: StyleConfig, size: Size, batch: int, precision: str, available: float
+    config: StyleConfig,
+    size: Size,
+    batch: int,
+    precision: str,
+    available: float,
+    *,
+    one_by_one: bool = False,
 ) -> int:
     """How many of `batch` whole images fit at once; 0 where not even one does."""
-    counts = range(1, batch + 1)
-    return sum(fits(config, size, count, precision, None, available) for count in counts)
+
+    def fits(count: int) -> bool:
+        needed = predicted(config, size, count, precision, None, one_by_one=one_by_one)
+        return _countable(size, 1 if one_by_one else count) and needed <= SHARE * available
+
+    return sum(map(fits, range(1, batch + 1)))
+
+
+def _countable(size: Size, batch: int = 1) -> bool:
+    return size.width * size.height * batch < MOST_PIXELS
 
 
 def fitting_tile(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:
@@ -102,7 +121,9 @@ def fitting_tile(config: StyleConfig, size: Size, precision: str, available: flo
     """
     sides = (None, *SIDES)
     for side in sides:
-        if fits(config, size, 1, precision, side, available):
+        part = extents(size, side, halo(config.layers)) if side else size
+        needed = predicted(config, size, 1, precision, side)
+        if _countable(part) and needed <= SHARE * available:
             return side
     return min(sides, key=lambda side: predicted(config, size, 1, precision, side))
 

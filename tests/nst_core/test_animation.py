@@ -39,6 +39,16 @@ def test_a_single_frame_is_an_image(kind: str) -> None:
         assert image.size == (32, 24)
 
 
+def test_a_gif_keeps_smooth_colours_smooth() -> None:
+    # More colours than 256: without dithering, areas of one colour would lie off by several levels.
+    red, green = np.meshgrid(np.linspace(40, 200, 256), np.linspace(60, 220, 256))
+    smooth = np.stack([red, green, 256 - red], axis=2).astype(np.uint8)
+    with Image.open(io.BytesIO(animation.encode_animation([smooth], "gif", 90))) as image:
+        shown = np.asarray(image.convert("RGB"), float)
+    error = (shown - smooth).reshape(32, 8, 32, 8, 3).mean(axis=(1, 3))
+    assert np.abs(error).mean() < 0.8
+
+
 def test_frames_are_chosen_from_first_to_last() -> None:
     assert animation.chosen(3) == [0, 1, 2]
     many = animation.chosen(1000)

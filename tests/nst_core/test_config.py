@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import math
+import pathlib
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -338,3 +341,11 @@ def test_default_layers_are_not_shared_between_configurations() -> None:
     StyleConfig().to_dict()["style_layers"]["block1_conv1"] = 99
     assert StyleConfig().style_layers["block1_conv1"] == 0.2
     assert StyleConfig().style_layers is not StyleConfig().style_layers
+
+
+def test_the_readmes_table_is_the_settings() -> None:
+    readme = pathlib.Path(__file__).parents[2] / "README.md"
+    table = readme.read_text(encoding="utf-8").partition("\n| key | default |")[2]
+    rows = re.findall(r"^\| `(\w+)` \| `([^|]+)` \| ([^|]+) \|$", table, re.MULTILINE)
+    default = StyleConfig().to_dict()
+    assert rows == [(key, json.dumps(default[key]), doc) for key, doc in SETTINGS.items()]

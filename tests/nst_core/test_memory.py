@@ -57,7 +57,8 @@ def available(monkeypatch: pytest.MonkeyPatch, amount: float) -> None:
 
 
 def predicted(config: StyleConfig, count: int = 1, tile: int | None = None) -> float:
-    return memory.predicted(config, Size(160, 96), count, "float32", tile)
+    size = Size(160, 96)
+    return memory.predicted(config, size, count, "float32", tile, one_by_one=True)
 
 
 class TestPrediction:
@@ -71,6 +72,20 @@ class TestPrediction:
         assert memory.predicted(shallow, Size(512, 512), 1, "float32", None) < one
         adam = config.updated({"optimizer": "adam"})
         assert memory.predicted(adam, Size(512, 512), 1, "float32", None) < one
+
+    def test_of_images_that_pass_one_by_one_only_one_has_features(self) -> None:
+        config, size = StyleConfig(), Size(512, 512)
+        one, four, at_once = (
+            memory.parts(config, size, count, "float32", None, one_by_one=one_by_one)
+            for count, one_by_one in ((1, True), (4, True), (4, False))
+        )
+        assert one.features == four.features == at_once.features / 4
+        assert (four.targets, four.image) == (at_once.targets, at_once.image)
+        # Features that TensorFlow could not count in one tensor, in two.
+        for one_by_one, most in ((True, 2), (False, 1)):
+            assert most == memory.fitting_batch(
+                config, Size(4096, 4096), 2, "float32", math.inf, one_by_one=one_by_one
+            )
 
     def test_in_tiles_only_images_and_targets_grow_with_the_picture(self) -> None:
         config = StyleConfig().updated({"optimizer": "adam"})
