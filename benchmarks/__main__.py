@@ -7,7 +7,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from benchmarks import catalog, gpu, machine, memory, options, overhead, step, time_to_loss
+from benchmarks import (
+    catalog,
+    gpu,
+    machine,
+    memory,
+    options,
+    overhead,
+    presets,
+    step,
+    time_to_loss,
+)
 from benchmarks.options import Options
 from nst_core.device import choose_device
 
@@ -28,6 +38,7 @@ SECTIONS = {
     "overhead": Section("The pipeline's own share", overhead, lambda _: overhead.table()),
     "memory": Section("Peak memory of one optimisation", memory, lambda _: memory.table()),
     "loss": Section("Time to the same loss", time_to_loss, time_to_loss.table, by_default=False),
+    "presets": Section("One pair under every preset", presets, presets.table, by_default=False),
     "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
     "gpu": Section("On a GPU", gpu, lambda _: gpu.table(), by_default=machine.has_gpu()),
 }

@@ -29,6 +29,7 @@ class Options:
     sizes: tuple[Size, ...]
     objectives: tuple[str, ...]
     rounds: int
+    timed_evaluations: int
     adam_steps: int
     catalog_size: Size
     catalog_steps: int
@@ -61,7 +62,17 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
         help="loss: whose; may be given several times (default: all)",
     )
     parser.add_argument("--rounds", type=int, default=20, help="loss, catalog: of reference A (20)")
-    parser.add_argument("--adam-steps", type=int, default=1000, help="loss: of reference B (1000)")
+    parser.add_argument(
+        "--timed-evaluations",
+        type=int,
+        default=0,
+        metavar="N",
+        help="loss: time only N evaluations of reference A, and find its final loss with one image "
+        "in each instead of three (0: time all)",
+    )
+    parser.add_argument(
+        "--adam-steps", type=int, default=1000, help="loss: of reference B (1000; 0: without B)"
+    )
     parser.add_argument("--catalog-size", type=_size, default=Size(256, 192), help="(256x192)")
     parser.add_argument("--catalog-steps", type=int, default=400, help="steps of each pair (400)")
     parser.add_argument(
@@ -71,9 +82,10 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
     for name in found.sections:
         if name not in known:
             parser.error(f"{name!r} is not a section; the sections are {', '.join(known)}")
-    for name in ("rounds", "adam_steps", "catalog_steps", "reference_pairs"):
-        if getattr(found, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} is {getattr(found, name)}; give at least 1")
+    least = {"rounds": 1, "catalog_steps": 1, "reference_pairs": 1}
+    for name, bound in {**least, "adam_steps": 0, "timed_evaluations": 0}.items():
+        if (value := getattr(found, name)) < bound:
+            parser.error(f"--{name.replace('_', '-')} is {value}; give at least {bound}")
     values = vars(found)
     sizes = tuple(values.pop("size") or [Size(256, 192)])
     objectives = tuple(values.pop("objective") or OBJECTIVES)

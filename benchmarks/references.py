@@ -162,11 +162,17 @@ def _variation(image: Tensor) -> Tensor:
 
 
 def by_scipy(
-    loss: Loss, start: np.ndarray, rounds: int, report: Report, factor: float = 1.0
+    loss: Loss,
+    start: np.ndarray,
+    rounds: int,
+    report: Report,
+    factor: float = 1.0,
+    evaluations: int = EVALUATIONS_PER_ROUND,
 ) -> Outcome:
     """The notebook's way: rounds of SciPy's L-BFGS from the image `[H, W, 3]`.
 
     Args:
+        evaluations: the most of a round.
         factor: of the loss that SciPy sees: it ends where gradients are under 1e-5.
     """
     from scipy.optimize import fmin_l_bfgs_b
@@ -191,7 +197,7 @@ def by_scipy(
     x, value = start.ravel().astype(np.float64), np.inf
     started = time.perf_counter()
     for _ in range(rounds):
-        x, value, _ = fmin_l_bfgs_b(evaluate, x, maxfun=EVALUATIONS_PER_ROUND)
+        x, value, _ = fmin_l_bfgs_b(evaluate, x, maxfun=evaluations)
         report(count, time.perf_counter() - started, value / factor)
     seconds = time.perf_counter() - started
     return Outcome(x.reshape(start.shape).astype(np.float32), value / factor, count, seconds)
