@@ -25,19 +25,29 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
 class Section(NamedTuple):
-    """One table: its title, the module that says what it is, whether `make bench` makes it."""
+    """A kind of table: its title, the module that says what it is, whether `make bench` makes it.
+
+    `cases` divides the options into those of single tables, each with words for its title.
+    """
 
     title: str
     module: Any
     table: Callable[[Options], Table]
     by_default: bool = True
+    cases: Callable[[Options], list[tuple[str, Options]]] = lambda options: [("", options)]
 
 
 SECTIONS = {
     "step": Section("One optimisation step", step, lambda _: step.table()),
     "overhead": Section("The pipeline's own share", overhead, lambda _: overhead.table()),
     "memory": Section("Peak memory of one optimisation", memory, lambda _: memory.table()),
-    "loss": Section("Time to the same loss", time_to_loss, time_to_loss.table, by_default=False),
+    "loss": Section(
+        "Time to the same loss",
+        time_to_loss,
+        time_to_loss.table,
+        by_default=False,
+        cases=time_to_loss.cases,
+    ),
     "presets": Section("One pair under every preset", presets, presets.table, by_default=False),
     "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
     "gpu": Section("On a GPU", gpu, lambda _: gpu.table(), by_default=machine.has_gpu()),
@@ -61,9 +71,10 @@ def main(arguments: Sequence[str]) -> None:
         doc = " ".join((section.module.__doc__ or "").split())
         command = " ".join(["python -m benchmarks", *(arguments or [name])])
         place = f"`{command}` on: {machine.description()}."
-        text = f"{doc}\n\n{place}\n\n{markdown(*section.table(chosen))}"
-        print(f"{text}\n", flush=True)
-        _keep(section.title, text)
+        for words, case in section.cases(chosen):
+            text = f"{doc}\n\n{place}\n\n{markdown(*section.table(case))}"
+            print(f"{text}\n", flush=True)
+            _keep(section.title + words, text)
 
 
 def _keep(title: str, text: str) -> None:
@@ -72,8 +83,9 @@ def _keep(title: str, text: str) -> None:
     kept = path.read_text(encoding="utf-8").split("\n## ")[1:] if path.exists() else []
     found = dict(one.split("\n\n", 1) for one in kept)
     found[title] = text
-    titles = [section.title for section in SECTIONS.values()]
-    parts = [f"## {one}\n\n{found[one].strip()}\n" for one in titles if one in found]
+    known = [section.title for section in SECTIONS.values()]
+    titles = sorted(found, key=lambda one: (known.index(one.partition(":")[0]), one))
+    parts = [f"## {one}\n\n{found[one].strip()}\n" for one in titles]
     path.write_text("\n".join(["# Benchmarks\n", *parts]), encoding="utf-8")
 
 

@@ -261,11 +261,17 @@ def _row(case: Case, name: str, evaluations: int, seconds: float) -> list[str]:
     ]
 
 
+def cases(options: Options) -> list[tuple[str, Options]]:
+    """One table for each size and objective."""
+    return [
+        (f": {name}, {size} px", dataclasses.replace(options, sizes=(size,), objectives=(name,)))
+        for size in options.sizes
+        for name in options.objectives
+    ]
+
+
 def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
-    """Header and rows."""
+    """Header and rows for the one size and objective."""
     weights = load_weights(options.weights)
-    rows = []
-    for size in options.sizes:
-        for name in options.objectives:
-            rows += measure(CASES[name](options, weights, size), options, weights)
-    return HEADER, rows
+    case = CASES[options.objectives[0]](options, weights, options.sizes[0])
+    return HEADER, measure(case, options, weights)
