@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/nst demo --output out/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
