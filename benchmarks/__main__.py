@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from benchmarks import (
     catalog,
     gpu,
+    large,
     machine,
     memory,
     options,
@@ -41,6 +42,9 @@ SECTIONS = {
     "step": Section("One optimisation step", step, lambda _: step.table()),
     "overhead": Section("The pipeline's own share", overhead, lambda _: overhead.table()),
     "memory": Section("Peak memory of one optimisation", memory, lambda _: memory.table()),
+    "large": Section(
+        "A large image in little memory", large, lambda _: large.table(), by_default=False
+    ),
     "loss": Section(
         "Time to the same loss",
         time_to_loss,
