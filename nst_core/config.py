@@ -231,6 +231,11 @@ class StyleConfig:
     max_bytes: int = _setting(
         200_000_000, "largest input file, bytes, checked before reading", checks.integer(1, 2**40)
     )
+    decode_seconds: float = _setting(
+        60.0,
+        "longest decoding of one input, s of processor time; 0: no limit",
+        checks.number(0, 86400),
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
