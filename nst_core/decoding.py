@@ -26,7 +26,7 @@ from nst_core.errors import InputTooLarge, InputUnreadable, JobError
 
 # Address space: of the interpreter with its libraries, for each byte of the file (itself, its
 # parts), and for each pixel allowed (the channels, alpha, and what turning and converting hold).
-BASE_BYTES = 1 << 30
+BASE_BYTES = 1 << 29
 BYTES_PER_BYTE = 4
 BYTES_PER_PIXEL = 48
 # The system counts processor time in steps of some milliseconds; none would be no limit.

@@ -123,6 +123,10 @@ def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
             cell = plain(value)
             is_text_option = name.startswith(OPTION) and isinstance(cell, str)
             cells[name] = option_text(cell) if is_typed and is_text_option else cell
+    # What is no text would be one in CSV, and could pass for the name of a file.
+    for name, kinds in (("content", str), ("style", str | list)):
+        if not isinstance(cells.get(name), kinds):
+            cells.pop(name, None)
     with contextlib.suppress(ManifestInvalid):
         cells["content"] = _content(row, manifest_uri)
     with contextlib.suppress(ManifestInvalid):

@@ -39,7 +39,7 @@ search = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=150,
+    max_examples=100,
     # The folder is the same for all examples, and each writes the file anew.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -117,10 +117,12 @@ def fed_back(uri: str, folder: pathlib.Path) -> None:
                 after.content,
                 after.styles,
             )
-            assert json.dumps(before.options) == json.dumps(after.options)
+            options = [json.dumps(pair.options, sort_keys=True) for pair in (before, after)]
+            assert options[0] == options[1]
             for name, value in before.columns.items():
                 assert not isinstance(value, str) or after.columns[name] == value
-        else:
+        elif not isinstance(row.columns.get("id"), float | bool):
+            # Numbers and booleans are no ids, but in CSV they are text, which can be one.
             assert not isinstance(after, Pair)
 
 

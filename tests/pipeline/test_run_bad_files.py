@@ -26,6 +26,7 @@ def test_a_run_over_files_from_anywhere_gives_each_pair_its_status(catalog: Cata
     good, bad = corpus.good_files(), corpus.bad_files()
     expected = dict.fromkeys(GOOD, "ok") | {name: status for name, (_, status) in bad.items()}
     contents = {name: good[name] for name in GOOD} | {name: data for name, (data, _) in bad.items()}
+    contents["dot.png"], expected["dot.png"] = corpus.png(1, 1, 8, 2, bytes(4)), "ok"
     bombs = {"directory.tiff": corpus.directory_bomb(), "scans.jpg": corpus.scans_bomb()}
     for name, data in (contents | bombs).items():
         catalog.write(f"in/{name}", data)
@@ -55,4 +56,4 @@ def test_a_run_over_files_from_anywhere_gives_each_pair_its_status(catalog: Cata
     failed = {row["id"]: row["status"] for row in catalog.failures()}
     assert failed == {name: status for name, status in expected.items() if status != "ok"}
     assert all(row["error"].endswith(".") for row in catalog.failures())
-    assert catalog.names("out/images") == {f"{name}.png" for name in GOOD}
+    assert catalog.names("out/images") == {f"{name}.png" for name in (*GOOD, "dot.png")}
