@@ -382,6 +382,22 @@ def parse_value(text: str) -> Any:
     return _load_yaml(text, repr(text))
 
 
+def parse_setting(key: str, text: str) -> Any:
+    """The value of one setting's text: YAML, but a path or URI that is not quoted as it is.
+
+    Raises:
+        ConfigError: the text is not YAML.
+    """
+    if key not in URI_SETTINGS or text.lstrip().startswith(("'", '"', "{")):
+        return parse_value(text)
+    # In YAML, `a #1.png` is `a`, `b: 1.png` a mapping, and `%20.png` nothing at all.
+    try:
+        value = parse_value(text)
+    except ConfigError:
+        return text.strip()
+    return value if isinstance(value, int | float | list) else text.strip()
+
+
 def parse_settings(text: str, source: str) -> dict[str, Any]:
     """The settings in a YAML document; `source` names it in errors.
 

@@ -21,9 +21,9 @@ from pipeline.manifest_values import (
     OUTCOME,
     json_value,
     option_text,
+    option_value,
     plain,
     shown,
-    yaml_value,
 )
 from pipeline.manifest_writing import (
     cross_product,
@@ -136,7 +136,8 @@ def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
     for name, names in URI_SETTINGS.items():
         option = OPTION + name
         with contextlib.suppress(ConfigError):
-            value = yaml_value(cells[option]) if isinstance(cells.get(option), str) else None
+            text = cells.get(option)
+            value = option_value(name, text) if isinstance(text, str) else None
             if isinstance(value, str) and value not in names:
                 cells[option] = option_text(storage.resolve(value, manifest_uri))
     return cells
@@ -236,9 +237,10 @@ def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
     for name, value in row.columns.items():
         if not name.startswith(OPTION) or value is None or (not is_typed and not value.strip()):
             continue
+        key = name.removeprefix(OPTION)
         try:
-            parsed = plain(value) if is_typed else yaml_value(value)
+            parsed = plain(value) if is_typed else option_value(key, value)
         except ConfigError as error:
             raise OptionsInvalid(f"In {name} of row {row.number}, {error}") from error
-        options[name.removeprefix(OPTION)] = parsed
+        options[key] = parsed
     return options

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nst_core.config import PRESETS, StyleConfig, parse_settings, parse_value, preset
+from nst_core.config import PRESETS, StyleConfig, parse_setting, parse_settings, preset
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.planning import OnExisting
@@ -67,7 +67,7 @@ def load_config(
         key, separator, text = setting.partition("=")
         if not separator:
             raise ConfigError(f"--set {setting!r} has no value; write --set key=value.")
-        changes[key.strip()] = parse_value(text)
+        changes[key.strip()] = parse_setting(key.strip(), text)
     changes.update({key: value for key, value in overrides.items() if value is not None})
     return config.updated(changes)
 
