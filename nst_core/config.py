@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -380,6 +380,12 @@ def parse_value(text: str) -> Any:
         ConfigError: the text is not YAML.
     """
     return _load_yaml(text, repr(text))
+
+
+def names_file(value: Any, key: str) -> TypeGuard[str]:
+    """Whether the value of a setting is a path or URI, and not a name that stands beside these."""
+    is_text = isinstance(value, str) and value.strip() != ""
+    return is_text and key in URI_SETTINGS and value not in URI_SETTINGS[key]
 
 
 def parse_setting(key: str, text: str) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import pickle
 import resource
@@ -190,6 +191,7 @@ def _serve() -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # What libraries print about a damaged file is neither an answer nor for people: the error is.
+    logging.disable()
     sys.stderr = os.fdopen(os.dup(2), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nst_core.config import URI_SETTINGS
+from nst_core.config import URI_SETTINGS, names_file
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid
 from pipeline import storage
 from pipeline.manifest_rows import ManifestError, Row, check_header, manifest_kind, read_rows
@@ -133,12 +133,12 @@ def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
         styles = _styles(row, manifest_uri)
         is_plain = styles == (StyleReference(styles[0].uri),)
         cells["style"] = styles[0].uri if is_plain else [style.to_dict() for style in styles]
-    for name, names in URI_SETTINGS.items():
+    for name in URI_SETTINGS:
         option = OPTION + name
         with contextlib.suppress(ConfigError):
             text = cells.get(option)
             value = option_value(name, text) if isinstance(text, str) else None
-            if isinstance(value, str) and value not in names:
+            if names_file(value, name):
                 cells[option] = option_text(storage.resolve(value, manifest_uri))
     return cells
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from nst_core.canvas import canvas_size, content_size
-from nst_core.config import SETTINGS, URI_SETTINGS, StyleConfig, unknown_setting
+from nst_core.config import SETTINGS, URI_SETTINGS, StyleConfig, names_file, unknown_setting
 from nst_core.errors import (
     ConfigError,
     DuplicateId,
@@ -75,8 +75,8 @@ def row_config(
     for key in options:
         if key not in SETTINGS:
             raise OptionsInvalid(f"options.{key}: {unknown_setting(key)}.")
-    for key, names in URI_SETTINGS.items():
-        if isinstance(options.get(key), str) and options[key] not in names:
+    for key in URI_SETTINGS:
+        if names_file(options.get(key), key):
             options[key] = storage.resolve(options[key], manifest_uri)
             # Before anything reads it: weights are identified by their bytes.
             check_option(key, options[key], schemes)

@@ -170,6 +170,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("max_pixels", 10**9, "256 to"),
     ("tile", 72, "a multiple of 16"),
     ("max_bytes", 0, "1 to"),
+    ("init", " ", "a name, a path or a URI"),
     ("decode_seconds", -1, "at least 0 and at most 86400"),
 ]
 

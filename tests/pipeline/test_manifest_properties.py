@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nst_core.config import SETTINGS, StyleConfig
+from nst_core.config import SETTINGS, StyleConfig, names_file
 from nst_core.errors import PairError
 from pipeline import planning, storage
 from pipeline.manifest import (
@@ -117,13 +117,21 @@ def fed_back(uri: str, folder: pathlib.Path) -> None:
                 after.content,
                 after.styles,
             )
-            options = [json.dumps(pair.options, sort_keys=True) for pair in (before, after)]
-            assert options[0] == options[1]
+            assert options_of(before, uri) == options_of(after, str(failures))
             for name, value in before.columns.items():
                 assert not isinstance(value, str) or after.columns[name] == value
         elif not isinstance(row.columns.get("id"), float | bool):
             # Numbers and booleans are no ids, but in CSV they are text, which can be one.
             assert not isinstance(after, Pair)
+
+
+def options_of(pair: Pair, uri: str) -> str:
+    """As text, since 1 equals True; the files that options name by their full names."""
+    full = {
+        key: storage.resolve(value, uri) if names_file(value, key) else value
+        for key, value in pair.options.items()
+    }
+    return json.dumps(full, sort_keys=True)
 
 
 def parsed(row: Row, uri: str) -> Pair | None:
