@@ -20,7 +20,7 @@ from nst_core.errors import InputTooLarge, InputUnreadable, JobError, PairError
 from tests import corpus
 
 FORMATS = {"JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF"}
-FLIPS = 8
+FLIPS = 6
 GOOD = corpus.good_files()
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 CONFIG = StyleConfig(weights="procedural", image_size=64)
 CLOUD = "gs://b/lists/pairs.jsonl"
-ONE_STEP = ("--set", "steps=1")
+# Pairs one by one: every batch runs the same compiled step.
+QUICK = ("--set", "steps=1", "--batch-size=1")
 
 # Ordinary characters, all of them: spaces, what URLs escape, other scripts, quotes, brackets.
 SPECIAL = (
@@ -122,7 +123,7 @@ def test_special_characters_in_local_paths_work(catalog: Catalog) -> None:
     rows.append({"id": "file", "content": full, "style": "sté le #%.png"})
     name = "pairs #1 ü?.csv"
     catalog.manifest(rows, name)
-    assert catalog.run(*ONE_STEP, manifest=name) == 0
+    assert catalog.run(*QUICK, manifest=name) == 0
     check_special(catalog, rows)
 
 
@@ -130,7 +131,7 @@ def test_special_characters_in_a_bucket_work(catalog: Catalog, gcs: EmulatedBuck
     catalog.root = gcs.uri("cat ü #1 %20?")
     rows = special_rows(catalog)
     catalog.manifest(rows, "pairs #1 ü?.jsonl")
-    assert catalog.run(*ONE_STEP, manifest="pairs #1 ü?.jsonl") == 0
+    assert catalog.run(*QUICK, manifest="pairs #1 ü?.jsonl") == 0
     check_special(catalog, rows)
 
 
@@ -143,7 +144,7 @@ def test_links_and_parent_folders_of_a_local_manifest_are_followed(
     (tmp_path / "catalog" / "lists" / "link.png").symlink_to(tmp_path / "catalog" / "a.png")
     row = {"id": "a", "content": "link.png", "style": "../lists/../s.png"}
     catalog.manifest([row], "lists/pairs.csv")
-    assert catalog.run(*ONE_STEP, manifest="lists/pairs.csv") == 0
+    assert catalog.run(*QUICK, manifest="lists/pairs.csv") == 0
 
 
 # Schemes ------------------------------------------------------------------------------------------
@@ -243,13 +244,13 @@ def test_a_manifest_in_a_bucket_reads_local_files_only_where_they_are_allowed(
         {"id": "start", "content": "a.png", "style": "a.png", "options.init": f"file://{local}"},
     ]
     catalog.manifest(rows)
-    assert catalog.run(*ONE_STEP) == 3
+    assert catalog.run(*QUICK) == 3
     assert catalog.statuses() == ["ok", "manifest_invalid", "options_invalid"]
     said = [row["error"] for row in catalog.failures()]
     assert sorted(said)[0].startswith(f"content is {local}, of the scheme file, ")
     assert sorted(said)[1].startswith(f"options.init is {local}, of the scheme file, ")
     assert "--allow-schemes" not in capsys.readouterr().out
-    assert catalog.run(*ONE_STEP, "--allow-schemes=gs,file") == 0
+    assert catalog.run(*QUICK, "--allow-schemes=gs,file") == 0
     assert catalog.statuses() == ["skipped", "ok", "ok"]
     assert sorted(path.name for path in tmp_path.rglob("*.png")) == ["private.png"]
 
@@ -261,7 +262,7 @@ def test_the_command_that_retries_failures_allows_what_the_run_did(
     picture = pathlib.Path(catalog.uri("b.png"))
     data = picture.read_bytes()
     picture.write_bytes(b"")
-    arguments = catalog.arguments(*ONE_STEP)
+    arguments = catalog.arguments(*QUICK)
     arguments[arguments.index("--output") + 1] = gcs.uri("out")
     assert main(arguments) == 3
     command = capsys.readouterr().out.partition("nst run ")[2].split()

@@ -51,7 +51,8 @@ def test_a_run_over_files_from_anywhere_gives_each_pair_its_status(catalog: Cata
     expected["none"] = "input_not_found"
     catalog.manifest(rows)
 
-    assert catalog.run("--set", "steps=1", "--set", "max_pixels=1000000") == 3
+    limits = ("--set", "max_pixels=1000000")
+    assert catalog.run("--set", "steps=1", "--batch-size=1", *limits) == 3
     assert {result["id"]: result["status"] for result in catalog.results()} == expected
     failed = {row["id"]: row["status"] for row in catalog.failures()}
     assert failed == {name: status for name, status in expected.items() if status != "ok"}
