@@ -18,6 +18,7 @@ from pipeline.options import (
     check_option_names,
     load_config,
 )
+from pipeline.schemes import parse_schemes
 
 NO_MASK = "-"
 DESCRIPTION = "Neural style transfer for whole catalogs of images."
@@ -104,6 +105,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         if getattr(arguments, name) < 1:
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} is {getattr(arguments, name)}; give at least 1.")
+    schemes = arguments.allow_schemes
     return RunOptions(
         manifest=storage.resolve(arguments.manifest, HERE),
         output=storage.resolve(arguments.output, HERE),
@@ -111,6 +113,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         on_existing=arguments.on_existing,
         batch_size=arguments.batch_size,
         results_shards=arguments.results_shards,
+        allow_schemes=() if schemes is None else parse_schemes(schemes),
         beam_arguments=arguments.beam_arguments,
     )
 
@@ -183,6 +186,12 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         default=1,
         metavar="N",
         help="files that the results are spread over (default 1)",
+    )
+    run.add_argument(
+        "--allow-schemes",
+        metavar="S",
+        help="schemes that rows may name, such as gs,s3,file (default: the manifest's, the "
+        "output's and gs; file: local paths)",
     )
     run.add_argument("--verbose", action="store_true", help="log every pair, and Beam's own lines")
     run.epilog = (

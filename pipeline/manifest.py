@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nst_core.config import URI_SETTINGS
+from nst_core.config import URI_SETTINGS, names_file
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid
 from pipeline import storage
 from pipeline.manifest_rows import ManifestError, Row, check_header, manifest_kind, read_rows
@@ -21,9 +21,9 @@ from pipeline.manifest_values import (
     OUTCOME,
     json_value,
     option_text,
+    option_value,
     plain,
     shown,
-    yaml_value,
 )
 from pipeline.manifest_writing import (
     cross_product,
@@ -123,17 +123,22 @@ def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
             cell = plain(value)
             is_text_option = name.startswith(OPTION) and isinstance(cell, str)
             cells[name] = option_text(cell) if is_typed and is_text_option else cell
+    # What is no text would be one in CSV, and could pass for the name of a file.
+    for name, kinds in (("content", str), ("style", str | list)):
+        if not isinstance(cells.get(name), kinds):
+            cells.pop(name, None)
     with contextlib.suppress(ManifestInvalid):
         cells["content"] = _content(row, manifest_uri)
     with contextlib.suppress(ManifestInvalid):
         styles = _styles(row, manifest_uri)
         is_plain = styles == (StyleReference(styles[0].uri),)
         cells["style"] = styles[0].uri if is_plain else [style.to_dict() for style in styles]
-    for name, names in URI_SETTINGS.items():
+    for name in URI_SETTINGS:
         option = OPTION + name
         with contextlib.suppress(ConfigError):
-            value = yaml_value(cells[option]) if isinstance(cells.get(option), str) else None
-            if isinstance(value, str) and value not in names:
+            text = cells.get(option)
+            value = option_value(name, text) if isinstance(text, str) else None
+            if names_file(value, name):
                 cells[option] = option_text(storage.resolve(value, manifest_uri))
     return cells
 
@@ -232,9 +237,10 @@ def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
     for name, value in row.columns.items():
         if not name.startswith(OPTION) or value is None or (not is_typed and not value.strip()):
             continue
+        key = name.removeprefix(OPTION)
         try:
-            parsed = plain(value) if is_typed else yaml_value(value)
+            parsed = plain(value) if is_typed else option_value(key, value)
         except ConfigError as error:
             raise OptionsInvalid(f"In {name} of row {row.number}, {error}") from error
-        options[name.removeprefix(OPTION)] = parsed
+        options[key] = parsed
     return options

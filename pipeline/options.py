@@ -11,10 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nst_core.config import PRESETS, StyleConfig, parse_settings, parse_value, preset
+from nst_core.config import PRESETS, StyleConfig, parse_setting, parse_settings, preset
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.planning import OnExisting
+from pipeline.schemes import default_schemes
 
 DEFAULT_BATCH_SIZE = 4
 # What URIs on the command line are relative to: a file in the working directory.
@@ -33,7 +34,13 @@ class RunOptions:
     on_existing: OnExisting = "skip"
     batch_size: int = DEFAULT_BATCH_SIZE
     results_shards: int = 1
+    allow_schemes: tuple[str, ...] = ()
     beam_arguments: tuple[str, ...] = ()
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The schemes that the manifest's rows may name."""
+        return self.allow_schemes or default_schemes(self.manifest, self.output)
 
     @property
     def runner(self) -> str | None:
@@ -60,7 +67,7 @@ def load_config(
         key, separator, text = setting.partition("=")
         if not separator:
             raise ConfigError(f"--set {setting!r} has no value; write --set key=value.")
-        changes[key.strip()] = parse_value(text)
+        changes[key.strip()] = parse_setting(key.strip(), text)
     changes.update({key: value for key, value in overrides.items() if value is not None})
     return config.updated(changes)
 

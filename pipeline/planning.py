@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from nst_core.canvas import canvas_size, content_size
-from nst_core.config import SETTINGS, URI_SETTINGS, StyleConfig, unknown_setting
+from nst_core.config import SETTINGS, URI_SETTINGS, StyleConfig, names_file, unknown_setting
 from nst_core.errors import (
     ConfigError,
     DuplicateId,
@@ -24,6 +24,7 @@ from pipeline import records, storage
 from pipeline.inputs import read_size
 from pipeline.manifest import Pair, Row, parse_pair
 from pipeline.pairs import SKIPPED, Batch, Outcome, Task, failed_pair, failed_row, finished_pair
+from pipeline.schemes import check_option, check_sources
 from pipeline.weights import weights_identity
 
 OnExisting = Literal["skip", "redo", "error"]
@@ -44,33 +45,41 @@ class Existing:
     mark: str
 
 
-def plan_row(row: Row, manifest_uri: str, config: StyleConfig) -> Task | Outcome:
-    """The task that a row asks for, or why it is none."""
+def plan_row(
+    row: Row, manifest_uri: str, config: StyleConfig, schemes: Sequence[str]
+) -> Task | Outcome:
+    """The task that a row asks for, naming files of these schemes, or why it is none."""
     try:
         pair = parse_pair(row, manifest_uri)
     except PairError as error:
         return failed_row(row, manifest_uri, error)
     try:
-        own = row_config(pair, config, manifest_uri)
+        check_sources(pair, schemes)
+        own = row_config(pair, config, manifest_uri, schemes)
         mark = records.fingerprint(pair, own, weights_identity(own.weights))
     except PairError as error:
         return failed_pair(row.number, pair, error)
     return Task(row.number, pair, own, mark)
 
 
-def row_config(pair: Pair, config: StyleConfig, manifest_uri: str) -> StyleConfig:
+def row_config(
+    pair: Pair, config: StyleConfig, manifest_uri: str, schemes: Sequence[str]
+) -> StyleConfig:
     """The job's configuration with the row's own options.
 
     Raises:
-        OptionsInvalid: an option is unknown, has an unusable value, or names missing weights.
+        OptionsInvalid: an option is unknown, has an unusable value, names missing weights, or a
+            file of another scheme than these.
     """
     options = dict(pair.options)
     for key in options:
         if key not in SETTINGS:
             raise OptionsInvalid(f"options.{key}: {unknown_setting(key)}.")
-    for key, names in URI_SETTINGS.items():
-        if isinstance(options.get(key), str) and options[key] not in names:
+    for key in URI_SETTINGS:
+        if names_file(options.get(key), key):
             options[key] = storage.resolve(options[key], manifest_uri)
+            # Before anything reads it: weights are identified by their bytes.
+            check_option(key, options[key], schemes)
     try:
         own = config.updated(options)
         if "weights" in options:

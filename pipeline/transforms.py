@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -44,17 +44,23 @@ class PlanPairs(beam.PTransform):  # type: ignore[misc]
     """Rows → `todo` (tasks) and `ended` (outcomes of rows that need no work)."""
 
     def __init__(
-        self, manifest: str, output: str, config: StyleConfig, on_existing: OnExisting
+        self,
+        manifest: str,
+        output: str,
+        config: StyleConfig,
+        on_existing: OnExisting,
+        schemes: Sequence[str],
     ) -> None:
         super().__init__()
         self.manifest = manifest
         self.output = output
         self.config = config
         self.on_existing = on_existing
+        self.schemes = schemes
 
     def expand(self, rows: Any) -> Any:
         """PCollection[Row] → tagged PCollections `todo` [Task], `ended` [Outcome]."""
-        planned = rows | "PlanRow" >> _split(_plan, self.manifest, self.config)
+        planned = rows | "PlanRow" >> _split(_plan, self.manifest, self.config, self.schemes)
         existing = (
             rows.pipeline
             | "Output" >> beam.Create([self.output])
@@ -274,8 +280,8 @@ def _tagged(value: Task | Outcome) -> Any:
     return beam.pvalue.TaggedOutput("ended", value) if isinstance(value, Outcome) else value
 
 
-def _plan(row: Row, manifest: str, config: StyleConfig) -> Iterator[Any]:
-    planned = planning.plan_row(row, manifest, config)
+def _plan(row: Row, manifest: str, config: StyleConfig, schemes: Sequence[str]) -> Iterator[Any]:
+    planned = planning.plan_row(row, manifest, config, schemes)
     # Failures with an id are resolved like tasks: they may be the first of their id.
     has_id = isinstance(planned, Task) or planned.id is not None
     yield planned if has_id else beam.pvalue.TaggedOutput("ended", planned)
