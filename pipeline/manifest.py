@@ -26,6 +26,7 @@ from pipeline.manifest_values import (
     yaml_value,
 )
 from pipeline.manifest_writing import (
+    CONTENT_TYPES,
     cross_product,
     failure_fieldnames,
     write_failures,
@@ -33,6 +34,7 @@ from pipeline.manifest_writing import (
 )
 
 __all__ = [
+    "CONTENT_TYPES",
     "ManifestError",
     "Pair",
     "Row",

@@ -11,6 +11,8 @@ from pipeline.manifest import Pair, Row, portable_row
 
 OK = "ok"
 SKIPPED = "skipped"
+POSTPONED = "postponed"
+NO_FAILURES = frozenset({OK, SKIPPED, POSTPONED})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,10 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How one row of the manifest ended: `ok`, `skipped`, or the status of a failure."""
+    """How one row of the manifest ended: one of `NO_FAILURES`, or the status of a failure.
+
+    `row` is there where it failed: the whole row as it stands in failures.csv.
+    """
 
     number: int
     id: str | None
@@ -49,18 +54,7 @@ class Outcome:
     @property
     def failed(self) -> bool:
         """Whether the row belongs into failures.csv."""
-        return self.status not in (OK, SKIPPED)
-
-    def to_result(self) -> dict[str, Any]:
-        """The line of results-*.jsonl; the row's other columns stay apart, below `columns`."""
-        return {
-            "row": self.number,
-            "id": self.id,
-            "status": self.status,
-            "error": self.error,
-            **self.details,
-            "columns": self.columns,
-        }
+        return self.status not in NO_FAILURES
 
 
 def sources(pair: Pair) -> dict[str, Any]:
@@ -83,7 +77,5 @@ def failed_pair(number: int, pair: Pair, error: PairError) -> Outcome:
 
 
 def finished_pair(number: int, pair: Pair, status: str, details: dict[str, Any]) -> Outcome:
-    """The outcome of a pair whose result is there."""
-    return Outcome(
-        number, pair.id, status, None, pair.row, pair.columns, {**sources(pair), **details}
-    )
+    """The outcome of a pair whose result is there, or that waits for a later run."""
+    return Outcome(number, pair.id, status, None, {}, pair.columns, {**sources(pair), **details})
