@@ -20,7 +20,7 @@ Step = Literal["rows", "ids", "contents", "pairs"]
 _TEXT = re.compile(r"(\d{1,9})|(\d{1,2}(?:\.\d+)?) ?%")
 
 
-class TooManyFailures(JobError):
+class BudgetError(JobError):
     """More pairs have failed than the run bears."""
 
 
@@ -77,7 +77,7 @@ class Failures:
         it begins, and their pairs' successes are not.
 
         Raises:
-            TooManyFailures: with the last of them.
+            BudgetError: with the last of them.
         """
         if self.most is None:
             return
@@ -94,13 +94,11 @@ class Failures:
         if not failed:
             return
         if self.most.count is not None and everywhere > self.most.count:
-            raise TooManyFailures(self._sentence(f"{everywhere} pairs have failed", failed[-1]))
+            raise BudgetError(self._sentence(f"{everywhere} pairs have failed", failed[-1]))
         if self.most.percent is not None and 100 * here > self.most.percent * max(
             taken, LEAST_PAIRS
         ):
-            raise TooManyFailures(
-                self._sentence(f"{here} of {taken} pairs have failed", failed[-1])
-            )
+            raise BudgetError(self._sentence(f"{here} of {taken} pairs have failed", failed[-1]))
 
     def _sentence(self, what: str, last: Outcome) -> str:
         reason = " ".join(str(last.error).split()).rstrip(".")

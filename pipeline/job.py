@@ -20,5 +20,5 @@ def build(
     planned = pipeline | ReadManifest(options.manifest) | PlanPairs(options, failures)
     formed = planned["todo"] | FormBatches(options.batch_size, failures)
     stylized = formed["batches"] | Stylize(options.output, place.run, failures)
-    outcomes = (stylized, planned["ended"], formed["ended"]) | beam.Flatten()
+    outcomes = (stylized, *planned["ended"], formed["ended"]) | beam.Flatten()
     outcomes | WriteReports(place, about)

@@ -6,7 +6,9 @@ Plain functions that a test calls without Beam; `transforms` wires them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -73,6 +75,8 @@ def row_config(pair: Pair, config: StyleConfig, manifest_uri: str) -> StyleConfi
     Raises:
         OptionsInvalid: an option is unknown, has an unusable value, or names missing weights.
     """
+    if not pair.options:
+        return config
     options = dict(pair.options)
     for key in options:
         if key not in SETTINGS:
@@ -190,13 +194,17 @@ def batch_key(task: Task, headers: Headers) -> str | Outcome:
     styles = "|".join(f"{style.weight!r} {style.uri}" for style in task.pair.styles)
     stretched_to = content if task.config.style_fit == "stretch" else ""
     # The canvas comes first: `canvas_of` reads it from there.
-    return f"{canvas} {stretched_to} {styles} {_shared_settings(task.config)}"
+    return f"{canvas} {stretched_to} {styles} {_shared_settings(task.config.changes())}"
 
 
-def _shared_settings(config: StyleConfig) -> str:
-    """The configuration without what each content of a batch brings for itself."""
-    init = config.init if config.init in URI_SETTINGS["init"] else "an image"
-    return config.updated({"init": init, "keep": "none"}).key()
+@functools.lru_cache(maxsize=1024)
+def _shared_settings(changes: str) -> str:
+    """A configuration without what each content of a batch brings for itself."""
+    own = json.loads(changes)
+    own.pop("keep", None)
+    if own.get("init", "content") not in URI_SETTINGS["init"]:
+        own["init"] = "an image"
+    return json.dumps(own)
 
 
 def canvas_of(key: str) -> Size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -30,20 +31,25 @@ WITHOUT_EFFECT = frozenset(
 )
 PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
 
+_SORTED = json.JSONEncoder(sort_keys=True)
 _RECORD = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.json")
 
 
 def fingerprint(pair: Pair, config: StyleConfig, weights_identity: str) -> str:
     """16 hex digits of what decides the pixels: settings, weights, source URIs, engine version."""
-    settings = config.to_dict()
-    decisive = {
-        "settings": {name: settings[name] for name in PIXEL_SETTINGS},
-        "weights": weights_identity,
-        "sources": sources(pair),
-        "engine": ENGINE_VERSION,
-    }
-    text = json.dumps(decisive, sort_keys=True, ensure_ascii=True)
+    text = (
+        f'{{"engine": {json.dumps(ENGINE_VERSION)}, "settings": {_pixel_settings(config.key())}, '
+        f'"sources": {_SORTED.encode(sources(pair))}, '
+        f'"weights": {json.dumps(weights_identity)}}}'
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=1024)
+def _pixel_settings(key: str) -> str:
+    """The settings in a fingerprint, as JSON: most pairs of a catalog share them."""
+    settings = json.loads(key)
+    return json.dumps({name: settings[name] for name in PIXEL_SETTINGS}, sort_keys=True)
 
 
 def image_uri(output: str, pair_id: str, config: StyleConfig) -> str:
@@ -150,6 +156,7 @@ def build_record(
     }
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of the engine and of the packages that decide the pixels."""
     packages = ("nst-catalog", "tensorflow", "numpy", "pillow", "apache-beam")

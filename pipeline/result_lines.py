@@ -51,6 +51,7 @@ SCHEMA: Schema = [
     ),
     _field("columns", "STRING"),
 ]
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 _EMPTY: dict[str, Any] = {
     field["name"]: [] if field["mode"] == "REPEATED" else None for field in SCHEMA
 }
@@ -65,10 +66,10 @@ def line_of(outcome: Outcome) -> bytes:
         "status": outcome.status,
         "error": outcome.error,
         **outcome.details,
-        "columns": json.dumps(outcome.columns, ensure_ascii=False, default=str),
+        "columns": _JSON.encode(outcome.columns),
     }
     found["styles"] = [{"mask": None, **style} for style in found["styles"]]
-    return (json.dumps(found, ensure_ascii=False, default=str) + "\n").encode()
+    return (_JSON.encode(found) + "\n").encode()
 
 
 def write_parquet(lines: Iterable[bytes], stream: BinaryIO) -> None:

@@ -53,27 +53,28 @@ class PlanPairs(beam.PTransform):  # type: ignore[misc]
         self.failures = failures
 
     def expand(self, rows: Any) -> Any:
-        """PCollection[Row] → dict of PCollections `todo` [Task], `ended` [Outcome]."""
+        """PCollection[Row] → `todo`, a PCollection[Task], and `ended`, several of [Outcome]."""
         options = self.options
         arguments = options.manifest, options.config, self.failures
         planned = rows | "PlanRow" >> _split(_plan, *arguments)
         existing = (
             rows.pipeline
             | "Output" >> beam.Create([options.output])
-            | "ListExisting"
-            >> beam.FlatMap(planning.list_existing).with_output_types(tuple[str, Existing])
+            | "ListExisting" >> beam.FlatMap(_list_existing).with_output_types(tuple[str, Any])
         )
         keyed = planned.todo | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Any])
+        # What CoGroupByKey does, without a dict for each id: a catalog has most ids done.
         resolved = (
-            {"rows": keyed, "existing": existing}
-            | beam.CoGroupByKey()
+            (keyed, existing)
+            | "RowsAndFiles" >> beam.Flatten()
+            | beam.GroupByKey()
             | "ResolveId" >> _split(_resolve, options.output, options.on_existing, self.failures)
         )
         todo, ended = resolved.todo, [planned.ended, resolved.ended]
         if options.limit is not None:
             within = todo | TakeFirst(options.limit)
             todo, ended = within.todo, [*ended, within.ended]
-        return {"todo": todo, "ended": ended | beam.Flatten() | beam.Map(_tell_ended)}
+        return {"todo": todo, "ended": ended}
 
 
 class TakeFirst(beam.PTransform):  # type: ignore[misc]
@@ -157,9 +158,7 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
         for task, key in zip(tasks, keys, strict=True):
             self._failures.take("contents", key if isinstance(key, Outcome) else None)
             if isinstance(key, Outcome):
-                progress.emit(progress.PairEnded(key.status, False))
-                Metrics.counter(NAMESPACE, f"pairs_{key.status}").inc()
-                yield beam.pvalue.TaggedOutput("ended", key)
+                yield _ended(key)
             else:
                 progress.emit(progress.PairPlanned())
                 yield key, task
@@ -176,8 +175,8 @@ class Stylize(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, batches: Any) -> Any:
         """PCollection[Batch] → PCollection[Outcome]."""
-        stylized = batches | beam.ParDo(StylizeBatches(self.output, self.run, self.failures))
-        return stylized.with_output_types(Outcome)
+        stylize = beam.ParDo(StylizeBatches(self.output, self.run, self.failures))
+        return batches | stylize.with_output_types(Outcome)
 
 
 class StylizeBatches(beam.DoFn):  # type: ignore[misc]
@@ -284,27 +283,32 @@ def _by_id(row: Task | Outcome) -> tuple[str | None, Task | Outcome]:
 
 
 def _resolve(
-    entry: tuple[str, dict[str, Any]], output: str, on_existing: OnExisting, failures: Failures
+    entry: tuple[str, Iterable[Any]], output: str, on_existing: OnExisting, failures: Failures
 ) -> Iterator[Any]:
-    found = entry[1]
-    rows = list(found["rows"])
+    rows: list[Task | Outcome] = []
+    files = []
+    for value in entry[1]:
+        if isinstance(value, tuple):
+            files.append(Existing(*value))
+        else:
+            rows.append(value)
     if rows:  # Otherwise a file of another catalog in the same output.
         tasks = {row.number for row in rows if isinstance(row, Task)}
-        for row in planning.resolve_id(rows, found["existing"], output, on_existing):
+        for row in planning.resolve_id(rows, files, output, on_existing):
             if row.number in tasks:  # Else it has failed, and been counted, before.
                 failures.take("ids", row if isinstance(row, Outcome) else None)
             yield _tagged(row)
 
 
+def _list_existing(output: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Plain tuples: Beam writes these itself, and pickles all else."""
+    for pair_id, file in planning.list_existing(output):
+        yield pair_id, (file.kind, file.mark)
+
+
 def _within(task: Task, first: list[int]) -> Iterator[Any]:
     """Whether the task is among the first, by their numbers in order."""
     yield task if task.number <= first[-1] else _tagged(planning.postponed(task))
-
-
-def _tell_ended(outcome: Outcome) -> Outcome:
-    progress.emit(progress.PairEnded(outcome.status, False))
-    Metrics.counter(NAMESPACE, f"pairs_{outcome.status}").inc()
-    return outcome
 
 
 def _split(function: Any, *arguments: Any) -> Any:
@@ -313,7 +317,19 @@ def _split(function: Any, *arguments: Any) -> Any:
 
 
 def _tagged(value: Task | Outcome) -> Any:
-    return beam.pvalue.TaggedOutput("ended", value) if isinstance(value, Outcome) else value
+    return _ended(value) if isinstance(value, Outcome) else value
+
+
+def _ended(outcome: Outcome) -> Any:
+    """An outcome on its way to the reports, told and counted."""
+    progress.emit(progress.PairEnded(outcome.status, False))
+    _counter(f"pairs_{outcome.status}").inc()
+    return beam.pvalue.TaggedOutput("ended", outcome)
+
+
+@functools.cache
+def _counter(name: str) -> Any:
+    return Metrics.counter(NAMESPACE, name)
 
 
 def _plan(row: Row, manifest: str, config: StyleConfig, failures: Failures) -> Iterator[Any]:
@@ -321,4 +337,4 @@ def _plan(row: Row, manifest: str, config: StyleConfig, failures: Failures) -> I
     failures.take("rows", planned if isinstance(planned, Outcome) else None)
     # Failures with an id are resolved like tasks: they may be the first of their id.
     has_id = isinstance(planned, Task) or planned.id is not None
-    yield planned if has_id else beam.pvalue.TaggedOutput("ended", planned)
+    yield planned if has_id else _ended(planned)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nst_core.errors import ConfigError
-from pipeline.budget import LEAST_PAIRS, Failures, MaxFailures, TooManyFailures
+from pipeline.budget import LEAST_PAIRS, BudgetError, Failures, MaxFailures
 from pipeline.pairs import Outcome
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def test_the_failures_of_all_steps_count_together_also_in_copies() -> None:
     failures = Failures("count", MaxFailures(2))
     failures.take("rows", FAILED, None, DONE)
     pickle.loads(pickle.dumps(failures)).take("contents", FAILED)
-    with pytest.raises(TooManyFailures, match=r"3 pairs.*--max-failures 2.*row 7 .*x ran away"):
+    with pytest.raises(BudgetError, match=r"3 pairs.*--max-failures 2.*row 7 .*x ran away"):
         failures.take("pairs", DONE, FAILED)
 
 
 def test_runs_do_not_count_together() -> None:
     Failures("one run", MaxFailures(0)).take("rows", DONE)
-    with pytest.raises(TooManyFailures):
+    with pytest.raises(BudgetError):
         Failures("one run", MaxFailures(0)).take("rows", FAILED)
     Failures("another run", MaxFailures(1)).take("rows", FAILED)
 
@@ -59,11 +59,11 @@ def test_a_share_is_of_the_pairs_of_one_step_and_of_a_hundred_at_least() -> None
     failures = Failures("share", MaxFailures(percent=5))
     failures.take("rows", *[FAILED] * 5)
     failures.take("rows", *[None] * (LEAST_PAIRS - 5))
-    with pytest.raises(TooManyFailures, match="6 of 101 pairs"):
+    with pytest.raises(BudgetError, match="6 of 101 pairs"):
         failures.take("rows", FAILED)
     failures.take("pairs", *[FAILED] * 5, *[DONE] * 95)
     failures.take("pairs", *[DONE] * 20, FAILED)
-    with pytest.raises(TooManyFailures, match="7 of 122 pairs"):
+    with pytest.raises(BudgetError, match="7 of 122 pairs"):
         failures.take("pairs", FAILED)
 
 

@@ -11,6 +11,7 @@ import pytest
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid
 from pipeline import planning, records
+from pipeline.inputs import Headers
 from pipeline.manifest import Pair, Row, StyleReference
 from pipeline.pairs import Batch, Outcome, Task
 from pipeline.planning import Existing
@@ -191,7 +192,7 @@ def test_existing_files_are_found_by_listing(catalog: Catalog) -> None:
 
 def key_of(catalog: Catalog, name: str, **changes: Any) -> Any:
     """The batch key of a content of the catalog."""
-    return planning.batch_key(task(content=catalog.uri(name), **changes))
+    return planning.batch_key(task(content=catalog.uri(name), **changes), Headers())
 
 
 def test_contents_of_one_canvas_have_one_key(catalog: Catalog) -> None:
@@ -206,7 +207,7 @@ def test_contents_of_one_canvas_have_one_key(catalog: Catalog) -> None:
 def test_other_settings_or_styles_are_another_batch(catalog: Catalog) -> None:
     catalog.picture("a.png")
     one = task(content=catalog.uri("a.png"))
-    key = planning.batch_key(one)
+    key = planning.batch_key(one, Headers())
     assert key_of(catalog, "a.png", seed=1) != key
     for styles in (
         (StyleReference("/s/t.png"),),
@@ -214,19 +215,19 @@ def test_other_settings_or_styles_are_another_batch(catalog: Catalog) -> None:
         (StyleReference("/s/s.png"), StyleReference("/s/t.png")),
     ):
         pair = dataclasses.replace(one.pair, styles=styles)
-        assert planning.batch_key(dataclasses.replace(one, pair=pair)) != key
+        assert planning.batch_key(dataclasses.replace(one, pair=pair), Headers()) != key
 
 
 def test_what_each_content_brings_for_itself_may_differ_within_a_batch(catalog: Catalog) -> None:
     catalog.picture("a.png")
     one = task(content=catalog.uri("a.png"))
-    key = planning.batch_key(one)
+    key = planning.batch_key(one, Headers())
     assert key_of(catalog, "a.png", keep="/c/face.png") == key
     starts = [key_of(catalog, "a.png", init=init) for init in ("/c/x.png", "/c/y.png", "noise")]
     assert starts[0] == starts[1]
     assert len({*starts, key}) == 3
     masked = dataclasses.replace(one.pair, styles=(StyleReference("/s/s.png", mask="/c/m.png"),))
-    assert planning.batch_key(dataclasses.replace(one, pair=masked)) == key
+    assert planning.batch_key(dataclasses.replace(one, pair=masked), Headers()) == key
 
 
 def test_a_style_stretched_to_the_content_needs_contents_of_one_size(catalog: Catalog) -> None:
