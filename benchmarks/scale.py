@@ -1,7 +1,8 @@
 """Large catalogs: `nst run` with an engine that answers at once, so that only the pipeline works.
 
 Each run is a process of its own: seconds are those of the whole run less those of a run of one
-pair (both with Beam imported), memory is the most that was resident. First every pair is written
+pair (both with Beam imported), those of processors count all threads (on a machine that does
+other work too they tell more), memory is the most that was resident. First every pair is written
 (image, loss log and record of a picture of 32 px, each synced to the disk), then every pair is
 found done. Files lie in the temporary folder (`TMPDIR`).
 """
@@ -115,30 +116,30 @@ def without_engine() -> Iterator[None]:
         yield
 
 
-def timed_run(options: RunOptions) -> tuple[float, dict[str, int]]:
-    """Seconds of `nst run`, and how many pairs ended with each status."""
+def timed_run(options: RunOptions) -> tuple[float, float, dict[str, int]]:
+    """Seconds of `nst run`, those of them on processors, and the count of each status."""
     before = {*storage.list_uris(f"{options.output}/runs")}
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     with without_engine():
         run(options)
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - busy
     (summary,) = (
         uri
         for uri in storage.list_uris(f"{options.output}/runs")
         if uri not in before and uri.endswith("/summary.json")
     )
-    return seconds, dict(json.loads(storage.read_bytes(summary))["statuses"])
+    return seconds, cpu, dict(json.loads(storage.read_bytes(summary))["statuses"])
 
 
 def one(folder: pathlib.Path, rows: int) -> None:
-    """Run the catalog of a folder; print seconds, peak memory (bytes) and statuses as JSON."""
+    """Run the catalog of a folder; print both seconds, peak memory (bytes), statuses as JSON."""
     options = write_catalog(folder, rows)
     with tempfile.TemporaryDirectory() as other:
         small = write_catalog(pathlib.Path(other), 1)
         # The first one imports Beam; the second one is what every run takes.
-        _, (start, _) = timed_run(small), timed_run(small)
-    seconds, statuses = timed_run(options)
-    print(json.dumps([max(0.0, seconds - start), resident("VmHWM"), statuses]))
+        _, (start, start_cpu, _) = timed_run(small), timed_run(small)
+    seconds, cpu, statuses = timed_run(options)
+    print(json.dumps([seconds - start, cpu - start_cpu, resident("VmHWM"), statuses]))
 
 
 def measure(rows: int) -> list[list[str]]:
@@ -148,17 +149,17 @@ def measure(rows: int) -> list[list[str]]:
         for status, what in (("ok", "each written"), ("skipped", "all done already")):
             command = [sys.executable, "-m", "benchmarks.scale", folder, str(rows)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            seconds, peak, statuses = json.loads(done.stdout.splitlines()[-1])
+            seconds, cpu, peak, statuses = json.loads(done.stdout.splitlines()[-1])
             if statuses != {status: rows}:
                 raise RuntimeError(f"{rows} pairs should end as {status}, not as {statuses}")
-            each = f"{1e6 * seconds / rows:.0f}"
-            found.append([f"{rows}", what, f"{seconds:.1f}", each, f"{peak / MIB:.0f}"])
+            each = [f"{1e6 * one / rows:.0f}" for one in (seconds, cpu)]
+            found.append([f"{rows}", what, f"{seconds:.1f}", *each, f"{peak / MIB:.0f}"])
     return found
 
 
 def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
     """Header and rows."""
-    header = ["pairs", "", "s", "µs per pair", "peak MiB"]
+    header = ["pairs", "", "s", "µs per pair", "of processors", "peak MiB"]
     return header, [row for rows in options.scale_rows for row in measure(rows)]
 
 

@@ -335,11 +335,12 @@ class StyleConfig:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Every pair of a catalog travels with its configuration: short, and then one object.
-        return _with_changes, (self.changes(),)
+        return with_changes, (self.changes(),)
 
 
 @functools.lru_cache(maxsize=1024)
-def _with_changes(changes: str) -> StyleConfig:
+def with_changes(changes: str) -> StyleConfig:
+    """The configuration whose `changes()` these are."""
     return StyleConfig().updated(json.loads(changes))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nst_core.config import StyleConfig
+from nst_core.config import StyleConfig, with_changes
 from nst_core.errors import PairError
-from pipeline.manifest import Pair, Row, portable_row
+from pipeline.manifest import Pair, Row, StyleReference, portable_row
 
 OK = "ok"
 SKIPPED = "skipped"
 POSTPONED = "postponed"
+PACKED_TASK = "task"
 NO_FAILURES = frozenset({OK, SKIPPED, POSTPONED})
 
 
@@ -27,6 +28,21 @@ class Task:
     stale_records: tuple[str, ...] = ()
     # Snapshots and animations of earlier tries: those that this task does not replace must go.
     stale_snapshots: tuple[str, ...] = ()
+
+    def packed(self) -> tuple[Any, ...]:
+        """As plain values, which Beam writes many times faster than objects; nothing stale yet."""
+        pair = self.pair
+        styles = tuple((style.uri, style.weight, style.mask) for style in pair.styles)
+        rest = (pair.options, pair.columns, pair.row, self.config.changes(), self.fingerprint)
+        return (PACKED_TASK, self.number, pair.id, pair.content, styles, *rest)
+
+    @classmethod
+    def unpacked(cls, values: tuple[Any, ...]) -> Task:
+        """The task that `packed` gave."""
+        _, number, pair_id, content, styles, options, columns, row, changes, mark = values
+        references = tuple(StyleReference(*style) for style in styles)
+        pair = Pair(pair_id, content, references, options, columns, row)
+        return cls(number, pair, with_changes(changes), mark)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -182,13 +182,13 @@ class Canvas:
 
 
 def sample_of(groups: Iterable[list[Task]], options: RunOptions) -> Sample | None:
-    """Measured on the largest group whose images can be used; None where there is none."""
-    for tasks in sorted(groups, key=len, reverse=True)[:TRIES]:
+    """Measured on a pair of the largest group; None where the images of none can be used."""
+    tasks = itertools.chain.from_iterable(sorted(groups, key=len, reverse=True))
+    for task in itertools.islice(tasks, TRIES):
         try:
-            engine = load_engine(tasks[0].config)
-            return measure(tasks[0], options.output, engine)
+            return measure(task, options.output, load_engine(task.config))
         except (PairError, WeightsError) as error:
-            print(f"{tasks[0].pair.id} cannot be measured: {error}", file=sys.stderr)
+            print(f"{task.pair.id} cannot be measured: {error}", file=sys.stderr)
     return None
 
 

@@ -134,8 +134,10 @@ def resolve_id(
     marks = {file.mark for file in found if file.kind == "records"}
     there = {_uri(file, first.pair.id, output) for file in found if file.kind != "records"}
     image = records.image_uri(output, first.pair.id, first.config)
-    snapshots = records.snapshot_place(output, first.pair.id).certain(first.config)
-    in_place = there.issuperset([image, *snapshots])
+    wanted = [image]
+    if first.config.snapshot_every:
+        wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
+    in_place = there.issuperset(wanted)
     if on_existing == "skip" and first.fingerprint in marks and in_place:
         yield finished_pair(first.number, first.pair, SKIPPED, where_it_is(first, output))
         return

@@ -20,7 +20,7 @@ from pipeline.engines import Engines
 from pipeline.inputs import Headers
 from pipeline.manifest import Row, read_rows
 from pipeline.options import RunOptions
-from pipeline.pairs import Batch, Outcome, Task
+from pipeline.pairs import PACKED_TASK, Batch, Outcome, Task
 from pipeline.planning import Existing, OnExisting
 from pipeline.reports import Place
 from pipeline.work import Studio
@@ -278,8 +278,8 @@ def _by_shard(outcome: Outcome, shards: int) -> tuple[int, bytes]:
     return reports.shard_of(outcome, shards), result_lines.line_of(outcome)
 
 
-def _by_id(row: Task | Outcome) -> tuple[str | None, Task | Outcome]:
-    return planning.id_of(row), row
+def _by_id(row: Task | Outcome) -> tuple[str | None, Any]:
+    return planning.id_of(row), row.packed() if isinstance(row, Task) else row
 
 
 def _resolve(
@@ -288,10 +288,12 @@ def _resolve(
     rows: list[Task | Outcome] = []
     files = []
     for value in entry[1]:
-        if isinstance(value, tuple):
-            files.append(Existing(*value))
-        else:
+        if isinstance(value, Outcome):
             rows.append(value)
+        elif value[0] == PACKED_TASK:
+            rows.append(Task.unpacked(value))
+        else:
+            files.append(Existing(*value))
     if rows:  # Otherwise a file of another catalog in the same output.
         tasks = {row.number for row in rows if isinstance(row, Task)}
         for row in planning.resolve_id(rows, files, output, on_existing):
@@ -301,7 +303,7 @@ def _resolve(
 
 
 def _list_existing(output: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Plain tuples: Beam writes these itself, and pickles all else."""
+    """As plain values, like the tasks."""
     for pair_id, file in planning.list_existing(output):
         yield pair_id, (file.kind, file.mark)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.scale import InstantEngines
 from nst_core.errors import ConfigError
 from pipeline.budget import LEAST_PAIRS, BudgetError, Failures, MaxFailures
 from pipeline.pairs import Outcome
@@ -89,7 +90,10 @@ def test_past_the_limit_the_job_stops_in_one_sentence_before_any_pair_is_optimis
     assert catalog.names("out/images") == set()
 
 
-def test_what_is_done_stays_done_and_the_next_run_goes_on(catalog: Catalog) -> None:
+def test_what_is_done_stays_done_and_the_next_run_goes_on(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.transforms.Engines", InstantEngines)
     names = [f"{letter}.jpg" for letter in "abcdef"]
     catalog.pairs(names)
     whole = {name: catalog.read(name) for name in names[:3]}
@@ -119,8 +123,9 @@ def test_workers_of_one_process_count_together(
 
 
 def test_a_limited_run_does_the_first_pairs_that_are_not_done_and_the_next_goes_on(
-    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+    catalog: Catalog, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pipeline.transforms.Engines", InstantEngines)
     letters = "abcdef"
     catalog.pairs([f"{letter}.png" for letter in letters])
     catalog.manifest([{"id": "b", "content": "b.png", "style": "s.png"}], "b.csv")
@@ -136,7 +141,10 @@ def test_a_limited_run_does_the_first_pairs_that_are_not_done_and_the_next_goes_
     assert catalog.statuses() == [*["skipped"] * 5, "ok"]
 
 
-def test_pairs_that_can_not_be_pairs_do_not_count_for_the_limit(catalog: Catalog) -> None:
+def test_rows_that_are_no_pairs_do_not_count_for_the_limit(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.transforms.Engines", InstantEngines)
     catalog.pairs(("a.png", "b.png", "c.png"))
     rows = [
         {"id": "../x", "content": "a.png", "style": "s.png"},

@@ -130,7 +130,8 @@ def test_limit_redo_and_settings_change_a_plan_as_they_change_the_run(
 ) -> None:
     mixed_catalog(catalog)
     limited = plan("--limit=3")
-    assert (limited["to_do"], limited["postponed"], limited["done"]) == (3, 1, 2)
+    # One of the three is found to have no content.
+    assert (limited["to_do"], limited["postponed"], limited["done"]) == (2, 2, 2)
     assert plan("--on-existing=redo")["to_do"] == 6
     assert plan("--set", "seed=4")["to_do"] == 6
     assert main(planned(catalog, "--on-existing=error")) == 1
@@ -172,9 +173,12 @@ def test_pairs_whose_pixels_can_not_be_read_leave_the_measuring_to_others(
     catalog: Catalog, plan: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     catalog.pairs(("a.jpg", "b.jpg"))
-    catalog.write("a.jpg", catalog.read("a.jpg")[:1500])
-    assert plan("--set", "image_size=64")["to_do"] == 2
-    catalog.write("b.jpg", catalog.read("a.jpg"))
+    assert len(catalog.read("a.jpg")) > 1000
+    # Their headers are good: only who decodes them finds that they are cut off.
+    cut_off = catalog.read("a.jpg")[:700]
+    catalog.write("a.jpg", cut_off)
+    assert plan()["measured"]
+    catalog.write("b.jpg", cut_off)
     assert main(planned(catalog)) == 0
     said = capsys.readouterr()
     assert "a cannot be measured" in said.err
@@ -187,7 +191,7 @@ def test_what_people_see_names_counts_reasons_canvases_and_costs(
     monkeypatch.setenv("COLUMNS", "120")
     mixed_catalog(catalog)
     capsys.readouterr()
-    assert main(planned(catalog, "--limit=3")) == 0
+    assert main(planned(catalog, "--limit=4")) == 0
     said = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines()]
     for row in (["to do", "3"], ["done already", "2"], ["postponed by --limit", "1"], ["all", "9"]):

@@ -14,6 +14,7 @@ import pytest
 from pyarrow import json as arrow_json
 from pyarrow import parquet
 
+from benchmarks.scale import InstantEngines
 from pipeline import reports, storage
 from pipeline.pairs import Outcome
 from pipeline.reports import Place
@@ -26,6 +27,13 @@ COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,299}")
 PYTHON = {"INTEGER": int, "FLOAT": (int, float), "STRING": str, "RECORD": dict}
 
 
+@pytest.fixture(autouse=True)
+def instant_engine(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that are there at once."""
+    del catalog  # It has an engine of its own to put there.
+    monkeypatch.setattr("pipeline.transforms.Engines", InstantEngines)
+
+
 def outcome(number: int, **columns: Any) -> Outcome:
     """A row that ended at once."""
     return Outcome(number, f"id{number}", "skipped", None, {}, columns, {"content": "/c.png"})
@@ -33,8 +41,7 @@ def outcome(number: int, **columns: Any) -> Outcome:
 
 def mixed_catalog(catalog: Catalog) -> None:
     """A run with every kind of line: done, skipped, failed, not even a pair, postponed."""
-    contents = ("a.png", "b.png", "c.png")
-    catalog.pairs(contents)
+    catalog.pairs(("a.png", "b.png", "c.png"))
     catalog.manifest([{"id": "a", "content": "a.png", "style": "s.png"}], "first.csv")
     assert catalog.run(manifest="first.csv") == 0
     catalog.grey("mask.png", [[0, 255]])

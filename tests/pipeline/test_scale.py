@@ -18,8 +18,9 @@ def test_every_pair_is_written_once_and_then_found_done_by_listing(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = scale.write_catalog(tmp_path, ROWS)
-    seconds, statuses = scale.timed_run(options)
+    seconds, cpu, statuses = scale.timed_run(options)
     assert seconds > 0
+    assert cpu > 0
     assert statuses == {"ok": ROWS}
     for folder in ("images", "losses", "records"):
         assert len(list(storage.list_uris(f"{options.output}/{folder}"))) == ROWS
@@ -33,7 +34,7 @@ def test_every_pair_is_written_once_and_then_found_done_by_listing(
             return real(*given, **more)
 
         monkeypatch.setattr(storage, name, counted)
-    _, statuses = scale.timed_run(options)
+    statuses = scale.timed_run(options)[-1]
     assert statuses == {"skipped": ROWS}
     assert calls.total() < 20
 
@@ -42,7 +43,7 @@ def test_a_catalog_of_another_size_than_was_run_is_refused(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(*_: Any, **__: Any) -> Any:
-        return collections.namedtuple("Done", "stdout")('[1.0, 2, {"ok": 199}]\n')
+        return collections.namedtuple("Done", "stdout")('[1.0, 1.0, 2, {"ok": 199}]\n')
 
     monkeypatch.setattr(scale.subprocess, "run", answer)
     with pytest.raises(RuntimeError, match="200 pairs should end as ok"):
