@@ -183,7 +183,8 @@ class Canvas:
 
 def sample_of(groups: Iterable[list[Task]], options: RunOptions) -> Sample | None:
     """Measured on a pair of the largest group; None where the images of none can be used."""
-    tasks = itertools.chain.from_iterable(sorted(groups, key=len, reverse=True))
+    largest_first: list[list[Task]] = sorted(groups, key=len, reverse=True)
+    tasks = itertools.chain.from_iterable(largest_first)
     for task in itertools.islice(tasks, TRIES):
         try:
             return measure(task, options.output, load_engine(task.config))

@@ -338,5 +338,7 @@ def _plan(row: Row, manifest: str, config: StyleConfig, failures: Failures) -> I
     planned = planning.plan_row(row, manifest, config)
     failures.take("rows", planned if isinstance(planned, Outcome) else None)
     # Failures with an id are resolved like tasks: they may be the first of their id.
-    has_id = isinstance(planned, Task) or planned.id is not None
-    yield planned if has_id else _ended(planned)
+    if isinstance(planned, Task) or planned.id is not None:
+        yield planned
+    else:
+        yield _ended(planned)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid
 from pipeline import planning, records
@@ -193,6 +195,36 @@ def test_existing_files_are_found_by_listing(catalog: Catalog) -> None:
 def key_of(catalog: Catalog, name: str, **changes: Any) -> Any:
     """The batch key of a content of the catalog."""
     return planning.batch_key(task(content=catalog.uri(name), **changes), Headers())
+
+
+def test_a_content_s_header_is_read_once_whatever_its_styles(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.picture("a.png")
+    headers, one = Headers(), task(content=catalog.uri("a.png"))
+    styles = [(StyleReference(f"/s/{index}.png"),) for index in range(5)]
+    pairs = [dataclasses.replace(one.pair, styles=style) for style in styles]
+    keys = {planning.batch_key(dataclasses.replace(one, pair=pair), headers) for pair in pairs}
+    assert len(keys) == 5
+    os.remove(catalog.uri("a.png"))
+    assert planning.canvas_of(str(planning.batch_key(one, headers))) == Size(64, 64)
+    # What was read first is forgotten once there are too many.
+    monkeypatch.setattr("pipeline.inputs.HEADERS_KEPT", 1)
+    catalog.picture("b.png", (96, 64))
+    other = task(content=catalog.uri("b.png"))
+    assert planning.canvas_of(str(planning.batch_key(other, headers))) == Size(64, 64)
+    outcome = planning.batch_key(one, headers)
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "input_not_found"
+
+
+def test_a_task_travels_as_plain_values_and_comes_back_as_it_was() -> None:
+    planned = plan(7, id="x", price="9", options__steps="3", options__init="x.png")
+    several = '[{"uri": "s.png", "weight": 2}, {"uri": "t.png", "mask": "m.png"}]'
+    for one in (planned, plan(8, style=several)):
+        values = one.packed()
+        assert Task.unpacked(values) == one
+        assert all(type(value) in (int, str, tuple, dict) for value in values)
 
 
 def test_contents_of_one_canvas_have_one_key(catalog: Catalog) -> None:
