@@ -94,7 +94,8 @@ class Failures:
         if not failed:
             return
         if self.most.count is not None and everywhere > self.most.count:
-            raise BudgetError(self._sentence(f"{everywhere} pairs have failed", failed[-1]))
+            what = "1 pair has" if everywhere == 1 else f"{everywhere} pairs have"
+            raise BudgetError(self._sentence(f"{what} failed", failed[-1]))
         if self.most.percent is not None and 100 * here > self.most.percent * max(
             taken, LEAST_PAIRS
         ):
