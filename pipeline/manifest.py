@@ -26,6 +26,7 @@ from pipeline.manifest_values import (
     shown,
 )
 from pipeline.manifest_writing import (
+    CONTENT_TYPES,
     cross_product,
     failure_fieldnames,
     write_failures,
@@ -33,6 +34,7 @@ from pipeline.manifest_writing import (
 )
 
 __all__ = [
+    "CONTENT_TYPES",
     "ManifestError",
     "Pair",
     "Row",
@@ -106,7 +108,7 @@ def parse_pair(row: Row, manifest_uri: str) -> Pair:
             for name, value in row.columns.items()
             if name not in ("id", "content", "style", *OUTCOME) and not name.startswith(OPTION)
         },
-        row=portable_row(row, manifest_uri),
+        row=_portable(row, manifest_uri, content, styles),
     )
 
 
@@ -116,30 +118,40 @@ def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
     Content, style and options that are URIs are absolute where they are usable; an option that is
     text is YAML, as in CSV; what JSON cannot hold is text.
     """
-    is_typed = manifest_kind(manifest_uri)[0] != "csv"
-    cells: dict[str, Any] = {}
-    for name, value in row.columns.items():
-        if name not in OUTCOME:
-            cell = plain(value)
-            is_text_option = name.startswith(OPTION) and isinstance(cell, str)
-            cells[name] = option_text(cell) if is_typed and is_text_option else cell
+    content: str | None = None
+    styles: tuple[StyleReference, ...] = ()
+    with contextlib.suppress(ManifestInvalid):
+        content = _content(row, manifest_uri)
+    with contextlib.suppress(ManifestInvalid):
+        styles = _styles(row, manifest_uri)
+    return _portable(row, manifest_uri, content, styles)
+
+
+def _portable(
+    row: Row, manifest_uri: str, content: str | None, styles: Sequence[StyleReference]
+) -> dict[str, Any]:
+    cells = {name: plain(value) for name, value in row.columns.items() if name not in OUTCOME}
+    if manifest_kind(manifest_uri)[0] != "csv":
+        for name, cell in cells.items():
+            if name.startswith(OPTION) and isinstance(cell, str):
+                cells[name] = option_text(cell)
     # What is no text would be one in CSV, and could pass for the name of a file.
     for name, kinds in (("content", str), ("style", str | list)):
         if not isinstance(cells.get(name), kinds):
             cells.pop(name, None)
-    with contextlib.suppress(ManifestInvalid):
-        cells["content"] = _content(row, manifest_uri)
-    with contextlib.suppress(ManifestInvalid):
-        styles = _styles(row, manifest_uri)
-        is_plain = styles == (StyleReference(styles[0].uri),)
+    if content is not None:
+        cells["content"] = content
+    if styles:
+        is_plain = len(styles) == 1 and (styles[0].weight, styles[0].mask) == (1, None)
         cells["style"] = styles[0].uri if is_plain else [style.to_dict() for style in styles]
     for name in URI_SETTINGS:
         option = OPTION + name
-        with contextlib.suppress(ConfigError):
-            text = cells.get(option)
-            value = option_value(name, text) if isinstance(text, str) else None
-            if names_file(value, name):
-                cells[option] = option_text(storage.resolve(value, manifest_uri))
+        if option in cells:
+            with contextlib.suppress(ConfigError):
+                text = cells[option]
+                value = option_value(name, text) if isinstance(text, str) else None
+                if names_file(value, name):
+                    cells[option] = option_text(storage.resolve(value, manifest_uri))
     return cells
 
 

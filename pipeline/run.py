@@ -21,7 +21,7 @@ from nst_core.errors import ConfigError, JobError
 from pipeline import records, storage
 from pipeline.manifest import check_header
 from pipeline.options import RunOptions
-from pipeline.pairs import OK, SKIPPED
+from pipeline.pairs import NO_FAILURES
 from pipeline.reports import Place
 from pipeline.schemes import default_schemes
 from pipeline.watch import JOB_ERROR, watching
@@ -42,7 +42,7 @@ def run(options: RunOptions, *, verbose: bool = False) -> int:
         JobError: trouble that is not one pair's.
     """
     preflight(options)
-    place = Place(options.output, new_run_name(), options.results_shards)
+    place = Place(options.output, new_run_name(), options.results_shards, options.results_format)
     # Without a runner the workers are in this process, and tell more than their records do.
     records_folder = storage.join(options.output, "records") if options.runner else None
     with watching(verbose=verbose, records=records_folder):
@@ -52,8 +52,7 @@ def run(options: RunOptions, *, verbose: bool = False) -> int:
         execute(pipeline, options, place)
     summary = json.loads(storage.read_bytes(place.uri("summary.json")))
     show(summary, options)
-    finished = set(summary["statuses"]) <= {OK, SKIPPED}
-    return EXIT_ALL_DONE if finished else EXIT_SOME_FAILED
+    return EXIT_ALL_DONE if summary["statuses"].keys() <= NO_FAILURES else EXIT_SOME_FAILED
 
 
 def preflight(options: RunOptions) -> None:
@@ -150,7 +149,7 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
     console.print(table)
     images = storage.join(options.output, "images")
     console.print(f"Images: {images}", soft_wrap=True, highlight=False)
-    if set(summary["statuses"]) - {OK, SKIPPED}:
+    if summary["statuses"].keys() - NO_FAILURES:
         failures = summary["failures"]
         config = storage.join(storage.directory(failures), "config.yaml")
         again = ["--manifest", failures, "--output", options.output, "--config", config]

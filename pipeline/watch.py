@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from nst_core.errors import JobError
 from pipeline import progress, storage
-from pipeline.pairs import OK, SKIPPED
+from pipeline.pairs import NO_FAILURES, OK, SKIPPED
 
 SECONDS_PER_LINE = 15.0
 # The last line of the traceback of an error that is this program's own; Beam logs those of other
@@ -60,7 +60,7 @@ class Tracker:
             else:
                 self.done += event.status == OK
                 self.skipped += event.status == SKIPPED
-                self.failed += event.status not in (OK, SKIPPED)
+                self.failed += event.status not in NO_FAILURES
                 self.ended_of_planned += event.was_planned
 
     @property
