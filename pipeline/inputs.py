@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -108,7 +109,10 @@ def read_size(uri: str, config: StyleConfig) -> Size:
     """
     head = _read(uri, config, first=HEADER_BYTES)
     complete = len(head) < HEADER_BYTES
-    size = images.header_size(head, name=uri, max_pixels=config.max_pixels, complete=complete)
+    size = None
+    # A part of a file is not verified: before it fails its pair, the whole is looked at.
+    with contextlib.nullcontext() if complete else contextlib.suppress(InputTooLarge):
+        size = images.header_size(head, name=uri, max_pixels=config.max_pixels, complete=complete)
     if size is None:
         whole = _read(uri, config)
         size = images.header_size(whole, name=uri, max_pixels=config.max_pixels, complete=True)
@@ -133,7 +137,7 @@ def _read(uri: str, config: StyleConfig, first: int | None = None) -> bytes:
         return storage.read_bytes(uri, max_bytes=config.max_bytes, first=first)
     except storage.NotFound as error:
         raise InputNotFound(str(error)) from error
-    except storage.AccessDenied as error:
+    except (storage.AccessDenied, storage.Damaged) as error:
         raise InputUnreadable(str(error)) from error
     except storage.TooLarge as error:
         raise InputTooLarge(str(error)) from error
