@@ -264,6 +264,12 @@ class BadBucket:
         return f"gs://{self.bucket}/{path}"
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the server before the tests: that can take longer than a test may."""
+    if any("fake_gcs_port" in getattr(item, "fixturenames", ()) for item in session.items):
+        fake_gcs.build()
+
+
 @pytest.fixture(scope="session")
 def fake_gcs_port() -> Iterator[int]:
     """The port of a Cloud Storage that honours preconditions; needs Go once, to build it."""

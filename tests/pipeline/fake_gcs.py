@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pathlib
 import shutil
@@ -28,6 +29,7 @@ def program() -> pathlib.Path:
     return pathlib.Path(cache) / "nst-tests" / f"fake-gcs-server-{VERSION}"
 
 
+@functools.cache
 def build() -> str:
     """Build the server where it is not built; why there is none, or nothing."""
     target = program()

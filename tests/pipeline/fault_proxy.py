@@ -117,13 +117,19 @@ class FaultProxy(ThreadingHTTPServer):
 
 
 def operation_of(method: str, target: str, body: bytes) -> tuple[str, str]:
-    """`read`, `metadata`, `list`, `write`, `create` (only if absent), `delete`, `bucket`; name."""
+    """What a request does, and the object's name (of a listing: the prefix).
+
+    `read`, `metadata`, `list`, `write`, `create` (a write only if absent), `chunk` (the bytes of a
+    large one), `delete`, and `bucket` for what concerns none.
+    """
     url = urllib.parse.urlsplit(target)
     query = dict(urllib.parse.parse_qsl(url.query))
     name = urllib.parse.unquote(url.path.partition("/o/")[2]) or query.get("name", "")
     if url.path.startswith("/upload/"):
         if not name and (found := _NAME.search(body)):
             name = json.loads(found[1])
+        if method == "PUT":
+            return "chunk", name
         return ("create" if query.get("ifGenerationMatch") == "0" else "write"), name
     if method == "DELETE":
         return "delete", name
@@ -178,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if callable(fault):
                 fault()
-            uploads = operation in ("write", "create")
+            uploads = operation in ("write", "create", "chunk")
             if fault == CORRUPT and uploads:
                 body = _spoiled_upload(body, self.headers.get("Content-Type", ""))
             status, headers, answer = self._forward(body)

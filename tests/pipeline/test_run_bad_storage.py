@@ -337,6 +337,6 @@ def test_a_disk_that_is_full_stops_the_job_before_any_work(
     (small_disk / "filler").write_bytes(bytes(free.f_bavail * free.f_frsize))
     before = catalog.names("")
     assert catalog.run() == 1
-    assert "out cannot be written, disk full" in one_sentence(capsys.readouterr().err)
+    assert "cannot be written, disk full" in one_sentence(capsys.readouterr().err)
     assert catalog.names("") == before
     assert not (small_disk / "out").exists()
