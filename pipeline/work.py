@@ -119,7 +119,11 @@ class Studio:
     def _done_meanwhile(self, task: Task) -> Outcome | None:
         place = where_it_is(task, self.output)
         record = records.read_record(place["record"])
-        if record is None or not storage.exists(place["image"]):
+        if record is None:
+            return None
+        if not storage.exists(place["image"]):
+            # Its image is lost, and it must not vouch for the next one.
+            storage.delete(place["record"])
             return None
         if record["run"] != self.run and place["record"] in task.stale_records:
             return None

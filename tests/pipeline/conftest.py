@@ -217,7 +217,7 @@ def nst(tmp_path: pathlib.Path) -> Command:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=270,
             check=False,
         )
 
@@ -302,4 +302,4 @@ def bad_bucket(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults of the storage that last are given up soon."""
-    monkeypatch.setattr(storage_gcs, "RETRY", storage_gcs.RETRY.with_timeout(0.3))
+    monkeypatch.setattr(storage_gcs, "RETRY", storage_gcs.RETRY.with_timeout(0.1))

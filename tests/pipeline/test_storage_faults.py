@@ -107,7 +107,7 @@ def test_the_first_bytes_of_a_file_are_verified_where_they_are_all(bad_bucket: B
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("what", [429, 503, RESET, CUT])
+@pytest.mark.parametrize("what", [503, RESET])
 def test_a_fault_that_lasts_is_the_jobs_trouble_within_a_bounded_time(
     bad_bucket: BadBucket, what: Any
 ) -> None:
@@ -149,14 +149,14 @@ def test_a_connection_that_stalls_is_given_up_and_tried_again(
 ) -> None:
     uri = bad_bucket.uri("x.png")
     storage.write_bytes(uri, PIXELS, PNG)
-    monkeypatch.setattr(storage_gcs, "_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(storage_gcs, "_TIMEOUT_SECONDS", 0.5)
     bad_bucket.proxy.fail(what, "read")
     bad_bucket.proxy.fail(what, "write")
     started = time.monotonic()
     assert storage.read_bytes(uri) == PIXELS
     storage.write_bytes(uri, PIXELS, PNG)
     assert bad_bucket.proxy.pending == []
-    assert time.monotonic() - started >= 2.0
+    assert time.monotonic() - started >= 1.0
 
 
 @pytest.mark.usefixtures("impatient")
