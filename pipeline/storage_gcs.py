@@ -40,6 +40,8 @@ from pipeline.storage_local import spool
 _LOGGER = logging.getLogger(__name__)
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _READ_AT_ONCE = 1 << 20
+# As many as threads use at once, or the others are closed after each use, with a warning.
+_CONNECTIONS = 64
 _FAULTS = (
     api_exceptions.GoogleAPIError,
     auth_exceptions.GoogleAuthError,
@@ -101,7 +103,10 @@ def client() -> Any:
     found = _clients.get(process)
     if found is None:
         # Only buckets need a project. With STORAGE_EMULATOR_HOST the library looks for no account.
-        found = _clients.setdefault(process, google_storage.Client(project=None))
+        made = google_storage.Client(project=None)
+        for scheme in ("https://", "http://"):
+            made._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS))
+        found = _clients.setdefault(process, made)
         for other in _clients.keys() - {process}:
             _clients.pop(other, None)
     return found

@@ -295,6 +295,8 @@ def bad_bucket(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
         storage_gcs.forget_client()
         storage_gcs.client().create_bucket(name, project="nst")
+        # Who has made a bucket goes on asking for it.
+        storage_gcs.forget_client()
         yield BadBucket(name, proxy)
         storage_gcs.forget_client()
 

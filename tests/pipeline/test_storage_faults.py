@@ -220,6 +220,18 @@ def test_an_object_replaced_while_it_is_read_is_read_anew(bad_bucket: BadBucket)
     assert storage.read_bytes(uri, max_bytes=100) == b"replaced"
 
 
+def test_many_threads_at_once_have_a_connection_each(
+    bad_bucket: BadBucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    readers = 24
+    storage.write_bytes(bad_bucket.uri("x.png"), PIXELS, PNG)
+    bad_bucket.proxy.fail(threading.Barrier(readers).wait, "read", times=readers)
+    with ThreadPoolExecutor(readers) as threads:
+        read = threads.map(storage.read_bytes, [bad_bucket.uri("x.png")] * readers)
+        assert set(read) == {PIXELS}
+    assert caplog.messages == []
+
+
 def test_a_refusal_is_denied_access_or_the_jobs_trouble(bad_bucket: BadBucket) -> None:
     storage.write_bytes(bad_bucket.uri("x.png"), PIXELS, PNG)
     bad_bucket.proxy.fail(403, times=ALWAYS)
