@@ -9,6 +9,7 @@ demo: $(READY)
 	$(BIN)/nst demo --output out/demo
 
 test: $(READY)
+	$(BIN)/python tests/pipeline/fake_gcs.py || true
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 
@@ -116,7 +117,11 @@ def read_size(uri: str, config: StyleConfig) -> Size:
         seconds=config.decode_seconds,
     )
     head = _read(uri, config, first=HEADER_BYTES)
-    size = header_size(head, complete=len(head) < HEADER_BYTES)
+    complete = len(head) < HEADER_BYTES
+    size = None
+    # A part of a file is not verified: before it fails its pair, the whole is looked at.
+    with contextlib.nullcontext() if complete else contextlib.suppress(InputTooLarge):
+        size = header_size(head, complete=complete)
     if size is None:
         size = header_size(_read(uri, config), complete=True)
     if size is None:
@@ -163,7 +168,7 @@ def _read(uri: str, config: StyleConfig, first: int | None = None) -> bytes:
         return storage.read_bytes(uri, max_bytes=config.max_bytes, first=first)
     except storage.NotFound as error:
         raise InputNotFound(str(error)) from error
-    except storage.AccessDenied as error:
+    except (storage.AccessDenied, storage.Damaged) as error:
         raise InputUnreadable(str(error)) from error
     except storage.TooLarge as error:
         raise InputTooLarge(str(error)) from error

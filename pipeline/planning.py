@@ -147,7 +147,8 @@ def resolve_id(
     if first.config.snapshot_every:
         wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
     in_place = there.issuperset(wanted)
-    if on_existing == "skip" and first.fingerprint in marks and in_place:
+    # Two records of one image: runs with other settings met here, and one of them is wrong.
+    if on_existing == "skip" and marks == {first.fingerprint} and in_place:
         yield finished_pair(first.number, first.pair, SKIPPED, where_it_is(first, output))
         return
     stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)

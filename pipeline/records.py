@@ -113,6 +113,15 @@ def parse_record_name(name: str) -> tuple[str, str] | None:
     return (match["id"], match["fingerprint"]) if match else None
 
 
+def read_record(uri: str) -> dict[str, Any] | None:
+    """The record at a URI; None where there is none, or what is there is no record."""
+    try:
+        record = json.loads(storage.read_bytes(uri))
+    except (storage.NotFound, ValueError):
+        return None
+    return record if isinstance(record, dict) and "run" in record else None
+
+
 def now() -> str:
     """The time of day, UTC, as records and summaries write it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal
 
-from pipeline import records, result_lines, storage
+from pipeline import records, result_lines, storage, storage_local
 from pipeline.manifest import CONTENT_TYPES, failure_fieldnames, write_failures
 from pipeline.pairs import Outcome
 
@@ -57,7 +57,7 @@ def write_failures_csv(outcomes: Iterable[Outcome], place: Place) -> str:
     """
     uri = place.uri("failures.csv")
     names: dict[str, None] = {"content": None, "style": None}
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as rows:
+    with io.TextIOWrapper(storage_local.spool(), encoding="utf-8") as rows:
         for outcome in outcomes:
             row = {**outcome.row, "status": outcome.status, "error": outcome.error}
             names.update(dict.fromkeys(row))

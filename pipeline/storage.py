@@ -23,19 +23,26 @@ _TEMPORARY_PREFIX = ".nst-tmp-"
 
 
 class StorageError(JobError):
-    """Trouble with the storage that is not one pair's."""
+    """Trouble with the storage that is not one pair's.
+
+    Those below are about one file: a caller who reads it for one pair makes them that pair's.
+    """
 
 
-class NotFound(Exception):
+class NotFound(StorageError):
     """A read of what is not there, or is not a file."""
 
 
-class TooLarge(Exception):
+class TooLarge(StorageError):
     """A file has more bytes than the reader allows."""
 
 
-class AccessDenied(Exception):
+class AccessDenied(StorageError):
     """A file may not be read by this process."""
+
+
+class Damaged(StorageError):
+    """A file's bytes do not have its checksum, however often they are read."""
 
 
 class _Backend(Protocol):
@@ -157,7 +164,8 @@ def read_bytes(uri: str, *, max_bytes: int | None = None, first: int | None = No
     """The whole file, or its `first` bytes (all, where it has fewer).
 
     `max_bytes` bounds the size of the file, also where only its first bytes are read. From `gs://`
-    a whole file is verified by its crc32c. Raises NotFound, TooLarge, AccessDenied, StorageError.
+    a whole file is verified by its crc32c, also one that has no more than its `first` bytes if
+    there is `max_bytes`. Raises NotFound, TooLarge, AccessDenied, Damaged, StorageError.
     """
     return _backend(uri).read(uri, max_bytes, first)
 
@@ -166,7 +174,7 @@ def open_binary(uri: str) -> BinaryIO:
     """A seekable binary file for reading in a `with`, of any size at little memory.
 
     A remote file is first copied to the local temporary directory, so that it is whole and
-    verified before its first byte is used. Raises NotFound, AccessDenied, StorageError.
+    verified before its first byte is used. Raises NotFound, AccessDenied, Damaged, StorageError.
     """
     return _backend(uri).stream(uri)
 
@@ -258,7 +266,10 @@ def open_writer(uri: str, content_type: str) -> AbstractContextManager[BinaryIO]
 
 
 def check_writable(directory_uri: str) -> None:
-    """Raise StorageError unless files can be written below a directory; leaves no trace."""
+    """Raise StorageError unless files can be written below a directory; leaves no trace.
+
+    On `gs://` also unless they can be read, listed and deleted.
+    """
     _backend(directory_uri).check_writable(directory_uri)
 
 

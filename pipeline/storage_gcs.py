@@ -1,26 +1,33 @@
 """`gs://`: google-cloud-storage, checksummed both ways, retried with backoff.
 
-An upload appears under its name only when it is whole, so no temporary object is needed.
+An upload appears under its name only when it is whole, so no temporary object is needed. What
+fails is tried again from its start, the library's own retries are off: it would go on where a
+download broke off, and nothing verifies one that came in parts.
 Importing this module imports google-cloud-storage; `storage` does so at the first `gs://` URI.
 """
 
+import http.client
 import io
+import logging
 import os
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 import google_crc32c
+import requests
+import urllib3
 from google.api_core import exceptions as api_exceptions
+from google.api_core.retry import Retry
 from google.auth import exceptions as auth_exceptions
 from google.cloud import storage as google_storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-from google.cloud.storage.retry import DEFAULT_RETRY
 
 from pipeline.storage import (
     AccessDenied,
+    Damaged,
     NotFound,
     StorageError,
     missing,
@@ -30,17 +37,31 @@ from pipeline.storage import (
 )
 from pipeline.storage_local import spool
 
-# Given explicitly to every call: uploads are idempotent here, since the same bytes are sent again.
-RETRY = DEFAULT_RETRY.with_timeout(180.0)
-_TIMEOUT_SECONDS = 60.0
-_DOWNLOAD_TRIES = 3
+_LOGGER = logging.getLogger(__name__)
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
+_READ_AT_ONCE = 1 << 20
+# As many as threads use at once, or the others are closed after each use, with a warning.
+_CONNECTIONS = 64
 _FAULTS = (
     api_exceptions.GoogleAPIError,
     auth_exceptions.GoogleAuthError,
     InvalidResponse,
     DataCorruption,
     OSError,
+)
+# 410: an upload that the service has forgotten halfway.
+_TRANSIENT_CODES = {408, 410, 429, 500, 502, 503, 504}
+_TRANSIENT = (
+    ConnectionError,
+    DataCorruption,
+    auth_exceptions.TransportError,
+    http.client.HTTPException,
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    requests.exceptions.JSONDecodeError,
+    urllib3.exceptions.HTTPError,
 )
 _clients: dict[int, Any] = {}
 
@@ -49,13 +70,43 @@ class _NameError(Exception):
     """A URI names no object."""
 
 
+class _ReplacedError(Exception):
+    """An object was replaced between a look at its size and its download."""
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether the same request may succeed in a moment, also because its bytes came damaged."""
+    if isinstance(error, api_exceptions.BadRequest):
+        # So the service refuses an upload whose bytes do not have the checksum sent with them.
+        return "crc32c" in str(error).lower()
+    return (
+        isinstance(error, (*_TRANSIENT, _ReplacedError))
+        or getattr(error, "code", None) in _TRANSIENT_CODES
+        or getattr(error, "retryable", False)  # what google-auth says of its own errors
+    )
+
+
+def _tell(error: Exception) -> None:
+    _LOGGER.info("Cloud Storage is tried again: %s", _reason(error))
+
+
+# Each wait is random, up to a limit that doubles. Uploads are idempotent here, since the same
+# bytes are sent again. No answer for `_TIMEOUT_SECONDS` is a fault: a try can outlast the whole by
+# as long.
+RETRY = Retry(_is_transient, initial=1.0, maximum=32.0, timeout=180.0, on_error=_tell)
+_TIMEOUT_SECONDS = 60.0
+
+
 def client() -> Any:
     """This process's client; a fork makes its own, since sockets cannot be shared."""
     process = os.getpid()
     found = _clients.get(process)
     if found is None:
         # Only buckets need a project. With STORAGE_EMULATOR_HOST the library looks for no account.
-        found = _clients.setdefault(process, google_storage.Client(project=None))
+        made = google_storage.Client(project=None)
+        for scheme in ("https://", "http://"):
+            made._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS))
+        found = _clients.setdefault(process, made)
         for other in _clients.keys() - {process}:
             _clients.pop(other, None)
     return found
@@ -90,9 +141,14 @@ def _blob(uri: str, generation: int | None = None) -> Any:
     return _bucket(uri).blob(name, generation=generation)
 
 
-def _stored(uri: str) -> Any:
+def _find(uri: str, retry: Retry | None) -> Any:
+    """The object with its metadata, or None."""
+    return _bucket(uri).get_blob(_blob(uri).name, retry=retry, timeout=_TIMEOUT_SECONDS)
+
+
+def _stored(uri: str, retry: Retry | None) -> Any:
     """The object with its metadata. Raises NotFound."""
-    found = _bucket(uri).get_blob(_blob(uri).name, retry=RETRY, timeout=_TIMEOUT_SECONDS)
+    found = _find(uri, retry)
     if found is None:
         raise missing(uri)
     return found
@@ -100,7 +156,11 @@ def _stored(uri: str) -> Any:
 
 def _crc32c(data: bytes) -> str:
     """The checksum as Cloud Storage writes it."""
-    return b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode("ascii")
+    return _encoded(google_crc32c.value(data))
+
+
+def _encoded(checksum: int) -> str:
+    return b64encode(checksum.to_bytes(4, "big")).decode("ascii")
 
 
 def _reason(error: Exception) -> str:
@@ -142,6 +202,11 @@ def _reading(uri: str) -> Iterator[None]:
     except _NameError as error:
         raise NotFound(f"{uri} cannot be read, {error}: correct the URI.") from error
     except _FAULTS as error:
+        if isinstance(getattr(error, "cause", None), DataCorruption):
+            raise Damaged(
+                f"{uri} is damaged, its bytes do not have its checksum however often they are "
+                "read: write it anew."
+            ) from error
         code = getattr(error, "code", None)
         if code in (401, 403):
             raise AccessDenied(
@@ -167,28 +232,27 @@ def _changing(uri: str, action: str = "written") -> Iterator[None]:
 
 def _download(uri: str, target: BinaryIO, max_bytes: int | None, first: int | None) -> None:
     """Copy an object, or its first bytes, to `target`: of one generation, and verified if whole."""
-    for attempt in range(_DOWNLOAD_TRIES):
-        generation = None
-        if max_bytes is not None:
-            stored = _stored(uri)
-            refuse_too_large(uri, stored.size, max_bytes)
-            generation = stored.generation
-        try:
-            _blob(uri, generation).download_to_file(
-                target,
-                end=None if first is None else first - 1,
-                checksum="crc32c" if first is None else None,
-                retry=RETRY,
-                timeout=_TIMEOUT_SECONDS,
-            )
-            return
-        except (api_exceptions.NotFound, DataCorruption) as error:
-            # Replaced since its size was asked for, or damaged on the way: again from the start.
-            absent = generation is None and isinstance(error, api_exceptions.NotFound)
-            if absent or attempt == _DOWNLOAD_TRIES - 1:
-                raise
-            target.seek(0)
-            target.truncate()
+    target.seek(0)
+    target.truncate()
+    generation, end = None, first
+    if max_bytes is not None:
+        stored = _stored(uri, None)
+        refuse_too_large(uri, stored.size, max_bytes)
+        generation = stored.generation
+        # Only a whole object can be verified.
+        end = None if first is not None and first >= stored.size else first
+    try:
+        _blob(uri, generation).download_to_file(
+            target,
+            end=None if end is None else end - 1,
+            checksum="crc32c" if end is None else None,
+            retry=None,
+            timeout=_TIMEOUT_SECONDS,
+        )
+    except api_exceptions.NotFound as error:
+        if generation is None:
+            raise
+        raise _ReplacedError(f"{uri} was replaced while it was read") from error
 
 
 def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
@@ -197,7 +261,7 @@ def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
     with _reading(uri):
         try:
             # Cloud Storage has no empty ranges.
-            _download(uri, target, max_bytes, None if first is None else max(first, 1))
+            RETRY(_download)(uri, target, max_bytes, None if first is None else max(first, 1))
         except api_exceptions.RequestRangeNotSatisfiable:
             return b""
     data = target.getvalue()
@@ -211,7 +275,7 @@ def stream(uri: str) -> BinaryIO:
     file = spool()
     try:
         with _reading(uri):
-            _download(uri, file, None, None)
+            RETRY(_download)(uri, file, None, None)
         file.seek(0)
     except BaseException:
         file.close()
@@ -231,40 +295,54 @@ def exists(uri: str) -> bool:
 def remove(uri: str) -> None:
     """See `storage.delete`."""
     with _changing(uri, "deleted"):
-        try:
-            _blob(uri).delete(retry=RETRY, timeout=_TIMEOUT_SECONDS)
-        except api_exceptions.NotFound:
-            return
+        _delete(uri)
+
+
+def _delete(uri: str) -> None:
+    """Delete an object that may be missing: also an earlier try may have done it unheard."""
+    with suppress(api_exceptions.NotFound):
+        _blob(uri).delete(retry=RETRY, timeout=_TIMEOUT_SECONDS)
 
 
 def files(directory_uri: str) -> Iterator[str]:
     """See `storage.list_uris`."""
     bucket, path = _split(directory_uri)
-    prefix = path.rstrip("/") + "/" if path else ""
     with _changing(directory_uri, "listed"):
-        for blob in client().list_blobs(
-            _bucket(directory_uri),
-            prefix=prefix,
-            fields="items(name),nextPageToken",
-            retry=RETRY,
-            timeout=_TIMEOUT_SECONDS,
-        ):
+        for name in _names(directory_uri, path.rstrip("/") + "/" if path else ""):
             # Consoles make "directories" by creating an empty object of that name.
-            if not blob.name.endswith("/"):
-                yield f"gs://{bucket}/{blob.name}"
+            if not name.endswith("/"):
+                yield f"gs://{bucket}/{name}"
+
+
+def _names(uri: str, prefix: str) -> Iterator[str]:
+    """The names of the objects in a URI's bucket that begin with `prefix`."""
+    for blob in client().list_blobs(
+        _bucket(uri),
+        prefix=prefix,
+        fields="items(name),nextPageToken",
+        retry=RETRY,
+        timeout=_TIMEOUT_SECONDS,
+    ):
+        yield blob.name
 
 
 def _upload(uri: str, source: BinaryIO, content_type: str, generation: int | None = None) -> None:
     """Store what is in `source`, from its start, if the object has this generation (0: none)."""
     size = source.seek(0, os.SEEK_END)
-    _blob(uri).upload_from_file(
+    source.seek(0)
+    checksum = 0
+    while piece := source.read(_READ_AT_ONCE):
+        checksum = google_crc32c.extend(checksum, piece)
+    # The service compares before the object appears; of large ones only with the checksum given.
+    RETRY(_blob(uri).upload_from_file)(
         source,
         rewind=True,
         size=size,
         content_type=content_type,
         checksum="crc32c",
+        crc32c_checksum_value=_encoded(checksum),
         if_generation_match=generation,
-        retry=RETRY,
+        retry=None,
         timeout=_TIMEOUT_SECONDS,
     )
 
@@ -282,7 +360,7 @@ def create(uri: str, data: bytes, content_type: str) -> bool:
             _upload(uri, io.BytesIO(data), content_type, generation=0)
         except api_exceptions.PreconditionFailed:
             # Either another writer was first, or our own request landed and its answer was lost.
-            found = _bucket(uri).get_blob(_blob(uri).name, retry=RETRY, timeout=_TIMEOUT_SECONDS)
+            found = _find(uri, RETRY)
             return found is not None and found.crc32c == _crc32c(data) and found.size == len(data)
     return True
 
@@ -300,16 +378,23 @@ def check_writable(directory_uri: str) -> None:
     """See `storage.check_writable`."""
     probe = temporary_name(directory_uri)
     with _changing(directory_uri):
-        _upload(probe, io.BytesIO(), "application/octet-stream")
-    # Whoever may not delete may not replace either.
-    with _changing(directory_uri, "cleaned up after a trial write"):
-        _blob(probe).delete(retry=RETRY, timeout=_TIMEOUT_SECONDS)
+        _upload(probe, io.BytesIO(b"probe"), "application/octet-stream")
+    try:
+        # What is written is also looked for and read, by this run or the next.
+        with _changing(directory_uri, "read back after a trial write"):
+            RETRY(_download)(probe, io.BytesIO(), None, None)
+        with _changing(directory_uri, "listed"):
+            next(_names(directory_uri, _split(probe)[1]), None)
+    finally:
+        # Whoever may not delete may not replace either.
+        with _changing(directory_uri, "cleaned up after a trial write"):
+            _delete(probe)
 
 
 def identity(uri: str) -> str:
     """See `storage.identity`."""
     with _reading(uri):
-        stored = _stored(uri)
+        stored = _stored(uri, RETRY)
     if stored.crc32c and stored.size is not None:
         return f"crc32c:{stored.crc32c}:{stored.size}"
     data = read(uri, None, None)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 import pathlib
-import tempfile
 
 from nst_core.config import URI_SETTINGS
 from nst_core.errors import WeightsError
@@ -22,6 +20,7 @@ from pipeline.notices import without_notices
 
 # Raised with the recipe in nst_core.procedural; both are the same number (a test holds them so).
 PROCEDURAL_VERSION = 1
+HDF5 = "application/x-hdf5"
 
 
 @functools.lru_cache(maxsize=64)
@@ -64,7 +63,7 @@ def local_weights(source: str) -> str:
     identity = weights_identity(source).replace(":", "-").replace("/", "_")
     copy = cache_directory() / f"weights-{identity}.h5"
     if not copy.is_file():
-        _publish(storage.read_bytes(source), copy)
+        storage.write_bytes(str(copy), storage.read_bytes(source), HDF5)
     return str(copy)
 
 
@@ -81,12 +80,5 @@ def fetch_weights(source: str, target: str | None) -> str:
     load_weights(str(path))
     if target is None:
         return str(path)
-    storage.write_bytes(target, path.read_bytes(), "application/x-hdf5")
+    storage.write_bytes(target, path.read_bytes(), HDF5)
     return target
-
-
-def _publish(data: bytes, path: pathlib.Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)

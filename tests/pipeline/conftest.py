@@ -14,15 +14,17 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import fake_gcs
 import h5py
 import numpy as np
 import pyarrow
 import pytest
+from fault_proxy import FaultProxy
 from PIL import Image
 from pyarrow import parquet
 
 from nst_core.weights import layer_shapes
-from pipeline import storage
+from pipeline import storage, storage_gcs
 from pipeline.__main__ import main
 from pipeline.engines import Engines
 
@@ -216,7 +218,7 @@ def nst(tmp_path: pathlib.Path) -> Command:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=270,
             check=False,
         )
 
@@ -249,3 +251,58 @@ def one_sentence() -> Callable[[str], str]:
         return lines[0]
 
     return check
+
+
+@dataclasses.dataclass(frozen=True)
+class BadBucket:
+    """An empty bucket that honours preconditions, behind a proxy that goes wrong as it is told."""
+
+    bucket: str
+    proxy: FaultProxy
+
+    def uri(self, path: str) -> str:
+        """The `gs://` URI of a path in the bucket."""
+        return f"gs://{self.bucket}/{path}"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the server before the tests: that can take longer than a test may."""
+    if any("fake_gcs_port" in getattr(item, "fixturenames", ()) for item in session.items):
+        fake_gcs.build()
+
+
+@pytest.fixture(scope="session")
+def fake_gcs_port() -> Iterator[int]:
+    """The port of a Cloud Storage that honours preconditions; needs Go once, to build it."""
+    if problem := fake_gcs.build():
+        pytest.skip(problem)
+    with fake_gcs.serving() as port:
+        yield port
+
+
+@pytest.fixture
+def bad_bucket(
+    fake_gcs_port: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BadBucket]:
+    """A bucket of this test's own, which `gs://` URIs reach; retries as in earnest, only quicker.
+
+    A test of a fault that lasts shortens `storage_gcs.RETRY`: how long is not to decide others.
+    """
+    quick = storage_gcs.RETRY.with_delay(initial=0.01, maximum=0.05)
+    monkeypatch.setattr(storage_gcs, "RETRY", quick)
+    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+    name = f"catalog-{zlib.crc32(request.node.nodeid.encode()):08x}"
+    with FaultProxy(fake_gcs_port).running() as proxy:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+        storage_gcs.forget_client()
+        storage_gcs.client().create_bucket(name, project="nst")
+        # Who has made a bucket goes on asking for it.
+        storage_gcs.forget_client()
+        yield BadBucket(name, proxy)
+        storage_gcs.forget_client()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults of the storage that last are given up soon."""
+    monkeypatch.setattr(storage_gcs, "RETRY", storage_gcs.RETRY.with_timeout(0.1))

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import InputNotFound, InputTooLarge, OptionsInvalid
-from pipeline.inputs import read_inputs
+from pipeline import storage
+from pipeline.inputs import HEADER_BYTES, read_inputs, read_size
 from pipeline.manifest import Pair, StyleReference
 
 if TYPE_CHECKING:
@@ -34,6 +36,25 @@ def test_a_format_that_cannot_hold_the_original_s_size_is_refused(catalog: Catal
         read_inputs(pair(catalog), config(output_size="original", output_format="webp"))
     for fine in ({"output_size": "original"}, {"output_format": "webp"}):
         assert read_inputs(pair(catalog), config(**fine)).picture.width == 17000
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xff", b""])
+def test_the_first_part_of_a_file_alone_does_not_fail_its_pair(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    uri = catalog.picture("a.bmp", (300, 200))
+    read = storage.read_bytes
+
+    def damaged(uri: str, *, first: int | None = None, **limits: Any) -> bytes:
+        data = read(uri, first=first, **limits)
+        if first is None:
+            return data
+        # A part is not verified; here the width is another, or the format is none.
+        return data[:20] + damage + data[22:] if damage else b"?" * len(data)
+
+    monkeypatch.setattr(storage, "read_bytes", damaged)
+    assert len(catalog.read("a.bmp")) > HEADER_BYTES
+    assert read_size(uri, config(max_pixels=60000)) == Size(300, 200)
 
 
 def test_masks_are_luminances_from_0_to_1_in_the_order_of_the_styles(catalog: Catalog) -> None:

@@ -134,6 +134,13 @@ def test_a_record_without_its_image_is_stale(suffixes: list[str]) -> None:
     assert again.stale_records == (f"{OUTPUT}/records/pair1.{one.fingerprint}.json",)
 
 
+def test_of_two_records_of_one_image_none_is_trusted() -> None:
+    one = task()
+    existing = [Existing("records", mark) for mark in (one.fingerprint, "f" * 16)]
+    (again,) = resolve([one], *existing, Existing("images", "png"))
+    assert len(again.stale_records) == 2
+
+
 def test_a_pair_with_other_settings_is_done_again_and_all_old_records_are_stale() -> None:
     marks = ["0" * 16, "f" * 16]
     existing = [Existing("records", mark) for mark in marks]

@@ -1,22 +1,16 @@
-"""Storage, from the outside: files on disk, an emulated bucket, a faulty one, Beam in memory."""
+"""Storage, from the outside: files on disk, an emulated bucket, Beam in memory."""
 
 from __future__ import annotations
 
 import errno
 import io
-import json
 import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
-import threading
-import urllib.parse
-from base64 import b64encode
 from collections.abc import Callable, Iterator
-from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -543,220 +537,16 @@ def test_without_credentials_the_error_says_how_to_give_them(
             attempt("gs://catalog/x.png")
 
 
-class FaultyBucket(ThreadingHTTPServer):
-    """A bucket that honours `ifGenerationMatch=0` and goes wrong as told, one fault a request.
-
-    Faults: a status to answer with; "hang up" without one (for downloads: the library leaves
-    answers that it retries open); "unheard": do it, then answer 503; "damage": flip a bit of the
-    body; "replace": a new generation right after the answer.
-    """
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), FaultyHandler)
-        self.contents: dict[str, bytes] = {}
-        self.generation = 1
-        self.faults: list[int | str] = []
-        self.requests: list[str] = []
-
-
-class FaultyHandler(BaseHTTPRequestHandler):
-    server: FaultyBucket
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def metadata(self, name: str) -> bytes:
-        data = self.server.contents[name]
-        known = {"name": name, "size": str(len(data)), "generation": str(self.server.generation)}
-        return json.dumps(known | {"crc32c": crc32c(data)}).encode()
-
-    def handle_one(self, handle: Callable[[str, dict[str, str]], None]) -> None:
-        fault = self.server.faults.pop(0) if self.server.faults else None
-        self.server.requests.append(self.command)
-        url = urllib.parse.urlsplit(self.path)
-        query = dict(urllib.parse.parse_qsl(url.query))
-        self.fault = fault
-        if isinstance(fault, int):
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.answer(fault, b'{"error": {"message": "as told"}}')
-        elif fault != "hang up":
-            handle(urllib.parse.unquote(url.path.rpartition("/o/")[2]), query)
-
-    def do_GET(self) -> None:
-        self.handle_one(self.get)
-
-    def do_POST(self) -> None:
-        self.handle_one(self.post)
-
-    def do_DELETE(self) -> None:
-        self.handle_one(self.delete)
-
-    def delete(self, name: str, _query: dict[str, str]) -> None:
-        del self.server.contents[name]
-        self.answer(204, b"")
-
-    def get(self, name: str, query: dict[str, str]) -> None:
-        wanted = query.get("generation", str(self.server.generation))
-        if name not in self.server.contents or wanted != str(self.server.generation):
-            self.answer(404, b"{}")
-        elif query.get("alt") != "media":
-            self.answer(200, self.metadata(name))
-        else:
-            body = self.server.contents[name]
-            headers = {"X-Goog-Hash": f"crc32c={crc32c(body)}"}
-            if self.fault == "damage":
-                body = bytes([body[0] ^ 1]) + body[1:]
-            self.answer(200, body, headers)
-        if self.fault == "replace":
-            self.server.generation += 1
-            self.server.contents[name] = b"replaced"
-
-    def post(self, _name: str, query: dict[str, str]) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        parts: Any = message_from_bytes(head + body).get_payload()
-        name = json.loads(parts[0].get_payload())["name"]
-        if query.get("ifGenerationMatch") == "0" and name in self.server.contents:
-            self.answer(412, b"{}")
-            return
-        self.server.contents[name] = parts[1].get_payload(decode=True)
-        if self.fault == "unheard":
-            self.answer(503, b"{}")
-        else:
-            self.answer(200, self.metadata(name))
-
-
-def crc32c(data: bytes) -> str:
-    return b64encode(google_crc32c.Checksum(data).digest()).decode()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Retries as in earnest, only quicker."""
-    quick = storage_gcs.RETRY.with_delay(initial=0.01, maximum=0.02).with_timeout(0.5)
-    monkeypatch.setattr(storage_gcs, "RETRY", quick)
-    return monkeypatch
-
-
-@pytest.fixture
-def faulty(impatient: pytest.MonkeyPatch) -> Iterator[FaultyBucket]:
-    impatient.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    with FaultyBucket() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        impatient.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
-        storage_gcs.forget_client()
-        yield server
-        storage_gcs.forget_client()
-        server.shutdown()
-        thread.join()
-
-
-def test_transient_faults_are_retried(faulty: FaultyBucket) -> None:
-    faulty.faults = [503, 429, 500]
-    storage.write_bytes("gs://b1c/x.png", b"pixels", PNG)
-    assert faulty.requests == ["POST"] * 4
-    faulty.faults = ["hang up", "hang up"]
-    assert storage.read_bytes("gs://b1c/x.png") == b"pixels"
-    faulty.faults = [502]
-    assert storage.identity("gs://b1c/x.png").endswith(":6")
-
-
-def test_lasting_faults_are_the_jobs_trouble(faulty: FaultyBucket) -> None:
-    fault: int | str
-    for fault, attempt in (
-        (503, lambda: storage.write_bytes("gs://b1c/x.png", b"pixels", PNG)),
-        (503, lambda: storage.exists("gs://b1c/x.png")),
-        ("hang up", lambda: storage.read_bytes("gs://b1c/x.png")),
-    ):
-        faulty.faults = [fault] * 500
-        with pytest.raises(storage.StorageError, match=r"in spite of retries .*run the same"):
-            attempt()
-
-
-def test_a_service_out_of_reach_is_the_jobs_trouble(impatient: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_a_service_out_of_reach_is_the_jobs_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         host = f"http://127.0.0.1:{unheard.getsockname()[1]}"
-        impatient.setenv("STORAGE_EMULATOR_HOST", host)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", host)
         storage_gcs.forget_client()
         with pytest.raises(storage.StorageError, match="in spite of retries"):
             storage.write_bytes("gs://b1c/x.png", b"pixels", PNG)
         storage_gcs.forget_client()
-
-
-def test_an_object_is_created_once(faulty: FaultyBucket) -> None:
-    assert storage.create_bytes("gs://b1c/a.json", b"first", "application/json")
-    assert not storage.create_bytes("gs://b1c/a.json", b"other", "application/json")
-    assert not storage.create_bytes("gs://b1c/a.json", b"longer", "application/json")
-    assert faulty.contents == {"a.json": b"first"}
-
-
-def test_a_creation_whose_answer_was_lost_has_succeeded(faulty: FaultyBucket) -> None:
-    faulty.faults = ["unheard"]
-    assert storage.create_bytes("gs://b1c/a.json", b"first", "application/json")
-    assert faulty.requests == ["POST", "POST", "GET"]
-
-
-def test_bytes_damaged_on_the_way_are_fetched_again(faulty: FaultyBucket) -> None:
-    faulty.contents["x.png"] = b"pixels"
-    faulty.faults = ["damage"]
-    assert storage.read_bytes("gs://b1c/x.png") == b"pixels"
-    faulty.faults = ["damage"]
-    with storage.open_binary("gs://b1c/x.png") as file:
-        assert file.read() == b"pixels"
-
-
-def test_bytes_damaged_every_time_are_never_returned(faulty: FaultyBucket) -> None:
-    faulty.contents["x.png"] = b"pixels"
-    faulty.faults = ["damage"] * 20
-    with pytest.raises(storage.StorageError, match="cannot be read"):
-        storage.read_bytes("gs://b1c/x.png")
-
-
-def test_an_object_replaced_while_it_is_read_is_read_anew(faulty: FaultyBucket) -> None:
-    faulty.contents["x.png"] = b"pixels"
-    faulty.faults = ["replace"]
-    assert storage.read_bytes("gs://b1c/x.png", max_bytes=100) == b"replaced"
-    assert faulty.requests == ["GET"] * 4
-
-
-def test_a_refusal_is_denied_access_or_the_jobs_trouble(faulty: FaultyBucket) -> None:
-    faulty.faults = [403, 403]
-    with pytest.raises(storage.AccessDenied, match=r"grant it roles/storage\.objectViewer"):
-        storage.read_bytes("gs://b1c/x.png")
-    with pytest.raises(storage.StorageError, match=r"grant .* roles/storage\.objectUser on bucket"):
-        storage.check_writable("gs://b1c/out")
-
-
-def test_an_account_that_may_not_replace_is_found_out_early(faulty: FaultyBucket) -> None:
-    faulty.faults = ["", 403]
-    with pytest.raises(storage.StorageError, match=r"trial write, no permission"):
-        storage.check_writable("gs://b1c/out")
-    faulty.contents.clear()
-    storage.check_writable("gs://b1c/out")
-    assert faulty.contents == {}
-
-
-def test_an_account_unknown_to_the_service_is_the_jobs_trouble(faulty: FaultyBucket) -> None:
-    faulty.faults = [401]
-    with pytest.raises(storage.StorageError, match="no Google credentials that work"):
-        storage.exists("gs://b1c/x.png")
-
-
-def test_a_name_that_the_service_refuses_is_not_found(faulty: FaultyBucket) -> None:
-    faulty.faults = [400]
-    with pytest.raises(storage.NotFound):
-        storage.read_bytes("gs://b1c/" + "x" * 2000)
 
 
 # Beam's filesystems
@@ -874,7 +664,7 @@ class TreeFiles(MemoryFiles):
         return len(self.contents.get(path, b""))
 
     def checksum(self, path: str) -> str:
-        return f"{crc32c(self.contents[path])}"
+        return f"{google_crc32c.value(self.contents[path])}"
 
 
 @pytest.mark.parametrize("place", ["mem", "tree"], indirect=True)

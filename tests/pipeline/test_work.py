@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -288,6 +290,44 @@ def test_a_record_is_no_proof_without_its_image_or_if_it_is_broken(
     assert ended(studio, batch) == {"a": "ok", "b": "ok"}
     assert engine.asked == [["a.png", "b.png"]]
     assert catalog.names("out/images") == {"a.png", "b.png"}
+    assert {record["run"] for record in catalog.records().values()} == {"run1"}
+
+
+@pytest.mark.parametrize("place", ["local", "gs"])
+def test_of_two_runs_that_finish_a_pair_at_once_one_takes_the_result_of_the_other(
+    prepare: Prepare,
+    catalog: Catalog,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    if place == "gs":
+        catalog.root = request.getfixturevalue("bad_bucket").uri("catalog")
+    both, create = threading.Barrier(2), storage.create_bytes
+
+    def create_together(*arguments: Any) -> bool:
+        both.wait()
+        return create(*arguments)
+
+    monkeypatch.setattr(storage, "create_bytes", create_together)
+    studios = [prepare(count=1, run=run) for run in ("run0", "run1")]
+    with ThreadPoolExecutor() as threads:
+        ends = list(threads.map(lambda one: ended(one[0], one[2])["a"], studios))
+    assert sorted(ends) == ["ok", "skipped"]
+    assert catalog.records()["a"]["run"] == f"run{ends.index('ok')}"
+
+
+def test_a_run_that_was_overtaken_replaces_nothing(prepare: Prepare, catalog: Catalog) -> None:
+    other, _, batch = prepare(lambda _: [result(10.0)], count=1, run="run0")
+
+    def overtaken(_: list[str]) -> list[Any]:
+        assert ended(other, batch) == {"a": "ok"}
+        return [result(90.0)]
+
+    studio, _, _ = prepare(overtaken, count=1)
+    assert ended(studio, batch) == {"a": "skipped"}
+    assert catalog.pixels("a.png").max() == 10
+    assert catalog.records()["a"]["run"] == "run0"
 
 
 def test_a_style_is_read_once_for_all_batches(prepare: Prepare, catalog: Catalog) -> None:
