@@ -6,19 +6,20 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from nst_core import colors, images, memory, quality
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
+from nst_core.checkpoints import Checkpoints, Interrupted
 from nst_core.config import StyleConfig
 from nst_core.device import CPU, available_memory
 from nst_core.errors import OutOfMemory
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective import Targets, mixed
-from nst_core.program import Course, Program, follow, loss_log
+from nst_core.program import Course, Leg, Program, follow, loss_log
 from nst_core.regions import Regions
 from nst_core.results import Progress, Quality, Report, Shoot, Snapshot, Style, StyleResult
 from nst_core.snapshots import Camera
@@ -36,7 +37,8 @@ NOISE_DEVIATION = 40.0
 class Batch:
     """Contents of one canvas with one style and configuration, on their way through the scales.
 
-    `largest_tile` bounds the tiles, px, once memory has run out.
+    `retried` tells that this is the second, careful try. `largest_tile` bounds the tiles, px, once
+    memory has run out.
     """
 
     engine: StyleEngine
@@ -49,6 +51,8 @@ class Batch:
     regions: Regions
     places: list[int]
     snapshots: Shoot | None
+    checkpoints: Checkpoints
+    retried: bool = False
     largest_tile: int | None = None
 
     def part(self, indices: Sequence[int]) -> Batch:
@@ -67,13 +71,25 @@ class Batch:
         """Which contents can be optimised together, by their indices.
 
         Contents with masks have a style term of their own kind; where the style takes the
-        content's colours, every content has a style of its own.
+        content's colours, every content has a style of its own; and those that were interrupted
+        go on from where they were.
         """
-        whole = range(len(self.contents))
-        if self.config.recolors_style:
-            return [[index] for index in whole]
-        parts = [[i for i in whole if self.regions.masked(i) is kind] for kind in (False, True)]
-        return [part for part in parts if part]
+        groups: dict[Any, list[int]] = {}
+        for index, place in enumerate(self.places):
+            alone = index if self.config.recolors_style else None
+            kind = (alone, self.regions.masked(index), self.checkpoints.position(place))
+            groups.setdefault(kind, []).append(index)
+        return list(groups.values())
+
+    @property
+    def was_retried(self) -> bool:
+        """Whether the contents, of one group, were interrupted in their second try."""
+        return self.checkpoints.interrupted(self.places, retried=True) is not None
+
+    @property
+    def interrupted(self) -> Interrupted | None:
+        """Where the contents, of one group, go on in this try; None: they start."""
+        return self.checkpoints.interrupted(self.places, self.retried)
 
     def fitting(self, precision: str) -> int:
         """How many of the contents to optimise at once: as many as fit, and at least one."""
@@ -140,7 +156,8 @@ class Batch:
             DeadlineExceeded: `deadline_seconds` per content have passed.
             OutOfMemory: by prediction; TensorFlow has errors of its own.
         """
-        started = time.monotonic()
+        past = self.interrupted
+        started = time.monotonic() - (past.seconds if past else 0.0)
         allowed = self.config.deadline_seconds * len(self.contents)
         deadline = started + allowed if allowed else np.inf
         canvas = canvas_size(self.sizes[0], self.config)
@@ -155,10 +172,9 @@ class Batch:
             strict=True,
         ):
             coarse, contents = contents, _shrunk(originals, size)
-            if courses:
-                start = self._finer_start(contents, coarse, courses[-1][2].images)
-            else:
-                start = self._first_start(contents, canvas)
+            if past and len(courses) < past.scale:
+                courses.append((scale, size, past.course(len(courses))))
+                continue
             tile = self._tile(size, precision) if len(self.contents) == 1 else None
             program = self.engine.program(
                 self.config,
@@ -168,10 +184,19 @@ class Batch:
                 keeps=self.regions.keeps is not None,
             )
             targets = self._targets(program, contents, scale, precision)
-            report = self._reporter(progress, scale, len(courses))
-            camera = self._camera(originals, contents, [done for _, _, done in courses])
+            done = [course for _, _, course in courses]
+            start: np.ndarray | Leg
+            if past and len(done) == past.scale:
+                start = past.leg(program)
+            elif done:
+                start = self._finer_start(contents, coarse, done[-1].images)
+            else:
+                start = self._first_start(contents, canvas)
+            report = self._reporter(progress, scale, len(done))
+            camera = self._camera(originals, contents, done)
+            save = self._saver(done, started)
             course = follow(
-                program, start, targets, self.config, steps, deadline, report, camera, scale
+                program, start, targets, self.config, steps, deadline, report, camera, scale, save
             )
             courses.append((scale, size, course))
         last = courses[-1][2].images
@@ -194,7 +219,8 @@ class Batch:
                 device=self.engine.device,
                 batch=len(self.contents),
                 tile=tile,
-                retried=False,
+                retried=self.retried,
+                resumed_at_step=past.steps(index) if past else None,
             )
             for index in range(len(self.contents))
         ]
@@ -335,6 +361,15 @@ class Batch:
                 progress(Progress(before + step, whole, scale, tuple(map(float, totals))))
 
         return report
+
+    def _saver(self, done: list[Course], started: float) -> Callable[[Leg], None]:
+        """Saves checkpoints in a scale behind those that are done."""
+
+        def between(leg: Leg) -> None:
+            spent = (time.monotonic() - started) / len(self.contents)
+            self.checkpoints.between(self.places, done, leg, spent, self.retried)
+
+        return between
 
     def _camera(
         self, originals: np.ndarray, contents: np.ndarray, done: list[Course]

@@ -25,6 +25,8 @@ class Task:
     stale_records: tuple[str, ...] = ()
     # Snapshots and animations of earlier tries: those that this task does not replace must go.
     stale_snapshots: tuple[str, ...] = ()
+    # Checkpoints of other fingerprints: once this task is done nobody goes on from them.
+    stale_checkpoints: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

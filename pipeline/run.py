@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -18,12 +19,13 @@ from rich.table import Table
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
-from pipeline import records, storage
+from pipeline import checkpoints, records, storage
+from pipeline.ending import heeding
 from pipeline.manifest import check_header
 from pipeline.options import RunOptions
 from pipeline.pairs import OK, SKIPPED
 from pipeline.reports import Place
-from pipeline.watch import JOB_ERROR, watching
+from pipeline.watch import JOB_ERROR, Tracker, watching
 from pipeline.weights import check_weights
 
 EXIT_ALL_DONE = 0
@@ -44,11 +46,19 @@ def run(options: RunOptions, *, verbose: bool = False) -> int:
     place = Place(options.output, new_run_name(), options.results_shards)
     # Without a runner the workers are in this process, and tell more than their records do.
     records_folder = storage.join(options.output, "records") if options.runner else None
-    with watching(verbose=verbose, records=records_folder):
+    tidy(options)
+    with (
+        watching(verbose=verbose, records=records_folder) as tracker,
+        heeding(
+            functools.partial(show_stopped, tracker, options, place.run),
+            functools.partial(storage.sweep, options.output, ending=True),
+        ),
+    ):
         pipeline = new_pipeline(options)
         config = config_yaml(options.config)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
         execute(pipeline, options, place)
+    tidy(options)
     summary = json.loads(storage.read_bytes(place.uri("summary.json")))
     show(summary, options)
     finished = set(summary["statuses"]) <= {OK, SKIPPED}
@@ -64,6 +74,16 @@ def preflight(options: RunOptions) -> None:
     check_header(options.manifest)
     check_weights(options.config.weights)
     storage.check_writable(options.output)
+
+
+def tidy(options: RunOptions) -> None:
+    """Remove what killed runs have left below the output.
+
+    Raises:
+        StorageError: the output cannot be listed, or nothing removed there.
+    """
+    storage.sweep(options.output)
+    checkpoints.remove_done(options.output)
 
 
 def new_pipeline(options: RunOptions) -> Any:
@@ -139,16 +159,7 @@ def config_yaml(config: StyleConfig) -> bytes:
 def show(summary: dict[str, Any], options: RunOptions) -> None:
     """The closing table: how many of each status, where the images are, how to retry."""
     console = Console()
-    console.print(f"Run {summary['run']}", highlight=False)
-    table = Table()
-    table.add_column("status")
-    table.add_column("pairs", justify="right")
-    for status, count in summary["statuses"].items():
-        table.add_row(status, str(count))
-    table.add_row("all", str(summary["pairs"]), style="bold")
-    console.print(table)
-    images = storage.join(options.output, "images")
-    console.print(f"Images: {images}", soft_wrap=True, highlight=False)
+    _show_counts(console, f"Run {summary['run']}", summary["statuses"], "all", options)
     if set(summary["statuses"]) - {OK, SKIPPED}:
         failures = summary["failures"]
         config = storage.join(storage.directory(failures), "config.yaml")
@@ -159,3 +170,30 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
             soft_wrap=True,
             highlight=False,
         )
+
+
+def show_stopped(tracker: Tracker, options: RunOptions, run_name: str) -> None:
+    """The table of a run that ends before its end: how many of each status so far."""
+    tracker.hide()
+    if not storage.scheme(options.output):
+        # Elsewhere counting takes long; the last count has to do.
+        tracker.count_records()
+    statuses = dict(sorted(tracker.statuses.items()))
+    if tracker.done_elsewhere and not tracker.has_events:
+        statuses = {OK: tracker.done_elsewhere}
+    _show_counts(Console(), f"Run {run_name}, stopped", statuses, "so far", options)
+
+
+def _show_counts(
+    console: Console, title: str, statuses: dict[str, int], whole: str, options: RunOptions
+) -> None:
+    console.print(title, highlight=False)
+    table = Table()
+    table.add_column("status")
+    table.add_column("pairs", justify="right")
+    for status, count in statuses.items():
+        table.add_row(status, str(count))
+    table.add_row(whole, str(sum(statuses.values())), style="bold")
+    console.print(table)
+    images = storage.join(options.output, "images")
+    console.print(f"Images: {images}", soft_wrap=True, highlight=False)
