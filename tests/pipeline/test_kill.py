@@ -212,3 +212,115 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_done_twice(
             for output in (killer.output, whole)
         ]
         np.testing.assert_array_equal(*pictures)
+
+
+def processes_of(pid: int) -> list[int]:
+    """The processes that this one has started, at any depth, by /proc."""
+    parents = {}
+    for folder in pathlib.Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents[int(folder.name)] = int(fields[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found - {pid})
+
+
+def command_line(pid: int) -> str:
+    """The command of a process; nothing where it has gone."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def under_way(catalog: Catalog) -> bool:
+    """Whether a pair is done, and another so long in work that it has a checkpoint."""
+    done = {name.partition(".")[0] for name in catalog.names("out/records")}
+    open_ = {name.partition(".")[0] for name in catalog.names("out/checkpoints")}
+    return bool(done and open_ - done)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_signal_ends_the_run_within_seconds_with_what_was_done(
+    catalog: Catalog,
+    one_sentence: Callable[[str], str],
+    number: signal.Signals,
+    status: int,
+) -> None:
+    catalog.pairs(NAMES[:4])
+    # A call to TensorFlow is a second long.
+    slow = ("--batch-size=1", "--set", "steps=200", "--set", "checkpoint_seconds=0.01")
+    with started(*catalog.arguments(*slow)) as process:
+        waited_for(lambda: under_way(catalog), process)
+        process.send_signal(number)
+        asked = time.monotonic()
+        out, error = process.communicate(timeout=PATIENCE)
+    assert process.returncode == status
+    # Seconds, on a machine that has nothing else to do.
+    assert time.monotonic() - asked < 60
+    sentence = one_sentence(error)
+    assert number.name in sentence
+    assert "same command" in sentence
+    count = len(catalog.names("out/records"))
+    (row,) = (line.split() for line in out.splitlines() if " ok " in line)
+    assert 1 <= int(row[3]) <= count
+    assert "stopped" in out
+    assert temporary(catalog.uri("out")) == set()
+    assert catalog.run(*slow) == 0
+    assert sorted(catalog.statuses()) == sorted(["skipped"] * count + ["ok"] * (4 - count))
+
+
+@pytest.mark.timeout(900)
+def test_a_killed_worker_process_fails_the_job_with_a_sentence(catalog: Catalog) -> None:
+    catalog.pairs(NAMES[:4])
+    workers = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
+    slow = ("--batch-size=1", "--set", "steps=200", "--set", "checkpoint_seconds=0.01")
+    with started(*catalog.arguments(*slow, "--runner=DirectRunner", *workers)) as process:
+        waited_for(lambda: catalog.names("out/checkpoints"), process)
+        family = processes_of(process.pid)
+        victim = next(pid for pid in family if command_line(pid).endswith("sdk_worker_main\0"))
+        os.kill(victim, signal.SIGKILL)
+        _, error = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    sentence = error.splitlines()[-1]
+    assert sentence.startswith("nst: A worker process has died (killed by SIGKILL)")
+    assert "same command" in sentence
+    assert "Traceback" not in error
+    waited_for(lambda: not any(map(is_there, family)))
+    assert temporary(catalog.uri("out")) == set()
+    assert catalog.run(*slow) == 0
+    assert len(catalog.records()) == 4
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_killed_run_s_long_pair_goes_on_from_its_checkpoint(
+    catalog: Catalog, optimizer: str
+) -> None:
+    catalog.pairs(NAMES[:1])
+    settings = ("steps=[150, 150]", "scales=[0.5, 1]", f"optimizer={optimizer}")
+    long = tuple(text for one in settings for text in ("--set", one))
+    assert catalog.run(*long) == 0
+    whole = catalog.pixels("a.png")
+    mark = catalog.records()["a"]["fingerprint"]
+    assert catalog.records()["a"]["resumed_at_step"] is None
+    for name in catalog.names("out"):
+        os.remove(catalog.uri(f"out/{name}"))
+
+    often = ("--set", "checkpoint_seconds=0.01")
+    with started(*catalog.arguments(*long, *often)) as process:
+        waited_for(lambda: catalog.names("out/checkpoints"), process)
+        process.kill()
+    assert catalog.names("out/checkpoints") == {f"a.{mark}.npz"}
+    assert catalog.names("out/records") == set()
+    assert catalog.run(*long, *often) == 0
+    record = catalog.records()["a"]
+    assert 0 < record["resumed_at_step"] < 300
+    assert record["steps"] == 300
+    assert catalog.names("out/checkpoints") == set()
+    np.testing.assert_array_equal(catalog.pixels("a.png"), whole)
