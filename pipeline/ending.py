@@ -16,8 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from pipeline import processes
-
 EXIT_JOB = 1
 # Shells add this to the number of the signal that ended a command.
 EXIT_SIGNAL = 128
@@ -36,19 +34,19 @@ _CODE = re.compile(r"exited with return code (-?\d+)")
 
 
 @contextlib.contextmanager
-def heeding(last_words: Callable[[], None], last_deeds: Callable[[], None]) -> Iterator[None]:
-    """In this block SIGINT, SIGTERM and dead workers end this process and those it has started.
+def heeding(stop: Callable[[], None], tidy: Callable[[], None]) -> Iterator[None]:
+    """In this block SIGINT, SIGTERM and dead workers end this process.
 
     On another thread than the main one, which alone may ask for signals, nothing is heeded.
 
     Args:
-        last_words: says what was done, before the sentence that says why it ended.
-        last_deeds: tidies up behind it.
+        stop: stops what else there is, and says what was done.
+        tidy: called last, when the sentence is said that tells why the process ended.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    listener = _Listener(last_words, last_deeds)
+    listener = _Listener(stop, tidy)
     before = {
         number: signal.signal(number, _ignore)
         for number in SIGNALS
@@ -75,9 +73,9 @@ def _ignore(*_: Any) -> None:
 class _Listener:
     """A thread that hears of signals and deaths through a pipe: C code cannot hold it up."""
 
-    def __init__(self, last_words: Callable[[], None], last_deeds: Callable[[], None]) -> None:
-        self.last_words = last_words
-        self.last_deeds = last_deeds
+    def __init__(self, stop: Callable[[], None], tidy: Callable[[], None]) -> None:
+        self._stop = stop
+        self._tidy = tidy
         self._stderr = os.dup(2)
         self._pipe, self.ear = os.pipe()
         os.set_blocking(self.ear, False)
@@ -126,18 +124,17 @@ class _Listener:
             )
 
     def _leave(self, sentence: str, status: int) -> NoReturn:
-        """End this process, and those that it has started."""
+        """End this process."""
         alarm = threading.Timer(MOST_SECONDS, os._exit, (status,))
         alarm.daemon = True
         alarm.start()
         try:
             # While TensorFlow is loaded it is held back.
             os.dup2(self._stderr, 2)
-            processes.kill_descendants()
-            self.last_words()
+            self._stop()
             sys.stdout.flush()
             print(f"nst: {sentence}", file=sys.stderr, flush=True)
-            self.last_deeds()
+            self._tidy()
         finally:
             os._exit(status)
 

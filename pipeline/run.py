@@ -19,7 +19,7 @@ from rich.table import Table
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
-from pipeline import checkpoints, records, storage
+from pipeline import checkpoints, processes, records, storage
 from pipeline.ending import heeding
 from pipeline.manifest import check_header
 from pipeline.options import RunOptions
@@ -47,17 +47,18 @@ def run(options: RunOptions, *, verbose: bool = False) -> int:
     # Without a runner the workers are in this process, and tell more than their records do.
     records_folder = storage.join(options.output, "records") if options.runner else None
     tidy(options)
+    results: list[Any] = []
     with (
         watching(verbose=verbose, records=records_folder) as tracker,
         heeding(
-            functools.partial(show_stopped, tracker, options, place.run),
+            functools.partial(stop, results, tracker, options, place.run),
             functools.partial(storage.sweep, options.output, ending=True),
         ),
     ):
         pipeline = new_pipeline(options)
         config = config_yaml(options.config)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
-        execute(pipeline, options, place)
+        execute(pipeline, options, place, results)
     tidy(options)
     summary = json.loads(storage.read_bytes(place.uri("summary.json")))
     show(summary, options)
@@ -112,8 +113,11 @@ def new_pipeline(options: RunOptions) -> Any:
         raise ConfigError(f"Beam cannot use its options ({reason}); correct them.") from error
 
 
-def execute(pipeline: Any, options: RunOptions, place: Place) -> None:
+def execute(pipeline: Any, options: RunOptions, place: Place, results: list[Any]) -> None:
     """Build the job into the empty pipeline and run it.
+
+    Args:
+        results: where Beam's result goes, once there is one.
 
     Raises:
         JobError: the job failed; the sentence of the worker where there is one.
@@ -127,7 +131,8 @@ def execute(pipeline: Any, options: RunOptions, place: Place) -> None:
     }
     try:
         build(pipeline, options, place, about)
-        pipeline.run().wait_until_finish()
+        results.append(pipeline.run())
+        results[0].wait_until_finish()
     except JobError as error:
         raise JobError(_WHILE_RUNNING.sub("", str(error))) from error
     except Exception as error:
@@ -170,6 +175,16 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
             soft_wrap=True,
             highlight=False,
         )
+
+
+def stop(results: list[Any], tracker: Tracker, options: RunOptions, run_name: str) -> None:
+    """Stop all that works for the run, and say what was done."""
+    for result in results:
+        # A runner elsewhere goes on where nobody asks it to stop; those of this machine do not.
+        with contextlib.suppress(Exception):
+            result.cancel()
+    processes.kill_descendants()
+    show_stopped(tracker, options, run_name)
 
 
 def show_stopped(tracker: Tracker, options: RunOptions, run_name: str) -> None:

@@ -229,28 +229,29 @@ def test_a_checkpoint_of_anything_else_is_ignored(
     style: Style,
     draw: Draw,
 ) -> None:
-    _, (saved,) = run(engine, contents[:1], style)
-    given: dict[str, Any] = {"checkpoints": [saved[4]]}
+    quick = QUICK.updated({"steps": 1})
+    _, (saved,) = run(engine, contents[:1], style, quick)
+    given: dict[str, Any] = {"checkpoints": [saved[1]]}
     rough = StyleEngine(procedural, padding="zero", precision="bfloat16", device="cpu")
     kept = np.zeros((64, 64))
     kept[:20] = 1
     others = [
-        run(engine, contents[1:2], style, **given),
-        run(engine, contents[:1], Style(draw(64, 64, 8)), **given),
-        run(engine, contents[:1], dataclasses.replace(style, weight=2.0), **given),
-        run(engine, contents[:1], style, QUICK.updated({"content_weight": 0.5}), **given),
-        run(engine, contents[:1], style, QUICK.updated({"optimizer": "adam"}), **given),
-        run(engine, contents[:1], style, keeps=[kept], **given),
-        run(rough, contents[:1], style, **given),
+        run(engine, contents[1:2], style, quick, **given),
+        run(engine, contents[:1], Style(draw(64, 64, 8)), quick, **given),
+        run(engine, contents[:1], dataclasses.replace(style, weight=2.0), quick, **given),
+        run(engine, contents[:1], style, quick.updated({"content_weight": 0.5}), **given),
+        run(engine, contents[:1], style, quick.updated({"optimizer": "adam"}), **given),
+        run(engine, contents[:1], style, quick, keeps=[kept], **given),
+        run(rough, contents[:1], style, quick, **given),
     ]
     for (found,), _ in others:
         assert isinstance(found, StyleResult)
         assert found.resumed_at_step is None
     # What changes no pixel may change.
-    changed = QUICK.updated({"deadline_seconds": 900, "max_pixels": 100_000, "tile": "off"})
+    changed = quick.updated({"deadline_seconds": 900, "max_pixels": 100_000, "tile": "off"})
     (found,), _ = run(engine, contents[:1], style, changed, **given)
     assert isinstance(found, StyleResult)
-    assert found.resumed_at_step == 12
+    assert found.resumed_at_step == 2
 
 
 def test_the_seconds_before_count(
