@@ -46,7 +46,7 @@ def run(options: RunOptions, *, verbose: bool = False) -> int:
     place = Place(options.output, new_run_name(), options.results_shards)
     # Without a runner the workers are in this process, and tell more than their records do.
     records_folder = storage.join(options.output, "records") if options.runner else None
-    tidy(options)
+    storage.sweep(options.output)
     results: list[Any] = []
     with (
         watching(verbose=verbose, records=records_folder) as tracker,
@@ -59,7 +59,8 @@ def run(options: RunOptions, *, verbose: bool = False) -> int:
         config = config_yaml(options.config)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
         execute(pipeline, options, place, results)
-    tidy(options)
+    storage.sweep(options.output)
+    checkpoints.remove_done(options.output)
     summary = json.loads(storage.read_bytes(place.uri("summary.json")))
     show(summary, options)
     finished = set(summary["statuses"]) <= {OK, SKIPPED}
@@ -75,16 +76,6 @@ def preflight(options: RunOptions) -> None:
     check_header(options.manifest)
     check_weights(options.config.weights)
     storage.check_writable(options.output)
-
-
-def tidy(options: RunOptions) -> None:
-    """Remove what killed runs have left below the output.
-
-    Raises:
-        StorageError: the output cannot be listed, or nothing removed there.
-    """
-    storage.sweep(options.output)
-    checkpoints.remove_done(options.output)
 
 
 def new_pipeline(options: RunOptions) -> Any:
