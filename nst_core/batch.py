@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from nst_core import colors, images, memory, quality
+from nst_core import colors, images, memory, quality, starts
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
 from nst_core.checkpoints import Checkpoints, Interrupted
 from nst_core.config import StyleConfig
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
 
 T = TypeVar("T")
-
-NOISE_DEVIATION = 40.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +169,7 @@ class Batch:
             self.config.steps_per_scale,
             strict=True,
         ):
-            coarse, contents = contents, _shrunk(originals, size)
+            coarse, contents = contents, starts.shrunk(originals, size)
             if past and len(courses) < past.scale:
                 courses.append((scale, size, past.course(len(courses))))
                 continue
@@ -302,13 +300,13 @@ class Batch:
             targets["style"] = {
                 name: tf.concat([one[name] for one in finished], axis=0) for name in finished[0]
             }
-            masks = tf.constant(np.clip(_shrunk(self._masks_on_canvas, size), 0, 1))
+            masks = tf.constant(np.clip(starts.shrunk(self._masks_on_canvas, size), 0, 1))
             targets["regions"] = program.objective.regions(masks, weights)
         if self.regions.keeps is not None:
             keep, originals = self._kept_on_canvas
             targets["kept"] = {
-                "share": tf.constant(np.clip(_shrunk(keep, size), 0, 1)),
-                "content": tf.constant(_shrunk(originals, size)),
+                "share": tf.constant(np.clip(starts.shrunk(keep, size), 0, 1)),
+                "content": tf.constant(starts.shrunk(originals, size)),
             }
         return targets
 
@@ -393,32 +391,24 @@ class Batch:
     def _finer_start(
         self, contents: np.ndarray, coarse: np.ndarray, stylized: np.ndarray
     ) -> np.ndarray:
-        """A scale's start from the coarser scale's contents and result.
-
-        Where that began with the content only its change is enlarged, so that the content's own
-        detail stays sharp.
-        """
-        height, width = contents.shape[1:3]
+        """A scale's start from the coarser scale's contents and result."""
         if self.inits is not None or self.config.init != "content":
-            return _enlarged(stylized, height, width)
-        start: np.ndarray = contents + _enlarged(stylized - coarse, height, width)
-        return np.clip(start, 0, 255) if self.config.clip_pixels else start
+            return starts.enlarged(stylized, *contents.shape[1:3])
+        return starts.finer(contents, coarse, stylized, clip_pixels=self.config.clip_pixels)
 
     def _first_start(self, contents: np.ndarray, canvas: Size) -> np.ndarray:
         """The first scale's start, the same for an image whatever batch it is in."""
         if self.inits is not None:
             given = self._on_canvas(self.inits, canvas)
-            return _shrunk(given, Size(contents.shape[2], contents.shape[1]))
+            return starts.shrunk(given, Size(contents.shape[2], contents.shape[1]))
+        height, width = contents.shape[1:3]
         if self.config.init == "noise":
-            generator = np.random.default_rng(self.config.seed)
-            noise = generator.normal(127.5, NOISE_DEVIATION, size=contents.shape[1:])
-            clipped = np.clip(noise, 0, 255).astype(np.float32)
-            return np.broadcast_to(clipped, contents.shape).copy()
-        if self.config.init == "style_statistics":
-            height, width = contents.shape[1:3]
+            noise = starts.noise(height, width, self.config.seed)
+        elif self.config.init == "style_statistics":
             noise = colors.colored_noise(height, width, self.config.seed, *self._palette)
-            return np.broadcast_to(noise, contents.shape).copy()
-        return contents
+        else:
+            return contents
+        return np.broadcast_to(noise, contents.shape).copy()
 
     def _finished(self, x: np.ndarray, index: int) -> np.ndarray:
         size = self.sizes[index]
@@ -429,16 +419,3 @@ class Batch:
         if self.config.preserve_colors == "luminance":
             image = colors.keep_colors(image, self._own(index))
         return image
-
-
-def _shrunk(batch: np.ndarray, size: Size) -> np.ndarray:
-    """A float32 batch `[B, H, W, 3]` at a smaller size; itself where it has that size."""
-    if batch.shape[1:3] == (size.height, size.width):
-        return batch
-    return np.stack([images.resize(image, size.width, size.height, "lanczos") for image in batch])
-
-
-def _enlarged(batch: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A float32 batch `[B, H, W, 3]` of any values at a larger size."""
-    enlarged: np.ndarray = tf.image.resize(batch, [height, width], "bicubic").numpy()
-    return enlarged
