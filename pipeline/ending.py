@@ -29,7 +29,7 @@ MOST_SECONDS = 10.0
 # No signal has this number.
 _DEATH = 0
 # Beam's threads that wait for a worker process, and for what it says.
-_WORKER_THREADS = ("run_worker", "beam_control_read")
+_WORKER_THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
 _CODE = re.compile(r"exited with return code (-?\d+)")
 
 

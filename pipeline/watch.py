@@ -23,6 +23,8 @@ SECONDS_PER_LINE = 15.0
 # The last line of the traceback of an error that is this program's own; Beam logs those of other
 # processes with their line breaks escaped.
 JOB_ERROR = re.compile(r"(?:\b|(?<=\\n))(?:nst_core|pipeline)\.[\w.]*Error: (?P<sentence>[^\n]+)")
+# Beam's logger for workers whose connection breaks.
+LOST_WORKER = "apache_beam.runners.worker.data_plane"
 
 _LOGGER = logging.getLogger("nst")
 
@@ -31,8 +33,14 @@ class SaidOnce(logging.Filter):
     """Drops what Beam logs about an error of the job: the command says its sentence at the end."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log: not the traceback of a `JobError`, whichever process wrote it."""
-        return JOB_ERROR.search(logging.Formatter().format(record)) is None
+        """Whether to log: not the traceback of a `JobError`, whichever process wrote it.
+
+        Nor that a worker process is heard no more: see `ending`.
+        """
+        return (
+            record.name != LOST_WORKER
+            and JOB_ERROR.search(logging.Formatter().format(record)) is None
+        )
 
 
 class Tracker:

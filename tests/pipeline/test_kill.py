@@ -278,12 +278,14 @@ def test_a_signal_ends_the_run_within_seconds_with_what_was_done(
 @pytest.mark.timeout(900)
 def test_a_killed_worker_process_fails_the_job_with_a_sentence(catalog: Catalog) -> None:
     catalog.pairs(NAMES[:3])
-    workers = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
-    with started(*catalog.arguments(*SLOW, "--runner=DirectRunner", *workers)) as process:
+    apart = ("--runner=DirectRunner", "--direct_running_mode=multi_processing")
+    arguments = catalog.arguments(*SLOW, *apart, "--direct_num_workers=2")
+    with started(*arguments) as process:
         waited_for(lambda: catalog.names("out/checkpoints"), process)
         family = processes_of(process.pid)
-        victim = next(pid for pid in family if command_line(pid).endswith("sdk_worker_main\0"))
-        os.kill(victim, signal.SIGKILL)
+        # Beam starts each from a shell, which is left alone.
+        workers = [pid for pid in family if command_line(pid).startswith(sys.executable)]
+        os.kill(workers[0], signal.SIGKILL)
         _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     sentence = error.splitlines()[-1]
