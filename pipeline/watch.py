@@ -37,10 +37,8 @@ class SaidOnce(logging.Filter):
 
         Nor that a worker process is heard no more: see `ending`.
         """
-        return (
-            record.name != LOST_WORKER
-            and JOB_ERROR.search(logging.Formatter().format(record)) is None
-        )
+        text = logging.Formatter().format(record)
+        return record.name != LOST_WORKER and JOB_ERROR.search(text) is None
 
 
 class Tracker:

@@ -1,9 +1,10 @@
 """A process that has imported everything, and runs `nst` in children that can be killed.
 
 Importing Beam and TensorFlow takes most of the time of a small run; a child that is forked after
-it is killed like any other process. For every line of JSON, `[arguments, name, count]`, one child
-runs with these arguments, and at the `count`-th call of the function of this name it kills itself
-in its middle. Two lines answer: the child's process id, and how it ended (see `os.waitpid`).
+it is killed like any other process. For every line of JSON, `[arguments, folder, call, count]`, one
+child runs with these arguments and writes what it says to `folder/out` and `folder/err`; where a
+call is named, it kills itself in the middle of the `count`-th one. Two lines answer: the child's
+process id, and how it ended (see `os.waitpid`).
 """
 
 from __future__ import annotations
@@ -51,11 +52,12 @@ def die_at(name: str, count: int) -> None:
 def main() -> None:
     """Serve until the input ends."""
     for line in sys.stdin:
-        arguments, name, count = json.loads(line)
+        arguments, folder, name, count = json.loads(line)
         child = os.fork()
         if child == 0:
-            # What it prints is no answer of this one.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            for descriptor, stream in ((1, "out"), (2, "err")):
+                path = os.path.join(folder, stream)
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
             if name:
                 die_at(name, count)
             os._exit(pipeline.__main__.main(arguments))

@@ -87,12 +87,48 @@ def is_there(pid: int) -> bool:
     return True
 
 
+class Children:
+    """Runs of `nst` in processes that start at once, one after the other; see `killable`."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        script = pathlib.Path(__file__).with_name("killable.py")
+        self._server = subprocess.Popen(
+            [sys.executable, str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def start(self, arguments: list[str], call: str | None = None, count: int = 0) -> int:
+        """Run `nst`; its process id. It kills itself at the `count`-th such call."""
+        assert self._server.stdin is not None
+        self._server.stdin.write(json.dumps([arguments, str(self._folder), call, count]) + "\n")
+        self._server.stdin.flush()
+        return int(self._answer())
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for the last one's end: its status, as of `subprocess`, and what it said."""
+        status = os.waitstatus_to_exitcode(int(self._answer()))
+        out, error = ((self._folder / name).read_text() for name in ("out", "err"))
+        return status, out, error
+
+    def close(self) -> None:
+        """Start no more."""
+        self._server.communicate()
+
+    def _answer(self) -> str:
+        assert self._server.stdout is not None
+        return self._server.stdout.readline()
+
+
 class Killer:
     """Runs of one catalog that are killed, at moments that a seed chooses."""
 
-    def __init__(self, catalog: Catalog, server: subprocess.Popen[str], seed: int) -> None:
+    def __init__(self, catalog: Catalog, children: Children, seed: int) -> None:
         self.catalog = catalog
-        self.server = server
+        self.children = children
         self.chance = random.Random(seed)
         self.output = catalog.uri("out")
         self.kills = 0
@@ -143,18 +179,13 @@ class Killer:
             return process.wait() == -signal.SIGKILL
 
     def _kill_child(self, moment: str) -> bool:
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        place = None if moment == "child" else moment
-        order = [self.arguments(), place, self.chance.randint(1, 4)]
-        self.server.stdin.write(json.dumps(order) + "\n")
-        self.server.stdin.flush()
-        child = int(self.server.stdout.readline())
-        if place is None:
+        call = None if moment == "child" else moment
+        child = self.children.start(self.arguments(), call, self.chance.randint(1, 4))
+        if call is None:
             self._wait_for_progress(lambda: is_there(child))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        return int(self.server.stdout.readline()) == signal.SIGKILL
+        return self.children.end()[0] == -signal.SIGKILL
 
     def _wait_for_progress(self, runs: Callable[[], bool]) -> None:
         """Until some more files are there, and a moment longer."""
@@ -163,33 +194,22 @@ class Killer:
         time.sleep(self.chance.uniform(0, 0.1))
 
 
-@pytest.fixture
-def server() -> Iterator[subprocess.Popen[str]]:
+@pytest.fixture(scope="module")
+def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
     """See `killable`."""
-    process = subprocess.Popen(
-        [sys.executable, str(pathlib.Path(__file__).with_name("killable.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    yield process
-    process.stdin.close()
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    found = Children(tmp_path_factory.mktemp("said"))
+    yield found
+    found.close()
 
 
 @pytest.mark.timeout(1200)
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_done_twice(
-    catalog: Catalog, server: subprocess.Popen[str]
+    catalog: Catalog, children: Children
 ) -> None:
     catalog.pairs(NAMES)
-    killer = Killer(catalog, server, seed=20260401)
+    killer = Killer(catalog, children, seed=20260401)
     calls = ("replace", "link", "write", "fsync")
-    for moment in ("command", "child", *calls, "child", *calls, "command"):
+    for moment in ("command", "child", *calls, "child", *calls, "child"):
         killer.kill(moment)
     assert killer.kills >= KILLS
     assert killer.strays > 0
@@ -244,33 +264,47 @@ def under_way(catalog: Catalog) -> bool:
     return bool(done and open_ - done)
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
-)
-def test_a_signal_ends_the_run_within_seconds_with_what_was_done(
-    catalog: Catalog,
-    one_sentence: Callable[[str], str],
-    number: signal.Signals,
-    status: int,
+def stopped(
+    catalog: Catalog, number: signal.Signals, pid: int, end: Callable[[], tuple[int, str, str]]
 ) -> None:
-    catalog.pairs(NAMES[:3])
-    with started(*catalog.arguments(*SLOW)) as process:
-        waited_for(lambda: under_way(catalog), process)
-        process.send_signal(number)
-        asked = time.monotonic()
-        out, error = process.communicate(timeout=PATIENCE)
-    assert process.returncode == status
+    """Send a signal once the run is under way, and look at how it ends."""
+    waited_for(lambda: under_way(catalog) or not is_there(pid))
+    os.kill(pid, number)
+    asked = time.monotonic()
+    status, out, error = end()
     # Seconds, on a machine that has nothing else to do.
     assert time.monotonic() - asked < 60
-    sentence = one_sentence("\n".join(line for line in error.splitlines() if " done" not in line))
-    assert number.name in sentence
-    assert "same command" in sentence
+    assert status == 128 + number
+    (sentence,) = (line for line in error.splitlines() if " done" not in line)
+    assert sentence == (
+        f"nst: Stopped by {number.name}; the same command goes on where this run ended."
+    )
     count = len(catalog.names("out/records"))
     (row,) = (line.split() for line in out.splitlines() if " ok " in line)
     assert 1 <= int(row[3]) <= count
     assert "stopped" in out
     assert temporary(catalog.uri("out")) == set()
+
+
+@pytest.mark.timeout(600)
+def test_sigterm_ends_the_run_within_seconds_with_what_was_done(catalog: Catalog) -> None:
+    catalog.pairs(NAMES[:3])
+    with started(*catalog.arguments(*SLOW)) as process:
+
+        def end() -> tuple[int, str, str]:
+            out, error = process.communicate(timeout=PATIENCE)
+            return process.returncode, out, error
+
+        stopped(catalog, signal.SIGTERM, process.pid, end)
+
+
+@pytest.mark.timeout(600)
+def test_ctrl_c_does_the_same_and_the_next_run_does_the_rest(
+    catalog: Catalog, children: Children
+) -> None:
+    catalog.pairs(NAMES[:3])
+    stopped(catalog, signal.SIGINT, children.start(catalog.arguments(*SLOW)), children.end)
+    count = len(catalog.names("out/records"))
     assert catalog.run(*SLOW) == 0
     assert sorted(catalog.statuses()) == sorted(["skipped"] * count + ["ok"] * (3 - count))
 
@@ -299,13 +333,11 @@ def test_a_killed_worker_process_fails_the_job_with_a_sentence(catalog: Catalog)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_a_killed_run_s_long_pair_goes_on_from_its_checkpoint(
-    catalog: Catalog, optimizer: str
+    catalog: Catalog, children: Children
 ) -> None:
     catalog.pairs(NAMES[:1])
-    settings = ("steps=[60, 60]", "scales=[0.5, 1]", f"optimizer={optimizer}")
-    long = tuple(text for one in settings for text in ("--set", one))
+    long = ("--set", "steps=[60, 60]", "--set", "scales=[0.5, 1]")
     assert catalog.run(*long) == 0
     whole = catalog.pixels("a.png")
     mark = catalog.records()["a"]["fingerprint"]
@@ -314,9 +346,10 @@ def test_a_killed_run_s_long_pair_goes_on_from_its_checkpoint(
         os.remove(catalog.uri(f"out/{name}"))
 
     often = ("--set", "checkpoint_seconds=0.01")
-    with started(*catalog.arguments(*long, *often)) as process:
-        waited_for(lambda: catalog.names("out/checkpoints"), process)
-        process.kill()
+    child = children.start(catalog.arguments(*long, *often))
+    waited_for(lambda: catalog.names("out/checkpoints"))
+    os.kill(child, signal.SIGKILL)
+    assert children.end()[0] == -signal.SIGKILL
     assert catalog.names("out/checkpoints") == {f"a.{mark}.npz"}
     assert catalog.names("out/records") == set()
     assert catalog.run(*long, *often) == 0
