@@ -51,6 +51,8 @@ def die_at(name: str, count: int) -> None:
 
 def main() -> None:
     """Serve until the input ends."""
+    # Whoever starts this in the background may have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for line in sys.stdin:
         arguments, folder, name, count = json.loads(line)
         child = os.fork()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 KILLS = 10
 NAMES = tuple(f"{letter}.png" for letter in "abcdefghijkl")
+# Functions in which a run is killed, at one of so many calls: those of about one pair.
+CALLS = {"replace": 4, "link": 2, "write": 6, "fsync": 10}
 # Pairs that are in work for a while, one by one.
 SLOW = ("--batch-size=1", "--set", "steps=80", "--set", "checkpoint_seconds=0.01")
 # Whatever a busy machine takes.
@@ -180,7 +182,8 @@ class Killer:
 
     def _kill_child(self, moment: str) -> bool:
         call = None if moment == "child" else moment
-        child = self.children.start(self.arguments(), call, self.chance.randint(1, 4))
+        count = self.chance.randint(1, CALLS.get(moment, 1))
+        child = self.children.start(self.arguments(), call, count)
         if call is None:
             self._wait_for_progress(lambda: is_there(child))
             with contextlib.suppress(ProcessLookupError):
@@ -208,8 +211,7 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_done_twice(
 ) -> None:
     catalog.pairs(NAMES)
     killer = Killer(catalog, children, seed=20260401)
-    calls = ("replace", "link", "write", "fsync")
-    for moment in ("command", "child", *calls, "child", *calls, "child"):
+    for moment in ("command", "child", *CALLS, "child", *CALLS, "child"):
         killer.kill(moment)
     assert killer.kills >= KILLS
     assert killer.strays > 0
