@@ -64,7 +64,7 @@ class Checkpoints:
             return None
         try:
             file = storage.open_binary(self._uris[index])
-        except storage.NotFound:
+        except (storage.NotFound, storage.AccessDenied):
             return None
         self._files.append(file)
         self._there.add(index)
