@@ -6,19 +6,20 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
-from nst_core import colors, images, memory, quality
+from nst_core import colors, images, memory, quality, starts
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
+from nst_core.checkpoints import Checkpoints, Interrupted
 from nst_core.config import StyleConfig
 from nst_core.device import CPU, available_memory
 from nst_core.errors import OutOfMemory
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective import Targets, mixed
-from nst_core.program import Course, Program, follow, loss_log
+from nst_core.program import Course, Leg, Program, follow, loss_log
 from nst_core.regions import Regions
 from nst_core.results import Progress, Quality, Report, Shoot, Snapshot, Style, StyleResult
 from nst_core.snapshots import Camera
@@ -29,14 +30,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NOISE_DEVIATION = 40.0
-
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
     """Contents of one canvas with one style and configuration, on their way through the scales.
 
-    `largest_tile` bounds the tiles, px, once memory has run out.
+    `retried` tells that this is the second, careful try. `largest_tile` bounds the tiles, px, once
+    memory has run out.
     """
 
     engine: StyleEngine
@@ -49,6 +49,8 @@ class Batch:
     regions: Regions
     places: list[int]
     snapshots: Shoot | None
+    checkpoints: Checkpoints
+    retried: bool = False
     largest_tile: int | None = None
 
     def part(self, indices: Sequence[int]) -> Batch:
@@ -67,13 +69,25 @@ class Batch:
         """Which contents can be optimised together, by their indices.
 
         Contents with masks have a style term of their own kind; where the style takes the
-        content's colours, every content has a style of its own.
+        content's colours, every content has a style of its own; and those that were interrupted
+        go on from where they were.
         """
-        whole = range(len(self.contents))
-        if self.config.recolors_style:
-            return [[index] for index in whole]
-        parts = [[i for i in whole if self.regions.masked(i) is kind] for kind in (False, True)]
-        return [part for part in parts if part]
+        groups: dict[Any, list[int]] = {}
+        for index, place in enumerate(self.places):
+            alone = index if self.config.recolors_style else None
+            kind = (alone, self.regions.masked(index), self.checkpoints.position(place))
+            groups.setdefault(kind, []).append(index)
+        return list(groups.values())
+
+    @property
+    def was_retried(self) -> bool:
+        """Whether the contents, of one group, were interrupted in their second try."""
+        return self.checkpoints.interrupted(self.places, retried=True) is not None
+
+    @property
+    def interrupted(self) -> Interrupted | None:
+        """Where the contents, of one group, go on in this try; None: they start."""
+        return self.checkpoints.interrupted(self.places, self.retried)
 
     def fitting(self, precision: str) -> int:
         """How many of the contents to optimise at once: as many as fit, and at least one."""
@@ -137,7 +151,8 @@ class Batch:
             DeadlineExceeded: `deadline_seconds` per content have passed.
             OutOfMemory: by prediction; TensorFlow has errors of its own.
         """
-        started = time.monotonic()
+        past = self.interrupted
+        started = time.monotonic() - (past.seconds if past else 0.0)
         allowed = self.config.deadline_seconds * len(self.contents)
         deadline = started + allowed if allowed else np.inf
         canvas = canvas_size(self.sizes[0], self.config)
@@ -151,11 +166,10 @@ class Batch:
             self.config.steps_per_scale,
             strict=True,
         ):
-            coarse, contents = contents, _shrunk(originals, size)
-            if courses:
-                start = self._finer_start(contents, coarse, courses[-1][2].images)
-            else:
-                start = self._first_start(contents, canvas)
+            coarse, contents = contents, starts.shrunk(originals, size)
+            if past and len(courses) < past.scale:
+                courses.append((scale, size, past.course(len(courses))))
+                continue
             tile = self._tile(size, precision) if len(self.contents) == 1 else None
             program = self.engine.program(
                 self.config,
@@ -165,10 +179,19 @@ class Batch:
                 keeps=self.regions.keeps is not None,
             )
             targets = self._targets(program, contents, scale, precision)
-            report = self._reporter(progress, scale, len(courses))
-            camera = self._camera(originals, contents, [done for _, _, done in courses])
+            done = [course for _, _, course in courses]
+            start: np.ndarray | Leg
+            if past and len(done) == past.scale:
+                start = past.leg(program)
+            elif done:
+                start = self._finer_start(contents, coarse, done[-1].images)
+            else:
+                start = self._first_start(contents, canvas)
+            report = self._reporter(progress, scale, len(done))
+            camera = self._camera(originals, contents, done)
+            save = self._saver(done, started)
             course = follow(
-                program, start, targets, self.config, steps, deadline, report, camera, scale
+                program, start, targets, self.config, steps, deadline, report, camera, scale, save
             )
             courses.append((scale, size, course))
         last = courses[-1][2].images
@@ -191,7 +214,8 @@ class Batch:
                 device=self.engine.device,
                 batch=len(self.contents),
                 tile=tile,
-                retried=False,
+                retried=self.retried,
+                resumed_at_step=past.steps(index) if past else None,
             )
             for index in range(len(self.contents))
         ]
@@ -273,13 +297,13 @@ class Batch:
             targets["style"] = {
                 name: tf.concat([one[name] for one in finished], axis=0) for name in finished[0]
             }
-            masks = tf.constant(np.clip(_shrunk(self._masks_on_canvas, size), 0, 1))
+            masks = tf.constant(np.clip(starts.shrunk(self._masks_on_canvas, size), 0, 1))
             targets["regions"] = program.objective.regions(masks, weights)
         if self.regions.keeps is not None:
             keep, originals = self._kept_on_canvas
             targets["kept"] = {
-                "share": tf.constant(np.clip(_shrunk(keep, size), 0, 1)),
-                "content": tf.constant(_shrunk(originals, size)),
+                "share": tf.constant(np.clip(starts.shrunk(keep, size), 0, 1)),
+                "content": tf.constant(starts.shrunk(originals, size)),
             }
         return targets
 
@@ -333,6 +357,15 @@ class Batch:
 
         return report
 
+    def _saver(self, done: list[Course], started: float) -> Callable[[Leg], None]:
+        """Saves checkpoints in a scale behind those that are done."""
+
+        def between(leg: Leg) -> None:
+            spent = (time.monotonic() - started) / len(self.contents)
+            self.checkpoints.between(self.places, done, leg, spent, self.retried)
+
+        return between
+
     def _camera(
         self, originals: np.ndarray, contents: np.ndarray, done: list[Course]
     ) -> Camera | None:
@@ -355,32 +388,24 @@ class Batch:
     def _finer_start(
         self, contents: np.ndarray, coarse: np.ndarray, stylized: np.ndarray
     ) -> np.ndarray:
-        """A scale's start from the coarser scale's contents and result.
-
-        Where that began with the content only its change is enlarged, so that the content's own
-        detail stays sharp.
-        """
-        height, width = contents.shape[1:3]
+        """A scale's start from the coarser scale's contents and result."""
         if self.inits is not None or self.config.init != "content":
-            return _enlarged(stylized, height, width)
-        start: np.ndarray = contents + _enlarged(stylized - coarse, height, width)
-        return np.clip(start, 0, 255) if self.config.clip_pixels else start
+            return starts.enlarged(stylized, *contents.shape[1:3])
+        return starts.finer(contents, coarse, stylized, clip_pixels=self.config.clip_pixels)
 
     def _first_start(self, contents: np.ndarray, canvas: Size) -> np.ndarray:
         """The first scale's start, the same for an image whatever batch it is in."""
         if self.inits is not None:
             given = self._on_canvas(self.inits, canvas)
-            return _shrunk(given, Size(contents.shape[2], contents.shape[1]))
+            return starts.shrunk(given, Size(contents.shape[2], contents.shape[1]))
+        height, width = contents.shape[1:3]
         if self.config.init == "noise":
-            generator = np.random.default_rng(self.config.seed)
-            noise = generator.normal(127.5, NOISE_DEVIATION, size=contents.shape[1:])
-            clipped = np.clip(noise, 0, 255).astype(np.float32)
-            return np.broadcast_to(clipped, contents.shape).copy()
-        if self.config.init == "style_statistics":
-            height, width = contents.shape[1:3]
+            noise = starts.noise(height, width, self.config.seed)
+        elif self.config.init == "style_statistics":
             noise = colors.colored_noise(height, width, self.config.seed, *self._palette)
-            return np.broadcast_to(noise, contents.shape).copy()
-        return contents
+        else:
+            return contents
+        return np.broadcast_to(noise, contents.shape).copy()
 
     def _finished(self, x: np.ndarray, index: int) -> np.ndarray:
         size = self.sizes[index]
@@ -391,16 +416,3 @@ class Batch:
         if self.config.preserve_colors == "luminance":
             image = colors.keep_colors(image, self._own(index))
         return image
-
-
-def _shrunk(batch: np.ndarray, size: Size) -> np.ndarray:
-    """A float32 batch `[B, H, W, 3]` at a smaller size; itself where it has that size."""
-    if batch.shape[1:3] == (size.height, size.width):
-        return batch
-    return np.stack([images.resize(image, size.width, size.height, "lanczos") for image in batch])
-
-
-def _enlarged(batch: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A float32 batch `[B, H, W, 3]` of any values at a larger size."""
-    enlarged: np.ndarray = tf.image.resize(batch, [height, width], "bicubic").numpy()
-    return enlarged

@@ -204,6 +204,12 @@ class StyleConfig:
     deadline_seconds: float = _setting(
         0.0, "longest optimisation of one pair, s; 0: no limit", checks.number(0)
     )
+    checkpoint_seconds: float = _setting(
+        300.0,
+        "`nst run`: what takes longer is saved every so many s, to go on from there after an "
+        "interruption; 0: never",
+        checks.number(0),
+    )
     output_size: str = _setting(
         "canvas",
         "`canvas`: the result has the size that is configured; `original`: it is enlarged (or "
@@ -352,6 +358,22 @@ def with_changes(changes: str) -> StyleConfig:
 SETTINGS: dict[str, str] = {
     field.name: field.metadata["doc"] for field in dataclasses.fields(StyleConfig)
 }
+
+# Settings that never change a pixel of any file, snapshots among them; `weights` counts by its
+# content, not by its name.
+WITHOUT_EFFECT = frozenset(
+    {
+        "weights",
+        "device",
+        "tile",
+        "deadline_seconds",
+        "checkpoint_seconds",
+        "max_pixels",
+        "max_bytes",
+        "decode_seconds",
+    }
+)
+PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
 
 
 def _canonical(value: Any, kind: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -14,14 +14,15 @@ import tensorflow as tf
 from nst_core import images
 from nst_core.batch import Batch
 from nst_core.canvas import LEAST_CANVAS, Size, canvas_size, content_size, size_of
-from nst_core.config import StyleConfig
+from nst_core.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
+from nst_core.config import PIXEL_SETTINGS, URI_SETTINGS, StyleConfig
 from nst_core.device import choose_device, choose_precision, describe, device_lock
 from nst_core.errors import Diverged, OutOfMemory, PairError
 from nst_core.objective import Objective
 from nst_core.program import Program, optimizer_for
 from nst_core.quality import Grams
 from nst_core.regions import Regions
-from nst_core.results import Report, Shoot, Style, StyleResult
+from nst_core.results import ENGINE_VERSION, Report, Shoot, Style, StyleResult
 from nst_core.tiled import TiledProgram
 from nst_core.vgg import Vgg19
 from nst_core.weights import VggWeights, load_weights
@@ -126,6 +127,8 @@ class StyleEngine:
         keeps: Sequence[np.ndarray | None] | None = None,
         progress: Report | None = None,
         snapshots: Shoot | None = None,
+        checkpoints: Sequence[Arrays | None] = (),
+        save: Save | None = None,
     ) -> list[StyleResult | PairError]:
         """Several contents of one canvas in one style, optimised together.
 
@@ -144,6 +147,9 @@ class StyleEngine:
             progress: called about once a second.
             snapshots: called with the images after every `config.snapshot_every` steps; one that
                 has to be optimised again (diverged, out of memory) begins again with its first.
+            checkpoints: for each content from where to go on, or None; one that was saved of
+                other inputs or settings, or with another precision or device, is ignored.
+            save: called with the contents' checkpoints every `config.checkpoint_seconds`.
 
         Returns:
             For each content its result, or the error of this pair alone.
@@ -169,6 +175,15 @@ class StyleEngine:
                 f"masks holds {[len(one) for one in masks or ()]} masks for {len(styles)} styles; "
                 "give every content one mask or None for each style."
             )
+        regions = Regions(
+            list(masks) if masks else None, list(keeps) if keeps else None, config.resample
+        )
+
+        @functools.cache
+        def identify(index: int) -> bytes:
+            init = inits[index] if inits else None
+            return self._identity(config, styles, [contents[index], init, *regions.of(index)])
+
         job = Batch(
             self,
             list(contents),
@@ -177,11 +192,10 @@ class StyleEngine:
             sizes,
             inits,
             list(names),
-            Regions(
-                list(masks) if masks else None, list(keeps) if keeps else None, config.resample
-            ),
+            regions,
             places=list(range(len(contents))),
             snapshots=snapshots,
+            checkpoints=Checkpoints(checkpoints, save, config.checkpoint_seconds, identify),
         )
         with device_lock(self.device), tf.device(self.device):
             return self._by_groups(job, progress)
@@ -203,6 +217,8 @@ class StyleEngine:
 
     def _attempt(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
         """The batch, in parts where it does not fit; what failed once more, carefully."""
+        if job.was_retried:
+            return [self._carefully(job, index, progress) for index in range(len(job.contents))]
         fitting = job.fitting(self.precision)
         if fitting < len(job.contents):
             return self._in_parts(job, fitting, progress)
@@ -251,16 +267,32 @@ class StyleEngine:
         config = job.config.updated(
             {"learning_rate": job.config.learning_rate * CAREFUL_LEARNING_RATE}
         )
-        again = dataclasses.replace(job.part([index]), config=config)
+        again = dataclasses.replace(job.part([index]), config=config, retried=True)
         results = self._optimized(again, "float32", progress)
         if isinstance(results, PairError):
             return results
         if isinstance(results[0], StyleResult):
-            return dataclasses.replace(results[0], retried=True)
+            return results[0]
         return Diverged(
             f"The loss of {job.names[index]} ran away or was no number, twice, the second time "
             "in float32 with a quarter of the learning rate; "
             "lower learning_rate, content_weight, style_weight or tv_weight."
+        )
+
+    def _identity(
+        self, config: StyleConfig, styles: Sequence[Style], inputs: Sequence[Any]
+    ) -> bytes:
+        """What tells an image's checkpoints from those of other inputs, settings or arithmetic."""
+        # Images that settings name are among the inputs; their names can be those of a neighbour.
+        shared = [name for name in PIXEL_SETTINGS if name not in URI_SETTINGS]
+        state = optimizer_for(config).start(tf.zeros([1, 1, 1, 3]), 1)
+        return digest(
+            (FORMAT, ENGINE_VERSION, self.weights.sha256, self.precision, self.device),
+            [(name, getattr(config, name)) for name in shared],
+            config.init if config.init in URI_SETTINGS["init"] else "an image",
+            layout(state),
+            *(value for style in styles for value in (style.rgb, style.weight)),
+            *inputs,
         )
 
     def program(
@@ -316,7 +348,7 @@ class StyleEngine:
         With `tile` it passes in tiles whose interiors have this side, px.
         """
         key = (
-            _digest(style.rgb),
+            digest(style.rgb),
             size,
             config.resample,
             precision,
@@ -339,7 +371,7 @@ class StyleEngine:
         `tile`: see `style_targets`.
         """
         layers = tuple(sorted(config.style_layers))
-        key = (_digest(style.rgb), size, config.resample, precision, layers)
+        key = (digest(style.rgb), size, config.resample, precision, layers)
 
         def measure() -> Grams:
             program = self.program(config, precision, tile)
@@ -365,9 +397,3 @@ def _cached(cache: Cache[T], key: tuple[Any, ...], make: Callable[[], T]) -> T:
             cache.popitem(last=False)
     cache.move_to_end(key)
     return cache[key]
-
-
-def _digest(rgb: np.ndarray) -> bytes:
-    digest = hashlib.blake2b(np.ascontiguousarray(rgb).tobytes(), digest_size=16)
-    digest.update(repr((rgb.shape, rgb.dtype)).encode())
-    return digest.digest()

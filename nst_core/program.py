@@ -167,6 +167,24 @@ def any_size(tensor: Tensor) -> tf.TensorSpec:
     return tf.TensorSpec(shape, tensor.dtype)
 
 
+@dataclasses.dataclass
+class Leg:
+    """One scale's optimisation on its way: the optimiser's state, and what is logged so far."""
+
+    state: optimizers.State
+    terms: list[np.ndarray]  # [B, T] after each step
+    seconds: list[float]  # after each step, since the scale's start
+    steps: np.ndarray  # [B]: of images that have settled, how many they took
+    active: np.ndarray  # [B] bool: those that have not
+
+    @classmethod
+    def from_images(cls, program: Program, images: np.ndarray, steps: int) -> Leg:
+        """The start of a scale of `steps` steps at float32 images `[B, H, W, 3]`."""
+        count = len(images)
+        state = program.start(tf.constant(images))
+        return cls(state, [], [], np.full(count, steps), np.ones(count, bool))
+
+
 @dataclasses.dataclass(frozen=True)
 class Course:
     """One scale's optimisation: final images, terms and seconds per step, steps per image."""
@@ -180,7 +198,7 @@ class Course:
 
 def follow(
     program: Program,
-    images: np.ndarray,
+    start: np.ndarray | Leg,
     targets: Targets,
     config: StyleConfig,
     steps: int,
@@ -188,27 +206,26 @@ def follow(
     report: Callable[[int, np.ndarray], None],
     camera: Camera | None = None,
     scale: float = 1.0,
+    between: Callable[[Leg], None] | None = None,
 ) -> Course:
     """Optimise one scale: calls of about a second, between them deadline, tolerance, report.
 
     Args:
-        images: the start, float32 `[B, H, W, 3]`.
+        start: float32 images `[B, H, W, 3]`, or where an earlier call was interrupted.
         steps: at most this many.
         deadline: `time.monotonic()` after which to stop; infinite for none.
         report: called with the steps so far and the totals `[B]`.
         camera: takes snapshots; calls end where one is due.
         scale: the fraction of the full size that the images have.
+        between: called after each call to the device.
 
     Raises:
         DeadlineExceeded: the deadline passed before the last step.
     """
     weights = program.objective.weights(config, scale)
-    state = program.start(tf.constant(images))
-    started = time.monotonic()
-    terms: list[np.ndarray] = []
-    seconds: list[float] = []
-    counts = np.full(len(images), steps)
-    active = np.ones(len(images), bool)
+    leg = start if isinstance(start, Leg) else Leg.from_images(program, start, steps)
+    terms, active = leg.terms, leg.active
+    started = time.monotonic() - (leg.seconds[-1] if leg.seconds else 0.0)
     call = 1
     while len(terms) < steps and active.any():
         before = time.monotonic()
@@ -217,9 +234,9 @@ def follow(
             call = min(call, TOLERANCE_WINDOW - len(terms) % TOLERANCE_WINDOW)
         if camera:
             call = min(call, camera.due_in(len(terms), active))
-        state, log = program.advance(state, targets, weights, config.learning_rate, call)
+        leg.state, log = program.advance(leg.state, targets, weights, config.learning_rate, call)
         now = time.monotonic()
-        seconds += list(before - started + (now - before) * np.arange(1, call + 1) / call)
+        leg.seconds += list(before - started + (now - before) * np.arange(1, call + 1) / call)
         terms += list(log)
         report(len(terms), log[-1, :, 0])
         if now > deadline and len(terms) < steps:
@@ -229,18 +246,21 @@ def follow(
                 "raise it, or lower steps or image_size."
             )
         if camera and (due := camera.due(len(terms), active)).size:
-            camera.look(len(terms), due, program.optimizer.result(state).numpy())
+            camera.look(len(terms), due, program.optimizer.result(leg.state).numpy())
         settled = active & _settled(terms, config.tolerance)
         if settled.any():
-            counts[settled] = len(terms)
+            leg.steps[settled] = len(terms)
             active &= ~settled
-            state["active"] = tf.constant(active)
+            leg.state["active"] = tf.constant(active)
+        if between:
+            between(leg)
         per_step = (now - before) / call
         call = max(1, min(optimizers.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
     every = np.stack(terms)
-    result = program.optimizer.result(state).numpy()
+    result = program.optimizer.result(leg.state).numpy()
     failed = _failed(every) | ~np.isfinite(result).all(axis=(1, 2, 3))
-    return Course(result, every, np.array(seconds), np.minimum(counts, len(every)), failed)
+    taken = np.minimum(leg.steps, len(every))
+    return Course(result, every, np.array(leg.seconds), taken, failed)
 
 
 def _settled(terms: list[np.ndarray], tolerance: float) -> Any:

@@ -43,6 +43,11 @@ class Regions:
             keeps=keeps if _any_given(keeps) else None,
         )
 
+    def of(self, index: int) -> list[Mask | None]:
+        """The masks of one content, and last where it stays as it is."""
+        keep = self.keeps[index] if self.keeps else None
+        return [*(self.masks[index] if self.masks else ()), keep]
+
     def masked(self, index: int) -> bool:
         """Whether a style of this content has a mask."""
         return self.masks is not None and _any_given(self.masks[index])

@@ -62,7 +62,8 @@ class StyleResult:
     `image` is float32 `[height, width, 3]`, sRGB in 0…255, of the content's resized size.
     `quality` is that of `image`; `seconds` is this image's share of its batch's wall time. `tile`
     is the side of the interiors of the tiles in which the last scale passed the network, px; None
-    where it passed whole.
+    where it passed whole. `resumed_at_step` is the count of steps from which an interrupted
+    optimisation went on; None where it was not interrupted.
     """
 
     image: np.ndarray
@@ -75,6 +76,7 @@ class StyleResult:
     batch: int
     tile: int | None
     retried: bool
+    resumed_at_step: int | None = None
 
     @property
     def steps(self) -> int:

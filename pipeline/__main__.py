@@ -13,6 +13,8 @@ from pipeline.manifest import ManifestError
 EXIT_OK = 0
 EXIT_JOB = 1
 EXIT_USAGE = 2
+# As shells have it of a command that Ctrl-C has ended.
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (JobError, PairError) as error:
         return _failed(str(error), EXIT_JOB)
     except KeyboardInterrupt:
-        return _failed("Stopped; the same command goes on where this run ended.", EXIT_JOB)
+        return _failed("Stopped; the same command goes on where this run ended.", EXIT_INTERRUPTED)
 
 
 def _dispatch(given: Sequence[str]) -> int:

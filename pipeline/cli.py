@@ -175,7 +175,8 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     run.epilog = (
         "Every other option goes to Beam, such as --runner=DataflowRunner.\n"
         "Without --runner the job runs in this process.\n"
-        "Exit status: 0 all pairs done; 1 the job failed; 2 wrong usage; 3 some pairs failed.\n\n"
+        "Exit status: 0 all pairs done; 1 the job failed; 2 wrong usage; 3 some pairs failed;\n"
+        "130 stopped by Ctrl-C, 143 by SIGTERM, in either case with a table of what was done.\n\n"
         f"{run.epilog}"
     )
 

@@ -28,6 +28,8 @@ class Task:
     stale_records: tuple[str, ...] = ()
     # Snapshots and animations of earlier tries: those that this task does not replace must go.
     stale_snapshots: tuple[str, ...] = ()
+    # Checkpoints of other fingerprints: once this task is done nobody goes on from them.
+    stale_checkpoints: tuple[str, ...] = ()
 
     def packed(self) -> tuple[Any, ...]:
         """As plain values, which Beam writes many times faster than objects; nothing stale yet."""

@@ -40,6 +40,9 @@ from pipeline.weights import weights_identity
 
 OnExisting = Literal["skip", "redo", "error"]
 
+# Folders of files whose names end with the fingerprint, and their extensions.
+_MARKED = {"records": "json", "checkpoints": "npz"}
+
 # A batch holds at most this many canvas pixels, so that its features fit into memory.
 BATCH_PIXELS = 4 * 512 * 512
 
@@ -48,8 +51,8 @@ BATCH_PIXELS = 4 * 512 * 512
 class Existing:
     """A file of an earlier run, and what there is of it in its folder besides its pair's id.
 
-    Kind `records` with the fingerprint, `images` and `animations` with the suffix, `snapshots`
-    with the file's name.
+    Kinds `records` and `checkpoints` with the fingerprint, `images` and `animations` with the
+    suffix, `snapshots` with the file's name.
     """
 
     kind: str
@@ -104,12 +107,12 @@ def row_config(
 
 def list_existing(output: str) -> Iterator[tuple[str, Existing]]:
     """Id and file of every file of a pair below the output, by listing, not by look-ups."""
-    for folder in ("records", "images", "snapshots", "animations"):
+    for folder in ("records", "checkpoints", "images", "snapshots", "animations"):
         root = storage.join(output, folder)
         for uri in storage.list_uris(root):
             name = uri[len(root) :].lstrip("/")
-            if folder == "records":
-                if parsed := records.parse_record_name(name):
+            if extension := _MARKED.get(folder):
+                if parsed := records.parse_record_name(name, extension):
                     yield parsed[0], Existing(folder, parsed[1])
             else:
                 pair_id, _, mark = name.rpartition("/" if folder == "snapshots" else ".")
@@ -129,12 +132,14 @@ def resolve_id(
     Raises:
         JobError: with `on_existing` `error`, something of this id is already there.
     """
-    first, *others = sorted(rows, key=lambda row: row.number)
-    yield from (_duplicate(other, first.number) for other in others)
+    first, *later = sorted(rows, key=lambda row: row.number)
+    yield from (_duplicate(other, first.number) for other in later)
     if isinstance(first, Outcome):
         yield first
         return
-    found = list(existing)
+    every = list(existing)
+    # What was interrupted is no result.
+    found = [file for file in every if file.kind != "checkpoints"]
     if found and on_existing == "error":
         raise JobError(
             f"{first.pair.id!r} already has a result in {output}; "
@@ -154,7 +159,17 @@ def resolve_id(
     stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)
     images = storage.join(output, "images", "")
     old = sorted(uri for uri in there if not uri.startswith(images))
-    yield dataclasses.replace(first, stale_records=tuple(stale), stale_snapshots=tuple(old))
+    others = sorted(
+        records.checkpoint_uri(output, first.pair.id, file.mark)
+        for file in every
+        if file.kind == "checkpoints" and file.mark != first.fingerprint
+    )
+    yield dataclasses.replace(
+        first,
+        stale_records=tuple(stale),
+        stale_snapshots=tuple(old),
+        stale_checkpoints=tuple(others),
+    )
 
 
 def _uri(file: Existing, pair_id: str, output: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nst_core.canvas import Size, size_of
-from nst_core.config import SETTINGS, StyleConfig
+from nst_core.config import PIXEL_SETTINGS, StyleConfig
 from nst_core.images import EXTENSIONS
 from nst_core.results import ENGINE_VERSION
 from pipeline import storage
@@ -24,24 +24,10 @@ if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
     from nst_core.results import StyleResult
 
-# Settings that never change a pixel of any file, snapshots among them; `weights` enters the
-# fingerprint by its identity instead.
-WITHOUT_EFFECT = frozenset(
-    {
-        "weights",
-        "device",
-        "tile",
-        "deadline_seconds",
-        "max_pixels",
-        "max_bytes",
-        "decode_seconds",
-    }
-)
-PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
-
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 _SORTED = json.JSONEncoder(sort_keys=True)
-_RECORD = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.json")
+# Of files whose names hold the fingerprint of their pair.
+_MARKED = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.(?P<extension>json|npz)")
 
 
 def fingerprint(pair: Pair, config: StyleConfig, weights_identity: str) -> str:
@@ -107,10 +93,20 @@ def record_uri(output: str, pair_id: str, mark: str) -> str:
     return storage.join(output, "records", f"{pair_id}.{mark}.json")
 
 
-def parse_record_name(name: str) -> tuple[str, str] | None:
-    """Id and fingerprint from a path below `records/`; None for a file that is no record."""
-    match = _RECORD.fullmatch(name)
-    return (match["id"], match["fingerprint"]) if match else None
+def checkpoint_uri(output: str, pair_id: str, mark: str) -> str:
+    """Where the checkpoint of a pair with this fingerprint lies, until it is done."""
+    return storage.join(output, "checkpoints", f"{pair_id}.{mark}.npz")
+
+
+def parse_record_name(name: str, extension: str = "json") -> tuple[str, str] | None:
+    """Id and fingerprint from a path below `records/`, with `npz` below `checkpoints/`.
+
+    None for a file that is neither.
+    """
+    match = _MARKED.fullmatch(name)
+    if match is None or match["extension"] != extension:
+        return None
+    return match["id"], match["fingerprint"]
 
 
 def read_record(uri: str) -> dict[str, Any] | None:
@@ -167,6 +163,7 @@ def build_record(
         "batch": result.batch,
         "tile": result.tile,
         "retried": result.retried,
+        "resumed_at_step": result.resumed_at_step,
         "device": engine.device_name,
         "precision": result.precision,
         "versions": versions(),

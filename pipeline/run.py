@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -18,13 +19,14 @@ from rich.table import Table
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
-from pipeline import records, storage
+from pipeline import checkpoints, processes, records, storage
+from pipeline.ending import heeding
 from pipeline.manifest import check_header
 from pipeline.options import RunOptions
-from pipeline.pairs import NO_FAILURES
+from pipeline.pairs import NO_FAILURES, OK
 from pipeline.reports import Place
 from pipeline.schemes import default_schemes
-from pipeline.watch import JOB_ERROR, watching
+from pipeline.watch import JOB_ERROR, Tracker, watching
 from pipeline.weights import check_weights
 
 EXIT_ALL_DONE = 0
@@ -45,11 +47,21 @@ def run(options: RunOptions, *, verbose: bool = False) -> int:
     place = Place(options.output, new_run_name(), options.results_shards, options.results_format)
     # Without a runner the workers are in this process, and tell more than their records do.
     records_folder = storage.join(options.output, "records") if options.runner else None
-    with watching(verbose=verbose, records=records_folder):
+    storage.sweep(options.output)
+    results: list[Any] = []
+    with (
+        watching(verbose=verbose, records=records_folder) as tracker,
+        heeding(
+            functools.partial(stop, results, tracker, options, place.run),
+            functools.partial(storage.sweep, options.output, ending=True),
+        ),
+    ):
         pipeline = new_pipeline(options)
         config = config_yaml(options.config)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
-        execute(pipeline, options, place)
+        execute(pipeline, options, place, results)
+    storage.sweep(options.output)
+    checkpoints.remove_done(options.output)
     summary = json.loads(storage.read_bytes(place.uri("summary.json")))
     show(summary, options)
     return EXIT_ALL_DONE if summary["statuses"].keys() <= NO_FAILURES else EXIT_SOME_FAILED
@@ -92,8 +104,11 @@ def new_pipeline(options: RunOptions) -> Any:
         raise ConfigError(f"Beam cannot use its options ({reason}); correct them.") from error
 
 
-def execute(pipeline: Any, options: RunOptions, place: Place) -> None:
+def execute(pipeline: Any, options: RunOptions, place: Place, results: list[Any]) -> None:
     """Build the job into the empty pipeline and run it.
+
+    Args:
+        results: where Beam's result goes, once there is one.
 
     Raises:
         JobError: the job failed; the sentence of the worker where there is one.
@@ -107,7 +122,8 @@ def execute(pipeline: Any, options: RunOptions, place: Place) -> None:
     }
     try:
         build(pipeline, options, place, about)
-        pipeline.run().wait_until_finish()
+        results.append(pipeline.run())
+        results[0].wait_until_finish()
     except JobError as error:
         raise JobError(_WHILE_RUNNING.sub("", str(error))) from error
     except Exception as error:
@@ -139,16 +155,7 @@ def config_yaml(config: StyleConfig) -> bytes:
 def show(summary: dict[str, Any], options: RunOptions) -> None:
     """The closing table: how many of each status, where the images are, how to retry."""
     console = Console()
-    console.print(f"Run {summary['run']}", highlight=False)
-    table = Table()
-    table.add_column("status")
-    table.add_column("pairs", justify="right")
-    for status, count in summary["statuses"].items():
-        table.add_row(status, str(count))
-    table.add_row("all", str(summary["pairs"]), style="bold")
-    console.print(table)
-    images = storage.join(options.output, "images")
-    console.print(f"Images: {images}", soft_wrap=True, highlight=False)
+    _show_counts(console, f"Run {summary['run']}", summary["statuses"], "all", options)
     if summary["statuses"].keys() - NO_FAILURES:
         failures = summary["failures"]
         config = storage.join(storage.directory(failures), "config.yaml")
@@ -162,3 +169,40 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
             soft_wrap=True,
             highlight=False,
         )
+
+
+def stop(results: list[Any], tracker: Tracker, options: RunOptions, run_name: str) -> None:
+    """Stop all that works for the run, and say what was done."""
+    for result in results:
+        # A runner elsewhere goes on where nobody asks it to stop; those of this machine do not.
+        with contextlib.suppress(Exception):
+            result.cancel()
+    processes.kill_descendants()
+    show_stopped(tracker, options, run_name)
+
+
+def show_stopped(tracker: Tracker, options: RunOptions, run_name: str) -> None:
+    """The table of a run that ends before its end: how many of each status so far."""
+    tracker.hide()
+    if not storage.scheme(options.output):
+        # Elsewhere counting takes long; the last count has to do.
+        tracker.count_records()
+    statuses = dict(sorted(tracker.statuses.items()))
+    if tracker.done_elsewhere and not tracker.has_events:
+        statuses = {OK: tracker.done_elsewhere}
+    _show_counts(Console(), f"Run {run_name}, stopped", statuses, "so far", options)
+
+
+def _show_counts(
+    console: Console, title: str, statuses: dict[str, int], whole: str, options: RunOptions
+) -> None:
+    console.print(title, highlight=False)
+    table = Table()
+    table.add_column("status")
+    table.add_column("pairs", justify="right")
+    for status, count in statuses.items():
+        table.add_row(status, str(count))
+    table.add_row(whole, str(sum(statuses.values())), style="bold")
+    console.print(table)
+    images = storage.join(options.output, "images")
+    console.print(f"Images: {images}", soft_wrap=True, highlight=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,23 @@ class Roll:
         if config.animation != "none":
             parts.append(np.ascontiguousarray(self.frame(image)).tobytes())
         with self._lock:
-            start = self._file.seek(0, 2)
-            self._places[step] = []
-            for part in parts:
-                self._file.write(part)
-                self._places[step].append((start, len(part)))
-                start += len(part)
+            self._places[step] = [self._appended(part) for part in parts]
+
+    def parts(self) -> Iterator[tuple[int, list[bytes]]]:
+        """Everything that is kept: the step of each snapshot, and its encoded parts."""
+        for step, places in sorted(self._places.items()):
+            yield step, [self._read(step, part) for part in range(len(places))]
+
+    def restore(self, step: int, parts: Sequence[bytes]) -> None:
+        """Keep again what `parts` has given before the optimisation was interrupted."""
+        self._places[step] = [self._appended(part) for part in parts]
+        self.last_step = max(self.last_step, step)
+
+    def _appended(self, data: bytes) -> tuple[int, int]:
+        """Where the data lie in the file, behind everything else."""
+        start = self._file.seek(0, 2)
+        self._file.write(data)
+        return start, len(data)
 
     def encoded(self, step: int) -> bytes:
         """A snapshot as an image file."""

@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 from uuid import uuid4
 
 from nst_core.errors import JobError
+from pipeline import processes
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -142,8 +143,19 @@ def resolve(uri: str, base: str) -> str:
 
 
 def temporary_name(directory_uri: str) -> str:
-    """A fresh name in a directory, for a file that is not listed and not yet final."""
-    return join(directory_uri, _TEMPORARY_PREFIX + uuid4().hex)
+    """A fresh name in a directory, for a file that is not listed and not yet final.
+
+    It tells which process writes the file.
+    """
+    return join(directory_uri, f"{_TEMPORARY_PREFIX}{processes.own_name()}-{uuid4().hex}")
+
+
+def temporary_writer(uri: str) -> str | None:
+    """The process that writes a file of a temporary name; None for any other file."""
+    name = uri.rpartition("/")[2]
+    if not name.startswith(_TEMPORARY_PREFIX):
+        return None
+    return name.removeprefix(_TEMPORARY_PREFIX).rpartition("-")[0]
 
 
 def missing(uri: str) -> NotFound:
@@ -196,7 +208,7 @@ def list_uris(directory_uri: str) -> Iterator[str]:
     Raises StorageError, also where only part of the tree may be listed.
     """
     for uri in _backend(directory_uri).files(directory_uri):
-        if not uri.rpartition("/")[2].startswith(_TEMPORARY_PREFIX):
+        if temporary_writer(uri) is None:
             yield uri
 
 
@@ -271,6 +283,20 @@ def check_writable(directory_uri: str) -> None:
     On `gs://` also unless they can be read, listed and deleted.
     """
     _backend(directory_uri).check_writable(directory_uri)
+
+
+def sweep(directory_uri: str, *, ending: bool = False) -> None:
+    """Remove the temporary files that killed processes have left below a local directory.
+
+    Those of processes of this machine that have ended, and those that nobody has written to for a
+    day. With `ending` those of this process too, which then begins no other: it is about to end.
+    Nothing is swept elsewhere: `gs://` needs no temporary files, and of Beam's filesystems they
+    can be all that is left of a file. Raises StorageError.
+    """
+    if not scheme(directory_uri):
+        from pipeline import storage_local
+
+        storage_local.sweep(directory_uri, ending=ending)
 
 
 def identity(uri: str) -> str:

@@ -7,10 +7,13 @@ import io
 import os
 import stat
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, BinaryIO, cast
 
+from pipeline import processes
 from pipeline.storage import (
     AccessDenied,
     NotFound,
@@ -19,6 +22,7 @@ from pipeline.storage import (
     missing,
     refuse_too_large,
     temporary_name,
+    temporary_writer,
 )
 
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -46,6 +50,10 @@ _REASONS = [
     ),
 ]
 _OPENING_TRIES = 3
+_STALE_SECONDS = 24 * 3600.0
+
+# Held by a thread that opens a temporary file; for ever once this process is about to end.
+_opening = threading.Lock()
 
 
 class _AlreadyThereError(Exception):
@@ -217,7 +225,8 @@ def _open_temporary(final_path: str, made: list[str]) -> _File:
     folder = os.path.dirname(final_path)
     for attempt in range(_OPENING_TRIES):
         try:
-            return _File(temporary_name(folder or "."), "x", final_path)
+            with _opening:
+                return _File(temporary_name(folder or "."), "x", final_path)
         except FileNotFoundError:
             # Also where another process that checks whether it may write has just removed it.
             if attempt == _OPENING_TRIES - 1:
@@ -305,6 +314,22 @@ def check_writable(directory_uri: str) -> None:
             # Another process may have put its files there by now.
             with suppress(OSError):
                 os.rmdir(path)
+
+
+def sweep(directory_uri: str, *, ending: bool) -> None:
+    """See `storage.sweep`."""
+    if ending:
+        _opening.acquire()
+    for path in files(directory_uri):
+        writer_name = temporary_writer(path)
+        # Others sweep too, and what belongs to another user is theirs to remove.
+        with suppress(OSError, StorageError):
+            if writer_name is not None and (
+                (ending and writer_name == processes.own_name())
+                or processes.has_ended(writer_name)
+                or time.time() - os.stat(path).st_mtime > _STALE_SECONDS
+            ):
+                os.unlink(path)
 
 
 def identity(uri: str) -> str:

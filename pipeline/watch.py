@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import re
@@ -22,6 +23,8 @@ SECONDS_PER_LINE = 15.0
 # The last line of the traceback of an error that is this program's own; Beam logs those of other
 # processes with their line breaks escaped.
 JOB_ERROR = re.compile(r"(?:\b|(?<=\\n))(?:nst_core|pipeline)\.[\w.]*Error: (?P<sentence>[^\n]+)")
+# Beam's logger for workers whose connection breaks.
+LOST_WORKER = "apache_beam.runners.worker.data_plane"
 
 _LOGGER = logging.getLogger("nst")
 
@@ -30,19 +33,25 @@ class SaidOnce(logging.Filter):
     """Drops what Beam logs about an error of the job: the command says its sentence at the end."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log: not the traceback of a `JobError`, whichever process wrote it."""
-        return JOB_ERROR.search(logging.Formatter().format(record)) is None
+        """Whether to log: not the traceback of a `JobError`, whichever process wrote it.
+
+        Nor that a worker process is heard no more: see `ending`.
+        """
+        text = logging.Formatter().format(record)
+        return record.name != LOST_WORKER and JOB_ERROR.search(text) is None
 
 
 class Tracker:
     """Counts of this run so far, and where its current optimisation is."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: str | None = None) -> None:
         self._lock = threading.Lock()
+        self._records = records
+        self._records_before: int | None = None
+        # Takes away what stands in the terminal.
+        self.hide: Callable[[], None] = lambda: None
         self.planned = 0
-        self.done = 0
-        self.failed = 0
-        self.skipped = 0
+        self.statuses: collections.Counter[str] = collections.Counter()
         self.ended_of_planned = 0
         self.done_elsewhere: int | None = None
         self.current = ""
@@ -58,15 +67,40 @@ class Tracker:
                 loss = sum(now.totals) / len(now.totals)
                 self.current = f"{event.pair_id} step {now.step}/{now.steps} loss {loss:.4g}"
             else:
-                self.done += event.status == OK
-                self.skipped += event.status == SKIPPED
-                self.failed += event.status not in NO_FAILURES
+                self.statuses[event.status] += 1
                 self.ended_of_planned += event.was_planned
+
+    @property
+    def done(self) -> int:
+        """Pairs that this run has done."""
+        return self.statuses[OK]
+
+    @property
+    def skipped(self) -> int:
+        """Pairs that were done before."""
+        return self.statuses[SKIPPED]
+
+    @property
+    def failed(self) -> int:
+        """Pairs that could not be done."""
+        return sum(n for status, n in self.statuses.items() if status not in NO_FAILURES)
 
     @property
     def has_events(self) -> bool:
         """Whether this process's workers have told anything."""
-        return bool(self.planned or self.done or self.failed or self.skipped)
+        return bool(self.planned or self.statuses)
+
+    def count_records(self) -> None:
+        """Count what workers in other processes have done since the first call, if there are any.
+
+        Raises:
+            StorageError: the records cannot be listed.
+        """
+        if self._records is not None:
+            count = sum(1 for _ in storage.list_uris(self._records))
+            if self._records_before is None:
+                self._records_before = count
+            self.done_elsewhere = count - self._records_before
 
     @property
     def left(self) -> int:
@@ -90,13 +124,13 @@ class Tracker:
 
 
 @contextlib.contextmanager
-def watching(*, verbose: bool, records: str | None) -> Iterator[None]:
+def watching(*, verbose: bool, records: str | None) -> Iterator[Tracker]:
     """Show how the run goes until the block ends; set logging up for it.
 
     Events of this process tell it; where the workers are in others, the records that appear in
     the folder `records`, where it is given, are counted instead.
     """
-    tracker = Tracker()
+    tracker = Tracker(records)
     console = Console(stderr=True)
     shown = _bar(tracker, console) if sys.stderr.isatty() else _lines(tracker)
     ended = threading.Event()
@@ -107,24 +141,22 @@ def watching(*, verbose: bool, records: str | None) -> Iterator[None]:
             show()
 
         if records is not None:
-            arguments = (tracker, records, ended, show)
+            arguments = (tracker, ended, show)
             threading.Thread(target=_count_records, args=arguments, daemon=True).start()
         progress.listen(take)
         try:
-            yield
+            yield tracker
         finally:
             progress.listen(None)
             ended.set()
 
 
-def _count_records(
-    tracker: Tracker, records: str, ended: threading.Event, show: Callable[[], None]
-) -> None:
+def _count_records(tracker: Tracker, ended: threading.Event, show: Callable[[], None]) -> None:
     # A count that fails is no reason to disturb the run, which meets the same storage itself.
     with contextlib.suppress(JobError):
-        before = sum(1 for _ in storage.list_uris(records))
+        tracker.count_records()
         while not ended.wait(SECONDS_PER_LINE) and not tracker.has_events:
-            tracker.done_elsewhere = sum(1 for _ in storage.list_uris(records)) - before
+            tracker.count_records()
             show()
 
 
@@ -139,6 +171,7 @@ def _bar(tracker: Tracker, console: Console) -> Iterator[Callable[[], None]]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("planning", total=None, current="")
+        tracker.hide = bar.stop
 
         def show() -> None:
             bar.update(

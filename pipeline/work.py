@@ -18,6 +18,7 @@ from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid, PairError, WeightsError
 from nst_core.results import Style, StyleResult
 from pipeline import progress, records, storage
+from pipeline.checkpoints import Checkpoints
 from pipeline.inputs import Inputs, read_inputs, read_picture
 from pipeline.manifest import StyleReference
 from pipeline.output import encode_image, loss_csv, metadata_of, output_size
@@ -171,10 +172,13 @@ class Studio:
         self, ready: list[tuple[Task, Inputs]], styles: list[Style], read_seconds: float
     ) -> Iterator[Outcome]:
         tasks = [task for task, _ in ready]
-        with Snapshots(ready, self.threads) as snapshots:
+        with (
+            Snapshots(ready, self.threads) as snapshots,
+            Checkpoints(tasks, self.output, snapshots, self.threads) as checkpoints,
+        ):
             try:
                 engine = self._engine(tasks[0])
-                results = self._optimize(engine, ready, styles, snapshots)
+                results = self._optimize(engine, ready, styles, snapshots, checkpoints)
             except PairError as error:
                 yield from (failed_pair(task.number, task.pair, error) for task in tasks)
                 return
@@ -186,10 +190,15 @@ class Studio:
                     for entry in ready:
                         yield from self._stylize([entry], styles, read_seconds)
                 else:
-                    yield failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
+                    outcome = failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
+                    checkpoints.end(0, outcome)
+                    yield outcome
                 return
             finish = functools.partial(self._finish, engine=engine, read_seconds=read_seconds)
-            yield from self.threads.map(finish, ready, snapshots.rolls, results)
+            outcomes = self.threads.map(finish, ready, snapshots.rolls, results)
+            for index, outcome in enumerate(outcomes):
+                checkpoints.end(index, outcome)
+                yield outcome
 
     def _optimize(
         self,
@@ -197,6 +206,7 @@ class Studio:
         ready: list[tuple[Task, Inputs]],
         styles: list[Style],
         snapshots: Snapshots,
+        checkpoints: Checkpoints,
     ) -> list[StyleResult | PairError]:
         first = ready[0][0]
         passes = engine.style_passes
@@ -211,6 +221,8 @@ class Studio:
             names=[task.pair.content for task, _ in ready],
             progress=lambda now: progress.emit(progress.Steps(first.pair.id, now)),
             snapshots=snapshots.take,
+            checkpoints=checkpoints.found,
+            save=checkpoints.save,
         )
         # Here, not on the threads that finish the pairs: those would wait for themselves.
         snapshots.settle()

@@ -256,7 +256,7 @@ def test_an_abbreviated_option_is_refused_with_its_full_name() -> None:
         cli.parse(["run", "--manif", "m.csv", "--output", "o"])
 
 
-def test_stopping_by_hand_is_one_sentence_and_status_1(
+def test_stopping_by_hand_is_one_sentence_and_status_130(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     one_sentence: Callable[[str], str],
@@ -265,5 +265,5 @@ def test_stopping_by_hand_is_one_sentence_and_status_1(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pipeline.run.run", stop)
-    assert main(RUN) == 1
+    assert main(RUN) == 130
     assert "same command" in one_sentence(capsys.readouterr().err)

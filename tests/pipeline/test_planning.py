@@ -163,6 +163,15 @@ def test_error_stops_the_job_at_anything_that_is_there(found: Existing) -> None:
     assert resolve([task()], on_existing="error") == [task()]
 
 
+def test_a_pair_that_was_interrupted_is_done_and_knows_of_checkpoints_of_other_settings() -> None:
+    one = task()
+    existing = [Existing("checkpoints", mark) for mark in ("f" * 16, one.fingerprint)]
+    for on_existing in ("skip", "redo", "error"):
+        (again,) = resolve([one], *existing, on_existing=on_existing)
+        assert again.stale_checkpoints == (f"{OUTPUT}/checkpoints/pair1.{'f' * 16}.npz",)
+        assert dataclasses.replace(again, stale_checkpoints=()) == one
+
+
 def test_the_first_row_of_an_id_counts_in_whatever_order_they_arrive() -> None:
     first, second, third = (dataclasses.replace(task(), number=number) for number in (2, 5, 9))
     outcomes = resolve([third, first, second])
@@ -187,12 +196,20 @@ def test_existing_files_are_found_by_listing(catalog: Catalog) -> None:
     mark = "0123456789abcdef"
     for name in (f"records/a/b.{mark}.json", "images/a/b.png", "images/c.v1.jpg"):
         catalog.write(f"out/{name}", b"x")
-    for name in ("records/notes.txt", "losses/a/b.csv", "runs/r/config.yaml"):
+    catalog.write(f"out/checkpoints/a/b.{mark}.npz", b"x")
+    others = (
+        "records/notes.txt",
+        f"checkpoints/a.{mark}.json",
+        "losses/a/b.csv",
+        "runs/r/config.yaml",
+    )
+    for name in others:
         catalog.write(f"out/{name}", b"x")
     found = dict(planning.list_existing(catalog.uri("out")))
     both = {*planning.list_existing(catalog.uri("out"))}
     assert both == {
         ("a/b", Existing("records", mark)),
+        ("a/b", Existing("checkpoints", mark)),
         ("a/b", Existing("images", "png")),
         ("c.v1", Existing("images", "jpg")),
     }

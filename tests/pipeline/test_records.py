@@ -56,6 +56,7 @@ NO_PIXEL: dict[str, Any] = {
     "device": "cpu",
     "tile": 64,
     "deadline_seconds": 9.0,
+    "checkpoint_seconds": 0.0,
     "max_pixels": 5000,
     "max_bytes": 70,
     "decode_seconds": 7.0,

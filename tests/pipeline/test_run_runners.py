@@ -10,7 +10,7 @@ import pytest
 
 from nst_core.errors import JobError
 from pipeline import run
-from pipeline.watch import SaidOnce
+from pipeline.watch import LOST_WORKER, SaidOnce
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog, Command
@@ -126,5 +126,7 @@ def test_tracebacks_of_what_the_last_line_says_are_not_logged_and_others_are() -
 
     assert not passes(JobError("The disk is full."))
     assert passes(ValueError("nobody foresaw this"))
+    lost = logging.LogRecord(LOST_WORKER, logging.ERROR, "x.py", 1, "Failed to read", None, None)
+    assert not SaidOnce().filter(lost)
     escaped = 'message: "it failed\\nnst_core.errors.WeightsError: The file is damaged.\\n"'
     assert not passes(RuntimeError(escaped))

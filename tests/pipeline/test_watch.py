@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nst_core.config import StyleConfig
 from nst_core.results import Progress
 from pipeline import progress, run, watch
 from pipeline.__main__ import main
+from pipeline.options import RunOptions
 from pipeline.progress import PairEnded, PairPlanned, Steps
 from pipeline.watch import Tracker, watching
 
@@ -247,3 +249,45 @@ def test_runs_of_one_second_have_different_names() -> None:
     names = {run.new_run_name() for _ in range(20)}
     assert len(names) == 20
     assert all(len(name) == len("20260101T000000Z-abcd") for name in names)
+
+
+def test_a_run_that_is_stopped_asks_its_runner_to_stop_and_counts_what_was_done(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped: list[str] = []
+
+    class Result:
+        def cancel(self) -> None:
+            stopped.append("the runner's job")
+            raise NotImplementedError
+
+    # Killing every process of this one would hit the tests' own.
+    kill = "pipeline.processes.kill_descendants"
+    monkeypatch.setattr(kill, lambda: stopped.append("processes of this machine"))
+    options = RunOptions(catalog.uri("pairs.csv"), catalog.uri("out"), StyleConfig())
+    tracker = tracker_of(*PLANNED, SKIPPED, DONE, DIVERGED)
+    run.stop([Result()], tracker, options, "20260101T000000Z-abcd")
+    assert stopped == ["the runner's job", "processes of this machine"]
+    said = capsys.readouterr().out
+    assert "Run 20260101T000000Z-abcd, stopped" in said
+    rows = [line.split("│")[1:3] for line in plain(said) if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["diverged", "1"],
+        ["ok", "1"],
+        ["skipped", "1"],
+        ["so far", "3"],
+    ]
+
+
+def test_what_workers_in_other_processes_did_is_counted_once_more_at_the_stop(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.processes.kill_descendants", lambda: None)
+    options = RunOptions(catalog.uri("pairs.csv"), catalog.uri("out"), StyleConfig())
+    tracker = Tracker(catalog.uri("out/records"))
+    catalog.write("out/records/old.json", b"{}")
+    tracker.count_records()
+    for name in ("a", "b"):
+        catalog.write(f"out/records/{name}.json", b"{}")
+    run.stop([], tracker, options, "r")
+    assert any(line.split("│")[1:3] == [" ok ", " 2 "] for line in plain(capsys.readouterr().out))
