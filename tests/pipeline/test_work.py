@@ -89,7 +89,7 @@ def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[Studio, FakeEngine
             cells = {"id": name, "content": f"{name}.png", "style": "s.png", **columns}
             rows.append(Row(number, cells))
         uri = catalog.uri("pairs.csv")
-        tasks = [planning.plan_row(row, uri, CONFIG, ("file",)) for row in rows]
+        tasks = [planning.plan_row(row, uri, CONFIG, ("file", "gs")) for row in rows]
         engine = FakeEngine(answer)
         studio = Studio(catalog.uri("out"), run, lambda _: engine)  # type: ignore[arg-type,return-value]
         studios.append(studio)
