@@ -9,13 +9,14 @@ from typing import NoReturn
 
 from nst_core.config import PRESETS, SETTINGS, URI_SETTINGS, StyleConfig
 from nst_core.errors import ConfigError
-from pipeline import storage
+from pipeline import gpus, storage
 from pipeline.options import (
     DEFAULT_BATCH_SIZE,
     HERE,
     RunOptions,
     check_beam_arguments,
     check_option_names,
+    check_run_id,
     load_config,
 )
 
@@ -24,11 +25,11 @@ DESCRIPTION = "Neural style transfer for whole catalogs of images."
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with errors of one line."""
+    """argparse, with this program's errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and exit with 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
+        """Raise what is wrong as a ConfigError."""
+        raise ConfigError(f"{message}; see {self.prog} --help.")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,7 +59,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if known.command == "run":
         check_beam_arguments(rest)
     elif rest:
-        top.error(f"{rest[0]!r} is not an option of nst {known.command}; see --help")
+        top.error(f"{rest[0]!r} is not an option of nst {known.command}")
     known.beam_arguments = tuple(rest)
     return known
 
@@ -104,6 +105,8 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         if getattr(arguments, name) < 1:
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} is {getattr(arguments, name)}; give at least 1.")
+    if arguments.run_id is not None:
+        check_run_id(arguments.run_id)
     return RunOptions(
         manifest=storage.resolve(arguments.manifest, HERE),
         output=storage.resolve(arguments.output, HERE),
@@ -111,6 +114,9 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         on_existing=arguments.on_existing,
         batch_size=arguments.batch_size,
         results_shards=arguments.results_shards,
+        run_id=arguments.run_id,
+        lock=arguments.lock,
+        gpu=None if arguments.gpu is None else gpus.find(arguments.gpu),
         beam_arguments=arguments.beam_arguments,
     )
 
@@ -161,7 +167,12 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     run = _command(commands, "run", "Stylize every pair of a manifest that is not done yet.")
-    run.add_argument("--manifest", required=True, metavar="M", help="CSV, JSON Lines or Parquet")
+    run.add_argument(
+        "--manifest",
+        required=True,
+        metavar="M",
+        help="CSV, JSON Lines or Parquet; a quoted glob for several",
+    )
     run.add_argument("--output", required=True, metavar="O", help="folder: local or gs://…")
     _add_settings(run)
     run.add_argument(
@@ -184,11 +195,29 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="N",
         help="files that the results are spread over (default 1)",
     )
+    run.add_argument("--run-id", metavar="ID", help="name of the run's folder (default: the time)")
+    run.add_argument(
+        "--lock",
+        action="store_true",
+        help="end at once, with status 4, while another run with --lock works on the output",
+    )
+    run.add_argument(
+        "--gpu",
+        metavar="TYPE",
+        help=f"on Dataflow, a GPU for each worker that stylizes: {', '.join(gpus.NAMES)}",
+    )
     run.add_argument("--verbose", action="store_true", help="log every pair, and Beam's own lines")
+    run.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="json: one object in a line, with Cloud Logging's field names (default text)",
+    )
     run.epilog = (
         "Every other option goes to Beam, such as --runner=DataflowRunner.\n"
         "Without --runner the job runs in this process.\n"
-        "Exit status: 0 all pairs done; 1 the job failed; 2 wrong usage; 3 some pairs failed.\n\n"
+        "Exit status: 0 all pairs done; 1 the job failed; 2 wrong usage; 3 some pairs failed;\n"
+        "4 another run holds the lock.\n\n"
         f"{run.epilog}"
     )
 

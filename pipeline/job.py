@@ -15,9 +15,9 @@ def build(
     pipeline: beam.Pipeline, options: RunOptions, place: Place, about: dict[str, Any]
 ) -> None:
     """The whole road that data takes; nothing runs yet."""
-    plan = PlanPairs(options.manifest, options.output, options.config, options.on_existing)
+    plan = PlanPairs(options.output, options.config, options.on_existing)
     planned = pipeline | ReadManifest(options.manifest) | plan
     formed = planned["todo"] | FormBatches(options.batch_size)
-    stylized = formed["batches"] | Stylize(options.output, place.run)
+    stylized = formed["batches"] | Stylize(options.output, place.run, options.gpu)
     outcomes = (stylized, planned["ended"], formed["ended"]) | beam.Flatten()
     outcomes | WriteReports(place, about)

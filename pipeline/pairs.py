@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from nst_core.config import StyleConfig
 from nst_core.errors import PairError
@@ -13,11 +13,18 @@ OK = "ok"
 SKIPPED = "skipped"
 
 
+class RowNumber(NamedTuple):
+    """Which row of which manifest; sorts as the manifests of a run and their rows do."""
+
+    manifest: str
+    row: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """A pair with its effective configuration and what identifies its result."""
 
-    number: int
+    number: RowNumber
     pair: Pair
     config: StyleConfig
     fingerprint: str
@@ -38,7 +45,7 @@ class Batch:
 class Outcome:
     """How one row of the manifest ended: `ok`, `skipped`, or the status of a failure."""
 
-    number: int
+    number: RowNumber
     id: str | None
     status: str
     error: str | None
@@ -54,7 +61,8 @@ class Outcome:
     def to_result(self) -> dict[str, Any]:
         """The line of results-*.jsonl; the row's other columns stay apart, below `columns`."""
         return {
-            "row": self.number,
+            "manifest": self.number.manifest,
+            "row": self.number.row,
             "id": self.id,
             "status": self.status,
             "error": self.error,
@@ -74,15 +82,16 @@ def sources(pair: Pair) -> dict[str, Any]:
 def failed_row(row: Row, manifest_uri: str, error: PairError) -> Outcome:
     """The outcome of a row that never became a pair."""
     portable = portable_row(row, manifest_uri)
-    return Outcome(row.number, None, error.status, str(error), portable, {}, {})
+    number = RowNumber(manifest_uri, row.number)
+    return Outcome(number, None, error.status, str(error), portable, {}, {})
 
 
-def failed_pair(number: int, pair: Pair, error: PairError) -> Outcome:
+def failed_pair(number: RowNumber, pair: Pair, error: PairError) -> Outcome:
     """The outcome of a pair that could not be done."""
     return Outcome(number, pair.id, error.status, str(error), pair.row, pair.columns, sources(pair))
 
 
-def finished_pair(number: int, pair: Pair, status: str, details: dict[str, Any]) -> Outcome:
+def finished_pair(number: RowNumber, pair: Pair, status: str, details: dict[str, Any]) -> Outcome:
     """The outcome of a pair whose result is there."""
     return Outcome(
         number, pair.id, status, None, pair.row, pair.columns, {**sources(pair), **details}

@@ -23,7 +23,16 @@ from nst_core.errors import (
 from pipeline import records, storage
 from pipeline.inputs import read_size
 from pipeline.manifest import Pair, Row, parse_pair
-from pipeline.pairs import SKIPPED, Batch, Outcome, Task, failed_pair, failed_row, finished_pair
+from pipeline.pairs import (
+    SKIPPED,
+    Batch,
+    Outcome,
+    RowNumber,
+    Task,
+    failed_pair,
+    failed_row,
+    finished_pair,
+)
 from pipeline.weights import weights_identity
 
 OnExisting = Literal["skip", "redo", "error"]
@@ -50,12 +59,13 @@ def plan_row(row: Row, manifest_uri: str, config: StyleConfig) -> Task | Outcome
         pair = parse_pair(row, manifest_uri)
     except PairError as error:
         return failed_row(row, manifest_uri, error)
+    number = RowNumber(manifest_uri, row.number)
     try:
         own = row_config(pair, config, manifest_uri)
         mark = records.fingerprint(pair, own, weights_identity(own.weights))
     except PairError as error:
-        return failed_pair(row.number, pair, error)
-    return Task(row.number, pair, own, mark)
+        return failed_pair(number, pair, error)
+    return Task(number, pair, own, mark)
 
 
 def row_config(pair: Pair, config: StyleConfig, manifest_uri: str) -> StyleConfig:
@@ -137,10 +147,12 @@ def _uri(file: Existing, pair_id: str, output: str) -> str:
     return storage.join(output, file.kind, f"{pair_id}{separator}{file.mark}")
 
 
-def _duplicate(row: Task | Outcome, first: int) -> Outcome:
+def _duplicate(row: Task | Outcome, first: RowNumber) -> Outcome:
     pair_id = row.id if isinstance(row, Outcome) else row.pair.id
+    elsewhere = "" if row.number.manifest == first.manifest else f" of {first.manifest}"
     error = DuplicateId(
-        f"Row {row.number} has the id {pair_id!r} of row {first}; give it an id of its own."
+        f"Row {row.number.row} has the id {pair_id!r} of row {first.row}{elsewhere}; "
+        "give it an id of its own."
     )
     if isinstance(row, Outcome):
         return dataclasses.replace(row, status=error.status, error=str(error))

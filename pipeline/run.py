@@ -18,12 +18,12 @@ from rich.table import Table
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
-from pipeline import records, storage
-from pipeline.manifest import check_header
+from pipeline import lock, logs, records, reports, storage
+from pipeline.manifest import check_header, find_manifests
 from pipeline.options import RunOptions
 from pipeline.pairs import OK, SKIPPED
 from pipeline.reports import Place
-from pipeline.watch import JOB_ERROR, watching
+from pipeline.watch import JOB_ERROR, log_summary, watching
 from pipeline.weights import check_weights
 
 EXIT_ALL_DONE = 0
@@ -32,25 +32,37 @@ EXIT_SOME_FAILED = 3
 _WHILE_RUNNING = re.compile(r" \[while running [^\n]*$")
 
 
-def run(options: RunOptions, *, verbose: bool = False) -> int:
+def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogFormat = "text") -> int:
     """Run the job to its end; the exit status.
 
     Raises:
         ConfigError: an option of Beam's is wrong.
         ManifestError: the manifest as a whole cannot be used.
+        LockedError: with `lock`, another run works on the output.
         JobError: trouble that is not one pair's.
     """
+    place = Place(options.output, options.run_id or new_run_name(), options.results_shards)
+    logs.name_run(place.run)
     preflight(options)
-    place = Place(options.output, new_run_name(), options.results_shards)
     # Without a runner the workers are in this process, and tell more than their records do.
     records_folder = storage.join(options.output, "records") if options.runner else None
-    with watching(verbose=verbose, records=records_folder):
+    locked = lock.held(options.output, place.run) if options.lock else contextlib.nullcontext()
+    with watching(verbose=verbose, records=records_folder, log_format=log_format), locked:
         pipeline = new_pipeline(options)
         config = config_yaml(options.config)
+        if options.run_id:
+            reports.forget(place)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
         execute(pipeline, options, place)
-    summary = json.loads(storage.read_bytes(place.uri("summary.json")))
-    show(summary, options)
+        if template := options.beam_values("--template_location"):
+            # Whoever launches it runs it; nothing has been done yet.
+            print(f"Template: {template[-1]}")
+            return EXIT_ALL_DONE
+        summary = json.loads(storage.read_bytes(place.uri("summary.json")))
+        if log_format == "json":
+            log_summary(summary)
+    if log_format == "text":
+        show(summary, options)
     finished = set(summary["statuses"]) <= {OK, SKIPPED}
     return EXIT_ALL_DONE if finished else EXIT_SOME_FAILED
 
@@ -61,7 +73,8 @@ def preflight(options: RunOptions) -> None:
     Raises:
         ManifestError, JobError: the first trouble found.
     """
-    check_header(options.manifest)
+    for manifest in find_manifests(options.manifest):
+        check_header(manifest)
     check_weights(options.config.weights)
     storage.check_writable(options.output)
 

@@ -14,8 +14,10 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from nst_core.config import StyleConfig
 from pipeline import planning, progress, reports
+from pipeline.dataflow import resource_hints
 from pipeline.engines import Engines
-from pipeline.manifest import Row, read_rows
+from pipeline.gpus import Gpu
+from pipeline.manifest import Row, find_manifests, read_rows
 from pipeline.pairs import Batch, Outcome, Task
 from pipeline.planning import Existing, OnExisting
 from pipeline.reports import Place
@@ -29,32 +31,30 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class ReadManifest(beam.PTransform):  # type: ignore[misc]
-    """The rows of the manifest, in any order, spread over the workers."""
+    """The rows of the manifests, each with its manifest, in any order, spread over the workers."""
 
     def __init__(self, manifest: str) -> None:
         super().__init__()
         self.manifest = manifest
 
     def expand(self, begin: Any) -> Any:
-        """PBegin → PCollection[Row]."""
-        return begin | beam.Create([self.manifest]) | beam.FlatMap(read_rows).with_output_types(Row)
+        """PBegin → PCollection[tuple[str, Row]]."""
+        manifests = begin | beam.Create(find_manifests(self.manifest))
+        return manifests | beam.FlatMap(_rows).with_output_types(tuple[str, Row])
 
 
 class PlanPairs(beam.PTransform):  # type: ignore[misc]
     """Rows → `todo` (tasks) and `ended` (outcomes of rows that need no work)."""
 
-    def __init__(
-        self, manifest: str, output: str, config: StyleConfig, on_existing: OnExisting
-    ) -> None:
+    def __init__(self, output: str, config: StyleConfig, on_existing: OnExisting) -> None:
         super().__init__()
-        self.manifest = manifest
         self.output = output
         self.config = config
         self.on_existing = on_existing
 
     def expand(self, rows: Any) -> Any:
-        """PCollection[Row] → tagged PCollections `todo` [Task], `ended` [Outcome]."""
-        planned = rows | "PlanRow" >> _split(_plan, self.manifest, self.config)
+        """PCollection[tuple[str, Row]] → dict of PCollections `todo` [Task], `ended` [Outcome]."""
+        planned = rows | "PlanRow" >> _split(_plan, self.config)
         existing = (
             rows.pipeline
             | "Output" >> beam.Create([self.output])
@@ -128,9 +128,7 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
         tasks, self._waiting = self._waiting, []
         for task, key in zip(tasks, self._threads.map(planning.batch_key, tasks), strict=True):
             if isinstance(key, Outcome):
-                progress.emit(progress.PairEnded(key.status, False))
-                Metrics.counter(NAMESPACE, f"pairs_{key.status}").inc()
-                yield beam.pvalue.TaggedOutput("ended", key)
+                yield beam.pvalue.TaggedOutput("ended", _tell_ended(key))
             else:
                 progress.emit(progress.PairPlanned())
                 yield key, task
@@ -139,16 +137,18 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
 class Stylize(beam.PTransform):  # type: ignore[misc]
     """Batches → outcomes, with the images, loss logs and records written."""
 
-    def __init__(self, output: str, run: str) -> None:
+    def __init__(self, output: str, run: str, gpu: Gpu | None) -> None:
         super().__init__()
         self.output = output
         self.run = run
+        self.gpu = gpu
 
     def expand(self, batches: Any) -> Any:
         """PCollection[Batch] → PCollection[Outcome]."""
-        return batches | beam.ParDo(StylizeBatches(self.output, self.run)).with_output_types(
-            Outcome
-        )
+        stylize = beam.ParDo(StylizeBatches(self.output, self.run)).with_output_types(Outcome)
+        if self.gpu:
+            stylize = stylize.with_resource_hints(**resource_hints(self.gpu))
+        return batches | stylize
 
 
 class StylizeBatches(beam.DoFn):  # type: ignore[misc]
@@ -168,7 +168,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         """The outcomes of the batch's tasks."""
         loaded = self._engines.loaded
         for outcome in self._studio.process(batch):
-            _LOGGER.info("%s: %s", outcome.id, outcome.error or outcome.status)
+            _log(outcome)
             yield outcome
         self._studio.tally.count("networks_loaded", self._engines.loaded - loaded)
         for name, amount, is_distribution in self._studio.tally.take():
@@ -262,7 +262,14 @@ def _resolve(
 def _tell_ended(outcome: Outcome) -> Outcome:
     progress.emit(progress.PairEnded(outcome.status, False))
     Metrics.counter(NAMESPACE, f"pairs_{outcome.status}").inc()
+    _log(outcome)
     return outcome
+
+
+def _log(outcome: Outcome) -> None:
+    level = logging.WARNING if outcome.failed else logging.INFO
+    said = outcome.error or outcome.status
+    _LOGGER.log(level, "%s: %s", outcome.id, said, extra={"pair": outcome.id or ""})
 
 
 def _split(function: Any, *arguments: Any) -> Any:
@@ -274,7 +281,12 @@ def _tagged(value: Task | Outcome) -> Any:
     return beam.pvalue.TaggedOutput("ended", value) if isinstance(value, Outcome) else value
 
 
-def _plan(row: Row, manifest: str, config: StyleConfig) -> Iterator[Any]:
+def _rows(manifest: str) -> Iterator[tuple[str, Row]]:
+    return ((manifest, row) for row in read_rows(manifest))
+
+
+def _plan(entry: tuple[str, Row], config: StyleConfig) -> Iterator[Any]:
+    manifest, row = entry
     planned = planning.plan_row(row, manifest, config)
     # Failures with an id are resolved like tasks: they may be the first of their id.
     has_id = isinstance(planned, Task) or planned.id is not None
