@@ -58,13 +58,29 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
             # Whoever launches it runs it; nothing has been done yet.
             print(f"Template: {template[-1]}")
             return EXIT_ALL_DONE
-        summary = json.loads(storage.read_bytes(place.uri("summary.json")))
+        summary = read_summary(place)
         if log_format == "json":
             log_summary(summary)
     if log_format == "text":
         show(summary, options)
     finished = set(summary["statuses"]) <= {OK, SKIPPED}
     return EXIT_ALL_DONE if finished else EXIT_SOME_FAILED
+
+
+def read_summary(place: Place) -> dict[str, Any]:
+    """The summary of the run, its last file.
+
+    Raises:
+        JobError: there is none, though the runner says that the job has ended.
+    """
+    uri = place.uri("summary.json")
+    try:
+        return dict(json.loads(storage.read_bytes(uri)))
+    except storage.NotFound as error:
+        raise JobError(
+            f"The runner says that the job has ended, but it has not written {uri}; look into the "
+            "runner's own log, and run the same command again."
+        ) from error
 
 
 def preflight(options: RunOptions) -> None:
