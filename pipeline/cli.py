@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     top = parser()
     command, options = next(iter(arguments), ""), arguments[1:]
-    if own := _own_options(top, command):
+    if own := [name for action in options_of(command) for name in action.option_strings]:
         # Before argparse looks: a misspelt --manifest is misspelt, not missing.
         check_option_names(options, command, own)
     known, rest = top.parse_known_args(arguments)
@@ -121,12 +121,11 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
     )
 
 
-def _own_options(top: argparse.ArgumentParser, command: str) -> list[str]:
-    for action in top._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            chosen = action.choices.get(command)
-            return [o for one in chosen._actions for o in one.option_strings] if chosen else []
-    return []
+def options_of(command: str) -> list[argparse.Action]:
+    """The options of a command; none where there is no such command."""
+    (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    chosen = commands.choices.get(command)
+    return [action for action in chosen._actions if action.option_strings] if chosen else []
 
 
 def _settings_help() -> str:
