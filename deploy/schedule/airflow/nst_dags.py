@@ -29,6 +29,8 @@ with DAG("nst_dataflow", **COMMON):
         task_id="stylize",
         project_id="{{ var.value.nst_project }}",
         location="{{ var.value.nst_region }}",
+        # Of one name, Dataflow runs one job at a time.
+        append_job_name=False,
         wait_until_finished=True,
         body={
             "launchParameter": {
