@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Iterable
+from typing import Any
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
@@ -90,6 +92,27 @@ def find(name: str) -> Gpu:
         hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(NAMES)}."
         raise ConfigError(f"--gpu {name} is not known; {hint}")
     return by_name[name]
+
+
+def plan(gpu: Gpu, workers: int, groups: Iterable[tuple[StyleConfig, Size, int]]) -> dict[str, Any]:
+    """What pairs will cost, as a plan has it.
+
+    Args:
+        groups: a configuration, a canvas, and how many pairs have them.
+    """
+    seconds, pairs = 0.0, 0
+    for config, canvas, count in groups:
+        seconds += count * gpu.seconds(config, canvas)
+        pairs += count
+    found = cost(seconds, workers)
+    return {
+        "gpu": gpu.name,
+        "workers": workers,
+        "seconds_per_pair": seconds / pairs if pairs else 0.0,
+        "hours": found.hours if pairs else 0.0,
+        "gpu_hours": found.gpu_hours if pairs else 0.0,
+        "source": "estimated",
+    }
 
 
 def cost(seconds: float, workers: int) -> Cost:

@@ -152,6 +152,8 @@ class Lock:
             return storage.read_bytes(uri or self.uri)
         except storage.NotFound:
             return None
+        except storage.AccessDenied as error:
+            raise storage.StorageError(f"The lock cannot be read: {error}") from error
 
     def _content(self) -> bytes:
         return records.to_json(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nst_core.errors import ConfigError
-from pipeline import cli, dataflow, gpus, storage
+from pipeline import cli, dataflow, gpus, storage, template
 from pipeline.__main__ import main
 from pipeline.options import RunOptions
 from tests.pipeline.dataflow_recorder import Recorder
@@ -115,14 +115,24 @@ def test_a_job_that_fails_on_dataflow_is_one_sentence_and_status_1(
 
 
 def test_with_a_template_location_the_job_is_written_there_and_not_submitted(
-    recorder: Recorder, gcs: EmulatedBucket, capsys: pytest.CaptureFixture[str]
+    recorder: Recorder,
+    gcs: EmulatedBucket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    template = gcs.uri("templates/nst")
-    assert submit(recorder, "--gpu=nvidia-l4", f"--template_location={template}") == 0
+    monkeypatch.setenv("NST_IMAGE", IMAGE)
+    place = gcs.uri("templates/nst")
+    # As the launcher of the Flex Template starts it: the template's parameters, and its own.
+    parameters = ("manifest=gs://catalog/*.csv", "output=gs://catalog/out", "gpu=nvidia-l4")
+    more = ("weights=procedural", "set=image_size=64;steps=[3, 2]", "on_existing=redo")
+    own = [one for one in SUBMISSION if one.startswith(("--runner", "--proj", "--reg", "--temp"))]
+    given = [f"--{one}" for one in (*parameters, *more)]
+    assert template.launch([*given, *own, "--no_auth", f"--template_location={place}"]) == 0
     assert recorder.jobs == []
-    assert f"Template: {template}" in capsys.readouterr().out
-    environment = json.loads(storage.read_bytes(template))["environment"]
-    assert environment["workerPools"][0]["numThreadsPerWorker"] == 2
+    assert f"Template: {place}" in capsys.readouterr().out
+    (pool,) = json.loads(storage.read_bytes(place))["environment"]["workerPools"]
+    assert pool["numThreadsPerWorker"] == 2
+    assert {image["containerImage"] for image in pool["sdkHarnessContainerImages"]} == {IMAGE}
 
 
 def options_of(*more: str, without: str = "") -> RunOptions:

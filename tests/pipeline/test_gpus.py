@@ -52,6 +52,18 @@ def test_workers_share_the_work_and_each_pays_for_its_start() -> None:
     assert (eight.hours, eight.gpu_hours) == pytest.approx((1 + start, 8 + 8 * start))
 
 
+def test_a_plan_adds_up_the_pairs_of_every_canvas() -> None:
+    gpu = gpus.find("nvidia-l4")
+    wide = Size(1024, 512)
+    found = gpus.plan(gpu, 4, [(ONE_SCALE, SQUARE, 100), (ONE_SCALE, wide, 50)])
+    seconds = gpu.seconds(ONE_SCALE, SQUARE) * (100 + 2 * 50)
+    assert found["seconds_per_pair"] == pytest.approx(seconds / 150)
+    assert found["gpu_hours"] == pytest.approx(gpus.cost(seconds, 4).gpu_hours)
+    assert found["hours"] == pytest.approx(found["gpu_hours"] / 4)
+    # Without work no worker starts.
+    assert gpus.plan(gpu, 4, [])["gpu_hours"] == 0
+
+
 def test_a_preset_of_more_steps_costs_more() -> None:
     gpu = gpus.find("nvidia-l4")
     names = ("preview", "default", "quality")
