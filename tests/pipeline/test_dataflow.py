@@ -127,7 +127,8 @@ def test_with_a_template_location_the_job_is_written_there_and_not_submitted(
     more = ("weights=procedural", "set=image_size=64;steps=[3, 2]", "on_existing=redo")
     own = [one for one in SUBMISSION if one.startswith(("--runner", "--proj", "--reg", "--temp"))]
     given = [f"--{one}" for one in (*parameters, *more)]
-    assert template.launch([*given, *own, "--no_auth", f"--template_location={place}"]) == 0
+    own += [f"--dataflow_endpoint={recorder.endpoint}", "--no_auth"]
+    assert template.launch([*given, *own, f"--template_location={place}"]) == 0
     assert recorder.jobs == []
     assert f"Template: {place}" in capsys.readouterr().out
     (pool,) = json.loads(storage.read_bytes(place))["environment"]["workerPools"]
