@@ -35,6 +35,11 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "batch size of 0": ([*RUN, "--batch-size", "0"], ("--batch-size", "0")),
     "batch size in words": ([*RUN, "--batch-size", "many"], ("--batch-size", "many")),
     "no shards": ([*RUN, "--results-shards=-1"], ("--results-shards", "-1")),
+    "run id that is no name": ([*RUN, "--run-id", "a/b"], ("--run-id", "a/b")),
+    "GPU of nobody's": ([*RUN, "--gpu", "nvidia-l5"], ("nvidia-l5", "nvidia-l4")),
+    "GPU elsewhere than on Dataflow": ([*RUN, "--gpu", "nvidia-l4"], ("--runner=DataflowRunner",)),
+    "Dataflow with a local manifest": ([*RUN, "--runner=DataflowRunner"], ("pairs.csv", "gs://")),
+    "unknown form of logs": ([*RUN, "--log-format", "xml"], ("xml", "json")),
     "setting without value": ([*RUN, "--set", "steps"], ("steps", "key=value")),
     "unknown setting": ([*RUN, "--set", "image_sze=3"], ("image_sze", "image_size")),
     "setting out of range": ([*RUN, "--set", "image_size=3"], ("image_size", "3", "16")),
@@ -63,6 +68,10 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "weights without action": (["weights"], ("action",)),
     "weights with unknown action": (["weights", "download"], ("download", "fetch", "verify")),
     "demo with a stray word": (["demo", "here"], ("here",)),
+    "glob that matches nothing": (
+        ["run", "--manifest", "none/*.csv", "--output", "out"],
+        ("none/*.csv", "matches no file"),
+    ),
     "missing manifest": (["run", "--manifest", "none.csv", "--output", "out"], ("none.csv",)),
     "manifest of unknown extension": (
         ["run", "--manifest", "typo.yaml", "--output", "out"],
