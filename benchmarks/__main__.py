@@ -16,6 +16,7 @@ from benchmarks import (
     options,
     overhead,
     presets,
+    scale,
     step,
     time_to_loss,
 )
@@ -54,6 +55,7 @@ SECTIONS = {
     ),
     "presets": Section("One pair under every preset", presets, presets.table, by_default=False),
     "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
+    "scale": Section("Large catalogs", scale, scale.table, by_default=False),
     "gpu": Section("On a GPU", gpu, lambda _: gpu.table(), by_default=machine.has_gpu()),
 }
 

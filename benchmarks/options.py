@@ -15,12 +15,13 @@ from nst_core.canvas import Size
 from pipeline.samples import CONTENTS, STYLES
 
 DRAWN_WIDTH = 1024
+SCALE_ROWS = (1_000, 10_000, 100_000)
 OBJECTIVES = ("notebook", "default")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The options of the sections `loss` and `catalog`."""
+    """The options of the sections `loss`, `catalog` and `scale`."""
 
     sections: tuple[str, ...]
     weights: str
@@ -34,6 +35,7 @@ class Options:
     catalog_size: Size
     catalog_steps: int
     reference_pairs: int
+    scale_rows: tuple[int, ...]
 
     def pair(self, size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Content, cropped to the shape of `size`, and style: uint8 RGB `[H, W, 3]`."""
@@ -78,6 +80,13 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
     parser.add_argument(
         "--reference-pairs", type=int, default=2, help="catalog: pairs that reference A does (2)"
     )
+    parser.add_argument(
+        "--scale-rows",
+        type=int,
+        action="append",
+        metavar="N",
+        help="scale: pairs; may be given several times (default 1000, 10000 and 100000)",
+    )
     found = parser.parse_args(arguments)
     for name in found.sections:
         if name not in known:
@@ -89,6 +98,9 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
     values = vars(found)
     sizes = tuple(values.pop("size") or [Size(256, 192)])
     objectives = tuple(values.pop("objective") or OBJECTIVES)
+    values["scale_rows"] = tuple(found.scale_rows or SCALE_ROWS)
+    if min(values["scale_rows"]) < 1:
+        parser.error(f"--scale-rows is {min(values['scale_rows'])}; give at least 1")
     values["sections"] = tuple(found.sections)
     return Options(**values, sizes=sizes, objectives=objectives)
 

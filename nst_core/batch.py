@@ -103,15 +103,12 @@ class Batch:
 
     def _tile(self, size: Size, precision: str) -> int | None:
         """The side of the tiles in which one image of this size passes; None: it passes whole."""
-        if self.config.tile == "off":
-            return None
-        tile = self.config.tile if isinstance(self.config.tile, int) else None
-        if self.config.tile == "auto":
-            available = available_memory(self.engine.device)
-            tile = memory.fitting_tile(self.config, size, precision, available)
-        if self.largest_tile:
-            tile = min(tile or self.largest_tile, self.largest_tile)
-        return tile if tile and len(tiles_of(size, tile, halo(self.config.layers))) > 1 else None
+        available = available_memory(self.engine.device)
+        tile = memory.tile_side(self.config, size, precision, available)
+        if not self.largest_tile:
+            return tile
+        tile = min(tile or self.largest_tile, self.largest_tile)
+        return tile if len(tiles_of(size, tile, halo(self.config.layers))) > 1 else None
 
     def _refuse_the_hopeless(self, canvas: Size, precision: str) -> None:
         """What is known not to fit fails here: a system without memory kills, and tells nobody.

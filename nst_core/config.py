@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -314,7 +315,33 @@ class StyleConfig:
 
     def key(self) -> str:
         """Equal for equal configurations: canonical JSON, usable as a grouping key."""
-        return json.dumps(self.to_dict(), sort_keys=True)
+        return self._remembered("_key", self.to_dict)
+
+    def changes(self) -> str:
+        """What differs from the defaults, as canonical JSON; equal for equal configurations."""
+        return self._remembered("_changes", self._to_changed)
+
+    def _to_changed(self) -> dict[str, Any]:
+        defaults = StyleConfig().to_dict()
+        return {name: value for name, value in self.to_dict().items() if value != defaults[name]}
+
+    def _remembered(self, name: str, make: Callable[[], dict[str, Any]]) -> str:
+        """JSON, made once; `functools.cached_property` would lock all threads out."""
+        text: str | None = self.__dict__.get(name)
+        if text is None:
+            text = json.dumps(make(), sort_keys=True)
+            object.__setattr__(self, name, text)
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Every pair of a catalog travels with its configuration: short, and then one object.
+        return with_changes, (self.changes(),)
+
+
+@functools.lru_cache(maxsize=1024)
+def with_changes(changes: str) -> StyleConfig:
+    """The configuration whose `changes()` these are."""
+    return StyleConfig().updated(json.loads(changes))
 
 
 SETTINGS: dict[str, str] = {

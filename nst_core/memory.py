@@ -13,7 +13,7 @@ from typing import NamedTuple
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.layers import halo, layers_to, stride
-from nst_core.tiles import extents
+from nst_core.tiles import extents, tiles_of
 from nst_core.weights import layer_shapes
 
 # What no size changes, bytes; how often the features of all layers are there at once; how many
@@ -126,6 +126,26 @@ def fitting_tile(config: StyleConfig, size: Size, precision: str, available: flo
         if _countable(part) and needed <= SHARE * available:
             return side
     return min(sides, key=lambda side: predicted(config, size, 1, precision, side))
+
+
+def tile_side(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:
+    """The side of the tiles in which one image passes the network; None: it passes whole."""
+    side = config.tile if isinstance(config.tile, int) else None
+    if config.tile == "auto":
+        side = fitting_tile(config, size, precision, available)
+    return side if side and len(tiles_of(size, side, halo(config.layers))) > 1 else None
+
+
+def work(config: StyleConfig, size: Size, tile: int | None) -> float:
+    """Pixels that pass the network in a step, those of a whole image counted once.
+
+    In tiles there is a second forward pass, and a pass back costs two forward.
+    """
+    if tile is None:
+        return float(size.width * size.height)
+    reach = halo(config.layers)
+    part = extents(size, tile, reach)
+    return 4 / 3 * part.width * part.height * len(tiles_of(size, tile, reach))
 
 
 def least(config: StyleConfig, size: Size, precision: str) -> float:

@@ -45,6 +45,11 @@ def _dispatch(given: Sequence[str]) -> int:
         from pipeline.run import run
 
         return run(options, verbose=arguments.verbose, log_format=arguments.log_format)
+    if arguments.command == "plan":
+        options = cli.run_options(arguments)
+        from pipeline.plan import plan
+
+        return plan(options, as_json=arguments.json, workers=arguments.workers)
     if arguments.command == "stylize":
         config, masks = cli.config_of(arguments), cli.style_masks(arguments)
         from pipeline.stylize import stylize

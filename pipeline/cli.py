@@ -10,9 +10,11 @@ from typing import NoReturn
 from nst_core.config import PRESETS, SETTINGS, URI_SETTINGS, StyleConfig
 from nst_core.errors import ConfigError
 from pipeline import gpus, storage
+from pipeline.budget import MaxFailures
 from pipeline.options import (
     DEFAULT_BATCH_SIZE,
     HERE,
+    JOB_COMMANDS,
     RunOptions,
     check_beam_arguments,
     check_option_names,
@@ -37,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="nst", description=DESCRIPTION, allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
+    _add_plan(commands)
     _add_stylize(commands)
     _add_manifest(commands)
     _add_demo(commands)
@@ -45,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The parsed command line; what `run` does not know is kept for Beam, checked.
+    """The parsed command line; what a job's commands do not know is kept for Beam, checked.
 
     Raises:
         ConfigError: an option that neither this program nor Beam knows.
@@ -56,7 +59,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         # Before argparse looks: a misspelt --manifest is misspelt, not missing.
         check_option_names(options, command, own)
     known, rest = top.parse_known_args(arguments)
-    if known.command == "run":
+    if known.command in JOB_COMMANDS:
         check_beam_arguments(rest)
     elif rest:
         top.error(f"{rest[0]!r} is not an option of nst {known.command}")
@@ -96,17 +99,19 @@ def style_masks(arguments: argparse.Namespace) -> list[str | None]:
 
 
 def run_options(arguments: argparse.Namespace) -> RunOptions:
-    """The options of `nst run`, with absolute URIs.
+    """The options of `nst run` and `nst plan`, with absolute URIs.
 
     Raises:
         ConfigError: with what is wrong.
     """
-    for name in ("batch_size", "results_shards"):
-        if getattr(arguments, name) < 1:
+    for name in ("batch_size", "results_shards", "limit", "workers"):
+        given = getattr(arguments, name, None)
+        if given is not None and given < 1:
             flag = "--" + name.replace("_", "-")
-            raise ConfigError(f"{flag} is {getattr(arguments, name)}; give at least 1.")
+            raise ConfigError(f"{flag} is {given}; give at least 1.")
     if arguments.run_id is not None:
         check_run_id(arguments.run_id)
+    most = arguments.max_failures
     return RunOptions(
         manifest=storage.resolve(arguments.manifest, HERE),
         output=storage.resolve(arguments.output, HERE),
@@ -114,6 +119,9 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         on_existing=arguments.on_existing,
         batch_size=arguments.batch_size,
         results_shards=arguments.results_shards,
+        results_format=arguments.results_format,
+        limit=arguments.limit,
+        max_failures=None if most is None else MaxFailures.parse(most),
         run_id=arguments.run_id,
         lock=arguments.lock,
         gpu=None if arguments.gpu is None else gpus.find(arguments.gpu),
@@ -166,58 +174,99 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     run = _command(commands, "run", "Stylize every pair of a manifest that is not done yet.")
-    run.add_argument(
-        "--manifest",
-        required=True,
-        metavar="M",
-        help="CSV, JSON Lines or Parquet; a quoted glob for several",
-    )
-    run.add_argument("--output", required=True, metavar="O", help="folder: local or gs://…")
-    _add_settings(run)
-    run.add_argument(
-        "--on-existing",
-        choices=("skip", "redo", "error"),
-        default="skip",
-        help="what to do with pairs that are done already (default skip)",
-    )
-    run.add_argument(
-        "--batch-size",
-        type=int,
-        default=DEFAULT_BATCH_SIZE,
-        metavar="N",
-        help=f"most pairs optimised together (default {DEFAULT_BATCH_SIZE})",
-    )
-    run.add_argument(
-        "--results-shards",
-        type=int,
-        default=1,
-        metavar="N",
-        help="files that the results are spread over (default 1)",
-    )
-    run.add_argument("--run-id", metavar="ID", help="name of the run's folder (default: the time)")
-    run.add_argument(
-        "--lock",
-        action="store_true",
-        help="end at once, with status 4, while another run with --lock works on the output",
-    )
-    run.add_argument(
-        "--gpu",
-        metavar="TYPE",
-        help=f"on Dataflow, a GPU for each worker that stylizes: {', '.join(gpus.NAMES)}",
-    )
-    run.add_argument("--verbose", action="store_true", help="log every pair, and Beam's own lines")
-    run.add_argument(
-        "--log-format",
-        choices=("text", "json"),
-        default="text",
-        help="json: one object in a line, with Cloud Logging's field names (default text)",
-    )
+    _add_job(run)
     run.epilog = (
         "Every other option goes to Beam, such as --runner=DataflowRunner.\n"
         "Without --runner the job runs in this process.\n"
         "Exit status: 0 all pairs done; 1 the job failed; 2 wrong usage; 3 some pairs failed;\n"
         "4 another run holds the lock.\n\n"
         f"{run.epilog}"
+    )
+
+
+def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
+    plan = _command(commands, "plan", "Tell what run would do, and at what cost; writes nothing.")
+    _add_job(plan)
+    plan.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --gpu: how many workers will share the pairs (default 1)",
+    )
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    plan.epilog = (
+        "Takes every option of run, Beam's too; those that say how it is run change no plan.\n"
+        "Exit status: 0; 1 run would fail at once; 2 wrong usage.\n\n"
+        f"{plan.epilog}"
+    )
+
+
+def _add_job(command: argparse.ArgumentParser) -> None:
+    """What `run` does, and `plan` foretells."""
+    add = command.add_argument
+    add(
+        "--manifest",
+        required=True,
+        metavar="M",
+        help="CSV, JSON Lines or Parquet; a quoted glob for several",
+    )
+    add("--output", required=True, metavar="O", help="folder: local or gs://…")
+    _add_settings(command)
+    add(
+        "--on-existing",
+        choices=("skip", "redo", "error"),
+        default="skip",
+        help="what to do with pairs that are done already (default skip)",
+    )
+    add(
+        "--batch-size",
+        type=int,
+        default=DEFAULT_BATCH_SIZE,
+        metavar="N",
+        help=f"most pairs optimised together (default {DEFAULT_BATCH_SIZE})",
+    )
+    add(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="do only the first N pairs of the manifest that are to be done",
+    )
+    add(
+        "--max-failures",
+        metavar="N",
+        help="stop once more pairs have failed: a count, or a share such as 5%%",
+    )
+    add(
+        "--results-shards",
+        type=int,
+        default=1,
+        metavar="N",
+        help="files that the results are spread over (default 1)",
+    )
+    add(
+        "--results-format",
+        choices=("jsonl", "parquet"),
+        default="jsonl",
+        help="JSON Lines or Parquet (default jsonl)",
+    )
+    add("--run-id", metavar="ID", help="name of the run's folder (default: the time)")
+    add(
+        "--lock",
+        action="store_true",
+        help="end at once, with status 4, while another run with --lock works on the output",
+    )
+    add(
+        "--gpu",
+        metavar="TYPE",
+        help=f"on Dataflow, a GPU for each worker that stylizes: {', '.join(gpus.NAMES)}",
+    )
+    add("--verbose", action="store_true", help="log every pair, and Beam's own lines")
+    add(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="json: one object in a line, with Cloud Logging's field names (default text)",
     )
 
 

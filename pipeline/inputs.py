@@ -15,6 +15,7 @@ from pipeline.manifest import Pair
 
 # Enough for the headers of most files; longer ones are read whole.
 HEADER_BYTES = 65536
+HEADERS_KEPT = 65536
 # The longest side, px, that the format can hold.
 LONGEST_SIDES = {"webp": 16383, "jpeg": 65500}
 # A mask may be so much wider or narrower than its content.
@@ -115,6 +116,23 @@ def read_size(uri: str, config: StyleConfig) -> Size:
     if size is None:
         raise InputUnreadable(f"{uri} has no size in its header; save it anew as PNG or JPEG.")
     return Size(*size)
+
+
+class Headers:
+    """Sizes from headers, each read once: a catalog has its contents with many styles."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[tuple[str, int, int], Size] = {}
+
+    def read_size(self, uri: str, config: StyleConfig) -> Size:
+        """See the function of this name."""
+        key = (uri, config.max_pixels, config.max_bytes)
+        size = self._sizes.get(key)
+        if size is None:
+            if len(self._sizes) >= HEADERS_KEPT:
+                self._sizes.clear()
+            size = self._sizes[key] = read_size(uri, config)
+        return size
 
 
 def read_picture(uri: str, config: StyleConfig) -> tuple[images.Picture, int]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipeline.budget import Failures
 from pipeline.options import RunOptions
 from pipeline.reports import Place
 from pipeline.transforms import FormBatches, PlanPairs, ReadManifest, Stylize, WriteReports
@@ -15,9 +16,9 @@ def build(
     pipeline: beam.Pipeline, options: RunOptions, place: Place, about: dict[str, Any]
 ) -> None:
     """The whole road that data takes; nothing runs yet."""
-    plan = PlanPairs(options.output, options.config, options.on_existing)
-    planned = pipeline | ReadManifest(options.manifest) | plan
-    formed = planned["todo"] | FormBatches(options.batch_size)
-    stylized = formed["batches"] | Stylize(options.output, place.run, options.gpu)
-    outcomes = (stylized, planned["ended"], formed["ended"]) | beam.Flatten()
+    failures = Failures(place.run, options.max_failures)
+    planned = pipeline | ReadManifest(options.manifest) | PlanPairs(options, failures)
+    formed = planned["todo"] | FormBatches(options.batch_size, failures)
+    stylized = formed["batches"] | Stylize(options.output, place.run, options.gpu, failures)
+    outcomes = (stylized, *planned["ended"], formed["ended"]) | beam.Flatten()
     outcomes | WriteReports(place, about)

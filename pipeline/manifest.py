@@ -33,6 +33,7 @@ from pipeline.manifest_values import (
     yaml_value,
 )
 from pipeline.manifest_writing import (
+    CONTENT_TYPES,
     cross_product,
     failure_fieldnames,
     write_failures,
@@ -40,6 +41,7 @@ from pipeline.manifest_writing import (
 )
 
 __all__ = [
+    "CONTENT_TYPES",
     "ManifestError",
     "Pair",
     "Row",
@@ -57,6 +59,7 @@ __all__ = [
 
 ID_LIMIT = 512  # characters
 ID_SEGMENT = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,150}")
+URI_OPTIONS = {OPTION + name: names for name, names in URI_SETTINGS.items()}
 STEM_LIMIT = 60  # characters of each side in a default id
 
 
@@ -114,7 +117,7 @@ def parse_pair(row: Row, manifest_uri: str) -> Pair:
             for name, value in row.columns.items()
             if name not in ("id", "content", "style", *OUTCOME) and not name.startswith(OPTION)
         },
-        row=portable_row(row, manifest_uri),
+        row=_portable(row, manifest_uri, content, styles),
     )
 
 
@@ -124,24 +127,32 @@ def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
     Content, style and options that are URIs are absolute where they are usable; an option that is
     text is YAML, as in CSV; what JSON cannot hold is text.
     """
-    is_typed = manifest_kind(manifest_uri)[0] != "csv"
-    cells: dict[str, Any] = {}
-    for name, value in row.columns.items():
-        if name not in OUTCOME:
-            cell = plain(value)
-            is_text_option = name.startswith(OPTION) and isinstance(cell, str)
-            cells[name] = option_text(cell) if is_typed and is_text_option else cell
+    content: str | None = None
+    styles: tuple[StyleReference, ...] = ()
     with contextlib.suppress(ManifestInvalid):
-        cells["content"] = _content(row, manifest_uri)
+        content = _content(row, manifest_uri)
     with contextlib.suppress(ManifestInvalid):
         styles = _styles(row, manifest_uri)
-        is_plain = styles == (StyleReference(styles[0].uri),)
+    return _portable(row, manifest_uri, content, styles)
+
+
+def _portable(
+    row: Row, manifest_uri: str, content: str | None, styles: Sequence[StyleReference]
+) -> dict[str, Any]:
+    cells = {name: plain(value) for name, value in row.columns.items() if name not in OUTCOME}
+    if manifest_kind(manifest_uri)[0] != "csv":
+        for name, cell in cells.items():
+            if name.startswith(OPTION) and isinstance(cell, str):
+                cells[name] = option_text(cell)
+    if content is not None:
+        cells["content"] = content
+    if styles:
+        is_plain = len(styles) == 1 and (styles[0].weight, styles[0].mask) == (1, None)
         cells["style"] = styles[0].uri if is_plain else [style.to_dict() for style in styles]
-    for name, names in URI_SETTINGS.items():
-        option = OPTION + name
+    for option in URI_OPTIONS.keys() & cells.keys():
         with contextlib.suppress(ConfigError):
-            value = yaml_value(cells[option]) if isinstance(cells.get(option), str) else None
-            if isinstance(value, str) and value not in names:
+            value = yaml_value(cells[option]) if isinstance(cells[option], str) else None
+            if isinstance(value, str) and value not in URI_OPTIONS[option]:
                 cells[option] = option_text(storage.resolve(value, manifest_uri))
     return cells
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 import gzip
 import io
 import itertools
@@ -39,6 +40,7 @@ class Row:
     problem: str | None = None
 
 
+@functools.lru_cache(maxsize=64)
 def manifest_kind(uri: str) -> tuple[str, bool]:
     """`csv`, `jsonl` or `parquet`, and whether gzip is around it.
 

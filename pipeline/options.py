@@ -14,10 +14,14 @@ from typing import Any
 from nst_core.config import PRESETS, StyleConfig, parse_settings, parse_value, preset
 from nst_core.errors import ConfigError
 from pipeline import storage
+from pipeline.budget import MaxFailures
 from pipeline.gpus import Gpu
 from pipeline.planning import OnExisting
+from pipeline.reports import ResultsFormat
 
 DEFAULT_BATCH_SIZE = 4
+# They take the same options, and Beam's besides.
+JOB_COMMANDS = ("run", "plan")
 # What URIs on the command line are relative to: a file in the working directory.
 HERE = ""
 RUN_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
@@ -27,7 +31,7 @@ PORTABLE_RUNNERS = ("portable", "flink", "spark", "prism", "samza", "kafka")
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What `nst run` does; `beam_arguments` go to Beam as they are."""
+    """What `nst run` does, and `nst plan` foretells; `beam_arguments` go to Beam as they are."""
 
     manifest: str
     output: str
@@ -35,6 +39,9 @@ class RunOptions:
     on_existing: OnExisting = "skip"
     batch_size: int = DEFAULT_BATCH_SIZE
     results_shards: int = 1
+    results_format: ResultsFormat = "jsonl"
+    limit: int | None = None
+    max_failures: MaxFailures | None = None
     run_id: str | None = None
     lock: bool = False
     gpu: Gpu | None = None
@@ -102,15 +109,15 @@ def _from_source(source: str) -> StyleConfig:
 
 
 def check_option_names(arguments: Sequence[str], command: str, own: Sequence[str]) -> None:
-    """Refuse options that are neither the command's own nor, for `run`, Beam's; imports no Beam.
+    """Refuse options that are neither the command's own nor, for a job, Beam's; imports no Beam.
 
     Raises:
         ConfigError: with the nearest known option.
     """
-    if command == "run" and _is_portable(arguments):
+    if command in JOB_COMMANDS and _is_portable(arguments):
         return
     known, beam = {*own}, ""
-    if command == "run":
+    if command in JOB_COMMANDS:
         known, beam = known | beam_option_names(), ", nor of Beam"
     for argument in arguments:
         name = argument.partition("=")[0]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-from nst_core.config import StyleConfig
+from nst_core.config import StyleConfig, with_changes
 from nst_core.errors import PairError
-from pipeline.manifest import Pair, Row, portable_row
+from pipeline.manifest import Pair, Row, StyleReference, portable_row
 
 OK = "ok"
 SKIPPED = "skipped"
+POSTPONED = "postponed"
+PACKED_TASK = "task"
+NO_FAILURES = frozenset({OK, SKIPPED, POSTPONED})
 
 
 class RowNumber(NamedTuple):
@@ -33,6 +36,22 @@ class Task:
     # Snapshots and animations of earlier tries: those that this task does not replace must go.
     stale_snapshots: tuple[str, ...] = ()
 
+    def packed(self) -> tuple[Any, ...]:
+        """As plain values, which Beam writes many times faster than objects; nothing stale yet."""
+        pair = self.pair
+        styles = tuple((style.uri, style.weight, style.mask) for style in pair.styles)
+        rest = (pair.options, pair.columns, pair.row, self.config.changes(), self.fingerprint)
+        return (PACKED_TASK, *self.number, pair.id, pair.content, styles, *rest)
+
+    @classmethod
+    def unpacked(cls, values: tuple[Any, ...]) -> Task:
+        """The task that `packed` gave."""
+        _, manifest, number, pair_id, content, styles, *rest = values
+        options, columns, row, changes, mark = rest
+        references = tuple(StyleReference(*style) for style in styles)
+        pair = Pair(pair_id, content, references, options, columns, row)
+        return cls(RowNumber(manifest, number), pair, with_changes(changes), mark)
+
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
@@ -43,7 +62,10 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How one row of the manifest ended: `ok`, `skipped`, or the status of a failure."""
+    """How one row of the manifest ended: one of `NO_FAILURES`, or the status of a failure.
+
+    `row` is there where it failed: the whole row as it stands in failures.csv.
+    """
 
     number: RowNumber
     id: str | None
@@ -56,19 +78,7 @@ class Outcome:
     @property
     def failed(self) -> bool:
         """Whether the row belongs into failures.csv."""
-        return self.status not in (OK, SKIPPED)
-
-    def to_result(self) -> dict[str, Any]:
-        """The line of results-*.jsonl; the row's other columns stay apart, below `columns`."""
-        return {
-            "manifest": self.number.manifest,
-            "row": self.number.row,
-            "id": self.id,
-            "status": self.status,
-            "error": self.error,
-            **self.details,
-            "columns": self.columns,
-        }
+        return self.status not in NO_FAILURES
 
 
 def sources(pair: Pair) -> dict[str, Any]:
@@ -92,7 +102,5 @@ def failed_pair(number: RowNumber, pair: Pair, error: PairError) -> Outcome:
 
 
 def finished_pair(number: RowNumber, pair: Pair, status: str, details: dict[str, Any]) -> Outcome:
-    """The outcome of a pair whose result is there."""
-    return Outcome(
-        number, pair.id, status, None, pair.row, pair.columns, {**sources(pair), **details}
-    )
+    """The outcome of a pair whose result is there, or that waits for a later run."""
+    return Outcome(number, pair.id, status, None, {}, pair.columns, {**sources(pair), **details})

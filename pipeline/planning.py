@@ -6,11 +6,13 @@ Plain functions that a test calls without Beam; `transforms` wires them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from nst_core.canvas import canvas_size, content_size
+from nst_core.canvas import Size, canvas_size, content_size
 from nst_core.config import SETTINGS, URI_SETTINGS, StyleConfig, unknown_setting
 from nst_core.errors import (
     ConfigError,
@@ -21,9 +23,10 @@ from nst_core.errors import (
     WeightsError,
 )
 from pipeline import records, storage
-from pipeline.inputs import read_size
+from pipeline.inputs import Headers
 from pipeline.manifest import Pair, Row, parse_pair
 from pipeline.pairs import (
+    POSTPONED,
     SKIPPED,
     Batch,
     Outcome,
@@ -74,6 +77,8 @@ def row_config(pair: Pair, config: StyleConfig, manifest_uri: str) -> StyleConfi
     Raises:
         OptionsInvalid: an option is unknown, has an unusable value, or names missing weights.
     """
+    if not pair.options:
+        return config
     options = dict(pair.options)
     for key in options:
         if key not in SETTINGS:
@@ -131,8 +136,10 @@ def resolve_id(
     marks = {file.mark for file in found if file.kind == "records"}
     there = {_uri(file, first.pair.id, output) for file in found if file.kind != "records"}
     image = records.image_uri(output, first.pair.id, first.config)
-    snapshots = records.snapshot_place(output, first.pair.id).certain(first.config)
-    in_place = there.issuperset([image, *snapshots])
+    wanted = [image]
+    if first.config.snapshot_every:
+        wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
+    in_place = there.issuperset(wanted)
     if on_existing == "skip" and first.fingerprint in marks and in_place:
         yield finished_pair(first.number, first.pair, SKIPPED, where_it_is(first, output))
         return
@@ -147,8 +154,13 @@ def _uri(file: Existing, pair_id: str, output: str) -> str:
     return storage.join(output, file.kind, f"{pair_id}{separator}{file.mark}")
 
 
+def id_of(row: Task | Outcome) -> str | None:
+    """The id of a row; None where it never became a pair."""
+    return row.id if isinstance(row, Outcome) else row.pair.id
+
+
 def _duplicate(row: Task | Outcome, first: RowNumber) -> Outcome:
-    pair_id = row.id if isinstance(row, Outcome) else row.pair.id
+    pair_id = id_of(row)
     elsewhere = "" if row.number.manifest == first.manifest else f" of {first.manifest}"
     error = DuplicateId(
         f"Row {row.number.row} has the id {pair_id!r} of row {first.row}{elsewhere}; "
@@ -169,33 +181,47 @@ def where_it_is(task: Task, output: str) -> dict[str, Any]:
     }
 
 
-def batch_key(task: Task) -> str | Outcome:
+def postponed(task: Task) -> Outcome:
+    """The outcome of a task beyond `--limit`: a later run does it."""
+    return finished_pair(task.number, task.pair, POSTPONED, {})
+
+
+def batch_key(task: Task, headers: Headers) -> str | Outcome:
     """Equal for tasks that can be optimised together; reads the content's header.
 
     The failure's outcome where the content cannot be read or does not fit.
     """
     try:
-        source = read_size(task.pair.content, task.config)
+        source = headers.read_size(task.pair.content, task.config)
         content = content_size(source, task.config, task.pair.content)
     except PairError as error:
         return failed_pair(task.number, task.pair, error)
     canvas = canvas_size(content, task.config)
     styles = "|".join(f"{style.weight!r} {style.uri}" for style in task.pair.styles)
     stretched_to = content if task.config.style_fit == "stretch" else ""
-    # The canvas comes first: `batches` reads it from there.
-    return f"{canvas} {stretched_to} {styles} {_shared_settings(task.config)}"
+    # The canvas comes first: `canvas_of` reads it from there.
+    return f"{canvas} {stretched_to} {styles} {_shared_settings(task.config.changes())}"
 
 
-def _shared_settings(config: StyleConfig) -> str:
-    """The configuration without what each content of a batch brings for itself."""
-    init = config.init if config.init in URI_SETTINGS["init"] else "an image"
-    return config.updated({"init": init, "keep": "none"}).key()
+@functools.lru_cache(maxsize=1024)
+def _shared_settings(changes: str) -> str:
+    """A configuration without what each content of a batch brings for itself."""
+    own = json.loads(changes)
+    own.pop("keep", None)
+    if own.get("init", "content") not in URI_SETTINGS["init"]:
+        own["init"] = "an image"
+    return json.dumps(own)
+
+
+def canvas_of(key: str) -> Size:
+    """The canvas of the tasks with this key."""
+    return Size(*map(int, key.partition(" ")[0].split("x")))
 
 
 def batches(key: str, tasks: Iterable[Task], batch_size: int) -> Iterator[Batch]:
     """Tasks of one key, cut into batches of at most `batch_size`, or fewer large canvases."""
-    width, height = map(int, key.partition(" ")[0].split("x"))
-    size = max(1, min(batch_size, BATCH_PIXELS // (width * height)))
+    canvas = canvas_of(key)
+    size = max(1, min(batch_size, BATCH_PIXELS // (canvas.width * canvas.height)))
     remaining = iter(tasks)
     while chunk := tuple(itertools.islice(remaining, size)):
         yield Batch(chunk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -30,20 +31,26 @@ WITHOUT_EFFECT = frozenset(
 )
 PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
 
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+_SORTED = json.JSONEncoder(sort_keys=True)
 _RECORD = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.json")
 
 
 def fingerprint(pair: Pair, config: StyleConfig, weights_identity: str) -> str:
     """16 hex digits of what decides the pixels: settings, weights, source URIs, engine version."""
-    settings = config.to_dict()
-    decisive = {
-        "settings": {name: settings[name] for name in PIXEL_SETTINGS},
-        "weights": weights_identity,
-        "sources": sources(pair),
-        "engine": ENGINE_VERSION,
-    }
-    text = json.dumps(decisive, sort_keys=True, ensure_ascii=True)
+    text = (
+        f'{{"engine": {json.dumps(ENGINE_VERSION)}, "settings": {_pixel_settings(config.key())}, '
+        f'"sources": {_SORTED.encode(sources(pair))}, '
+        f'"weights": {json.dumps(weights_identity)}}}'
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=1024)
+def _pixel_settings(key: str) -> str:
+    """The settings in a fingerprint, as JSON: most pairs of a catalog share them."""
+    settings = json.loads(key)
+    return json.dumps({name: settings[name] for name in PIXEL_SETTINGS}, sort_keys=True)
 
 
 def image_uri(output: str, pair_id: str, config: StyleConfig) -> str:
@@ -103,9 +110,10 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def to_json(value: dict[str, Any], *, indent: int | None = 2) -> bytes:
-    """UTF-8 JSON with a final newline."""
-    return (json.dumps(value, indent=indent, ensure_ascii=False, default=str) + "\n").encode()
+def to_json(value: dict[str, Any]) -> bytes:
+    """UTF-8 JSON with a line for each key: `indent` would take Python's slow encoder."""
+    lines = (f"  {_JSON.encode(name)}: {_JSON.encode(one)}" for name, one in value.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def build_record(
@@ -150,6 +158,7 @@ def build_record(
     }
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of the engine and of the packages that decide the pixels."""
     packages = ("nst-catalog", "tensorflow", "numpy", "pillow", "apache-beam")

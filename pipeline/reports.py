@@ -7,20 +7,23 @@ import json
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from typing import IO, Any, Literal
 
-from pipeline import records, storage
-from pipeline.manifest import failure_fieldnames, write_failures
+from pipeline import records, result_lines, storage
+from pipeline.manifest import CONTENT_TYPES, failure_fieldnames, write_failures
 from pipeline.pairs import Outcome
+
+ResultsFormat = Literal["jsonl", "parquet"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """The folder of one run, `O/runs/<run>`, and how many shards its results have."""
+    """The folder of one run, `O/runs/<run>`, and how many shards its results have, and of what."""
 
     output: str
     run: str
     shards: int
+    results_format: ResultsFormat = "jsonl"
 
     def uri(self, name: str) -> str:
         """The URI of one of the run's files."""
@@ -28,7 +31,7 @@ class Place:
 
     def shard_name(self, index: int) -> str:
         """The file name of one shard of the results."""
-        return f"results-{index:05d}-of-{self.shards:05d}.jsonl"
+        return f"results-{index:05d}-of-{self.shards:05d}.{self.results_format}"
 
 
 def forget(place: Place) -> None:
@@ -47,12 +50,14 @@ def shard_of(outcome: Outcome, shards: int) -> int:
     return zlib.crc32(str(outcome.number).encode()) % shards
 
 
-def write_results(index: int, outcomes: Iterable[Outcome], place: Place) -> str:
-    """One shard of the results as JSON Lines; its URI."""
+def write_results(index: int, lines: Iterable[bytes], place: Place) -> str:
+    """One shard of the results; its URI."""
     uri = place.uri(place.shard_name(index))
-    with storage.open_writer(uri, "application/x-ndjson") as stream:
-        for outcome in outcomes:
-            stream.write(records.to_json(outcome.to_result(), indent=None))
+    with storage.open_writer(uri, CONTENT_TYPES[place.results_format]) as stream:
+        if place.results_format == "parquet":
+            result_lines.write_parquet(lines, stream)
+        else:
+            stream.writelines(lines)
     return uri
 
 

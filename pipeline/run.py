@@ -21,7 +21,7 @@ from nst_core.errors import ConfigError, JobError
 from pipeline import lock, logs, records, reports, storage
 from pipeline.manifest import check_header, find_manifests
 from pipeline.options import RunOptions
-from pipeline.pairs import OK, SKIPPED
+from pipeline.pairs import NO_FAILURES
 from pipeline.reports import Place
 from pipeline.watch import JOB_ERROR, log_summary, watching
 from pipeline.weights import check_weights
@@ -41,7 +41,8 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
         LockedError: with `lock`, another run works on the output.
         JobError: trouble that is not one pair's.
     """
-    place = Place(options.output, options.run_id or new_run_name(), options.results_shards)
+    run_name = options.run_id or new_run_name()
+    place = Place(options.output, run_name, options.results_shards, options.results_format)
     logs.name_run(place.run)
     preflight(options)
     # Without a runner the workers are in this process, and tell more than their records do.
@@ -63,8 +64,7 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
             log_summary(summary)
     if log_format == "text":
         show(summary, options)
-    finished = set(summary["statuses"]) <= {OK, SKIPPED}
-    return EXIT_ALL_DONE if finished else EXIT_SOME_FAILED
+    return EXIT_ALL_DONE if summary["statuses"].keys() <= NO_FAILURES else EXIT_SOME_FAILED
 
 
 def read_summary(place: Place) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
     console.print(table)
     images = storage.join(options.output, "images")
     console.print(f"Images: {images}", soft_wrap=True, highlight=False)
-    if set(summary["statuses"]) - {OK, SKIPPED}:
+    if summary["statuses"].keys() - NO_FAILURES:
         failures = summary["failures"]
         config = storage.join(storage.directory(failures), "config.yaml")
         again = ["--manifest", failures, "--output", options.output, "--config", config]

@@ -121,7 +121,9 @@ def resolve(uri: str, base: str) -> str:
     if scheme(uri):
         return uri
     path = local_path(uri)
-    if path.startswith("/") or not scheme(base):
+    if path.startswith("/"):
+        return os.path.normpath(path)
+    if not scheme(base):
         return os.path.abspath(os.path.join(directory(base), path))
     root, folder = split_root(directory(base))
     segments = folder.split("/") if folder else []

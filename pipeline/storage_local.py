@@ -216,13 +216,13 @@ def _open_temporary(final_path: str, made: list[str]) -> _File:
     """A new file beside `final_path`, with the permissions that the umask gives."""
     folder = os.path.dirname(final_path)
     for attempt in range(_OPENING_TRIES):
-        _make_directories(folder, made)
         try:
             return _File(temporary_name(folder or "."), "x", final_path)
         except FileNotFoundError:
-            # Another process, checking that it may write here, has just removed its directory.
+            # Also where another process that checks whether it may write has just removed it.
             if attempt == _OPENING_TRIES - 1:
                 raise
+            _make_directories(folder, made)
     raise AssertionError("unreachable")
 
 

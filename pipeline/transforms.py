@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,12 +14,15 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from nst_core.config import StyleConfig
-from pipeline import planning, progress, reports
+from pipeline import planning, progress, reports, result_lines
+from pipeline.budget import Failures
 from pipeline.dataflow import resource_hints
 from pipeline.engines import Engines
 from pipeline.gpus import Gpu
+from pipeline.inputs import Headers
 from pipeline.manifest import Row, find_manifests, read_rows
-from pipeline.pairs import Batch, Outcome, Task
+from pipeline.options import RunOptions
+from pipeline.pairs import PACKED_TASK, Batch, Outcome, RowNumber, Task
 from pipeline.planning import Existing, OnExisting
 from pipeline.reports import Place
 from pipeline.work import Studio
@@ -46,41 +50,61 @@ class ReadManifest(beam.PTransform):  # type: ignore[misc]
 class PlanPairs(beam.PTransform):  # type: ignore[misc]
     """Rows → `todo` (tasks) and `ended` (outcomes of rows that need no work)."""
 
-    def __init__(self, output: str, config: StyleConfig, on_existing: OnExisting) -> None:
+    def __init__(self, options: RunOptions, failures: Failures) -> None:
         super().__init__()
-        self.output = output
-        self.config = config
-        self.on_existing = on_existing
+        self.options = options
+        self.failures = failures
 
     def expand(self, rows: Any) -> Any:
-        """PCollection[tuple[str, Row]] → dict of PCollections `todo` [Task], `ended` [Outcome]."""
-        planned = rows | "PlanRow" >> _split(_plan, self.config)
+        """PCollection[tuple[str, Row]] → `todo`, of [Task], and `ended`, several of [Outcome]."""
+        options = self.options
+        planned = rows | "PlanRow" >> _split(_plan, options.config, self.failures)
         existing = (
             rows.pipeline
-            | "Output" >> beam.Create([self.output])
-            | "ListExisting"
-            >> beam.FlatMap(planning.list_existing).with_output_types(tuple[str, Existing])
+            | "Output" >> beam.Create([options.output])
+            | "ListExisting" >> beam.FlatMap(_list_existing).with_output_types(tuple[str, Any])
         )
         keyed = planned.todo | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Any])
+        # What CoGroupByKey does, without a dict for each id: a catalog has most ids done.
         resolved = (
-            {"rows": keyed, "existing": existing}
-            | beam.CoGroupByKey()
-            | "ResolveId" >> _split(_resolve, self.output, self.on_existing)
+            (keyed, existing)
+            | "RowsAndFiles" >> beam.Flatten()
+            | beam.GroupByKey()
+            | "ResolveId" >> _split(_resolve, options.output, options.on_existing, self.failures)
         )
-        ended = (planned.ended, resolved.ended) | beam.Flatten()
-        return {"todo": resolved.todo, "ended": ended | beam.Map(_tell_ended)}
+        todo, ended = resolved.todo, [planned.ended, resolved.ended]
+        if options.limit is not None:
+            within = todo | TakeFirst(options.limit)
+            todo, ended = within.todo, [*ended, within.ended]
+        return {"todo": todo, "ended": ended}
+
+
+class TakeFirst(beam.PTransform):  # type: ignore[misc]
+    """Tasks → `todo`, so many that are the first of the manifest, and `ended`, the others."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def expand(self, tasks: Any) -> Any:
+        """PCollection[Task] → tagged PCollections `todo` [Task], `ended` [Outcome]."""
+        numbers = (
+            tasks | beam.Map(lambda task: task.number) | beam.combiners.Top.Smallest(self.limit)
+        )
+        return tasks | "Postpone" >> _split(_within, beam.pvalue.AsSingleton(numbers))
 
 
 class FormBatches(beam.PTransform):  # type: ignore[misc]
     """Tasks → `batches` of one canvas, style set and configuration, and `ended` (failures)."""
 
-    def __init__(self, batch_size: int) -> None:
+    def __init__(self, batch_size: int, failures: Failures) -> None:
         super().__init__()
         self.batch_size = batch_size
+        self.failures = failures
 
     def expand(self, tasks: Any) -> Any:
         """PCollection[Task] → dict of PCollections `batches` [Batch], `ended` [Outcome]."""
-        keyed = tasks | "ReadHeaders" >> beam.ParDo(KeyByCanvas()).with_outputs(
+        keyed = tasks | "ReadHeaders" >> beam.ParDo(KeyByCanvas(self.failures)).with_outputs(
             "ended", main="todo"
         )
         batches = (
@@ -96,8 +120,12 @@ class FormBatches(beam.PTransform):  # type: ignore[misc]
 class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
     """Reads the contents' headers, many at once: each is a round trip to the storage."""
 
+    def __init__(self, failures: Failures) -> None:
+        self._failures = failures
+
     def setup(self) -> None:
         """Start the threads."""
+        self._headers = Headers()
         self._threads = concurrent.futures.ThreadPoolExecutor(HEADER_THREADS)
 
     def start_bundle(self) -> None:
@@ -126,9 +154,13 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
 
     def _keyed(self) -> Iterator[Any]:
         tasks, self._waiting = self._waiting, []
-        for task, key in zip(tasks, self._threads.map(planning.batch_key, tasks), strict=True):
+        keys = self._threads.map(
+            functools.partial(planning.batch_key, headers=self._headers), tasks
+        )
+        for task, key in zip(tasks, keys, strict=True):
+            self._failures.take("contents", key if isinstance(key, Outcome) else None)
             if isinstance(key, Outcome):
-                yield beam.pvalue.TaggedOutput("ended", _tell_ended(key))
+                yield _ended(key)
             else:
                 progress.emit(progress.PairPlanned())
                 yield key, task
@@ -137,15 +169,17 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
 class Stylize(beam.PTransform):  # type: ignore[misc]
     """Batches → outcomes, with the images, loss logs and records written."""
 
-    def __init__(self, output: str, run: str, gpu: Gpu | None) -> None:
+    def __init__(self, output: str, run: str, gpu: Gpu | None, failures: Failures) -> None:
         super().__init__()
         self.output = output
         self.run = run
         self.gpu = gpu
+        self.failures = failures
 
     def expand(self, batches: Any) -> Any:
         """PCollection[Batch] → PCollection[Outcome]."""
-        stylize = beam.ParDo(StylizeBatches(self.output, self.run)).with_output_types(Outcome)
+        do = StylizeBatches(self.output, self.run, self.failures)
+        stylize = beam.ParDo(do).with_output_types(Outcome)
         if self.gpu:
             stylize = stylize.with_resource_hints(**resource_hints(self.gpu))
         return batches | stylize
@@ -154,9 +188,10 @@ class Stylize(beam.PTransform):  # type: ignore[misc]
 class StylizeBatches(beam.DoFn):  # type: ignore[misc]
     """One `Studio` per instance; the networks are shared by all instances of a process."""
 
-    def __init__(self, output: str, run: str) -> None:
+    def __init__(self, output: str, run: str, failures: Failures) -> None:
         self._output = output
         self._run = run
+        self._failures = failures
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -167,9 +202,13 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
     def process(self, batch: Batch) -> Iterator[Outcome]:
         """The outcomes of the batch's tasks."""
         loaded = self._engines.loaded
+        outcomes = []
         for outcome in self._studio.process(batch):
             _log(outcome)
-            yield outcome
+            outcomes.append(outcome)
+        # After the whole batch: what is done of it stays done.
+        self._failures.take("pairs", *outcomes)
+        yield from outcomes
         self._studio.tally.count("networks_loaded", self._engines.loaded - loaded)
         for name, amount, is_distribution in self._studio.tally.take():
             if is_distribution:
@@ -194,7 +233,7 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
         """PCollection[Outcome] → PCollection with the one summary."""
         written = (
             outcomes
-            | beam.Map(_by_shard, self.place.shards).with_output_types(tuple[int, Outcome])
+            | beam.Map(_by_shard, self.place.shards).with_output_types(tuple[int, bytes])
             | beam.GroupByKey()
             | beam.Map(_write_results, self.place)
         )
@@ -221,7 +260,7 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
         )
 
 
-def _write_results(shard: tuple[int, Iterable[Outcome]], place: Place) -> str:
+def _write_results(shard: tuple[int, Iterable[bytes]], place: Place) -> str:
     return reports.write_results(*shard, place)
 
 
@@ -241,29 +280,43 @@ def _batches(keyed: tuple[str, Iterable[Task]], batch_size: int) -> Iterator[Bat
     return planning.batches(*keyed, batch_size)
 
 
-def _by_shard(outcome: Outcome, shards: int) -> tuple[int, Outcome]:
-    return reports.shard_of(outcome, shards), outcome
+def _by_shard(outcome: Outcome, shards: int) -> tuple[int, bytes]:
+    return reports.shard_of(outcome, shards), result_lines.line_of(outcome)
 
 
-def _by_id(row: Task | Outcome) -> tuple[str | None, Task | Outcome]:
-    return row.id if isinstance(row, Outcome) else row.pair.id, row
+def _by_id(row: Task | Outcome) -> tuple[str | None, Any]:
+    return planning.id_of(row), row.packed() if isinstance(row, Task) else row
 
 
 def _resolve(
-    entry: tuple[str, dict[str, Any]], output: str, on_existing: OnExisting
+    entry: tuple[str, Iterable[Any]], output: str, on_existing: OnExisting, failures: Failures
 ) -> Iterator[Any]:
-    found = entry[1]
-    rows = list(found["rows"])
+    rows: list[Task | Outcome] = []
+    files = []
+    for value in entry[1]:
+        if isinstance(value, Outcome):
+            rows.append(value)
+        elif value[0] == PACKED_TASK:
+            rows.append(Task.unpacked(value))
+        else:
+            files.append(Existing(*value))
     if rows:  # Otherwise a file of another catalog in the same output.
-        resolved = planning.resolve_id(rows, found["existing"], output, on_existing)
-        yield from map(_tagged, resolved)
+        tasks = {row.number for row in rows if isinstance(row, Task)}
+        for row in planning.resolve_id(rows, files, output, on_existing):
+            if row.number in tasks:  # Else it has failed, and been counted, before.
+                failures.take("ids", row if isinstance(row, Outcome) else None)
+            yield _tagged(row)
 
 
-def _tell_ended(outcome: Outcome) -> Outcome:
-    progress.emit(progress.PairEnded(outcome.status, False))
-    Metrics.counter(NAMESPACE, f"pairs_{outcome.status}").inc()
-    _log(outcome)
-    return outcome
+def _list_existing(output: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """As plain values, like the tasks."""
+    for pair_id, file in planning.list_existing(output):
+        yield pair_id, (file.kind, file.mark)
+
+
+def _within(task: Task, first: list[RowNumber]) -> Iterator[Any]:
+    """Whether the task is among the first, by their numbers in order."""
+    yield task if task.number <= first[-1] else _tagged(planning.postponed(task))
 
 
 def _log(outcome: Outcome) -> None:
@@ -278,16 +331,32 @@ def _split(function: Any, *arguments: Any) -> Any:
 
 
 def _tagged(value: Task | Outcome) -> Any:
-    return beam.pvalue.TaggedOutput("ended", value) if isinstance(value, Outcome) else value
+    return _ended(value) if isinstance(value, Outcome) else value
+
+
+def _ended(outcome: Outcome) -> Any:
+    """An outcome on its way to the reports, told and counted."""
+    progress.emit(progress.PairEnded(outcome.status, False))
+    _counter(f"pairs_{outcome.status}").inc()
+    _log(outcome)
+    return beam.pvalue.TaggedOutput("ended", outcome)
+
+
+@functools.cache
+def _counter(name: str) -> Any:
+    return Metrics.counter(NAMESPACE, name)
 
 
 def _rows(manifest: str) -> Iterator[tuple[str, Row]]:
     return ((manifest, row) for row in read_rows(manifest))
 
 
-def _plan(entry: tuple[str, Row], config: StyleConfig) -> Iterator[Any]:
+def _plan(entry: tuple[str, Row], config: StyleConfig, failures: Failures) -> Iterator[Any]:
     manifest, row = entry
     planned = planning.plan_row(row, manifest, config)
+    failures.take("rows", planned if isinstance(planned, Outcome) else None)
     # Failures with an id are resolved like tasks: they may be the first of their id.
-    has_id = isinstance(planned, Task) or planned.id is not None
-    yield planned if has_id else beam.pvalue.TaggedOutput("ended", planned)
+    if isinstance(planned, Task) or planned.id is not None:
+        yield planned
+    else:
+        yield _ended(planned)

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from nst_core.errors import JobError
 from pipeline import logs, progress, storage
-from pipeline.pairs import OK, SKIPPED
+from pipeline.pairs import NO_FAILURES, OK, SKIPPED
 
 SECONDS_PER_LINE = 15.0
 # The last line of the traceback of an error that is this program's own; Beam logs those of other
@@ -69,7 +69,7 @@ class Tracker:
             else:
                 self.done += event.status == OK
                 self.skipped += event.status == SKIPPED
-                self.failed += event.status not in (OK, SKIPPED)
+                self.failed += event.status not in NO_FAILURES
                 self.ended_of_planned += event.was_planned
 
     @property
@@ -180,7 +180,7 @@ def _lines(tracker: Tracker) -> Iterator[Callable[[], None]]:
 def log_summary(summary: dict[str, Any]) -> None:
     """How the run ended, as an entry of the log."""
     counts = ", ".join(f"{count} {status}" for status, count in summary["statuses"].items())
-    failed = set(summary["statuses"]) - {OK, SKIPPED}
+    failed = summary["statuses"].keys() - NO_FAILURES
     reasons = f"; reasons: {summary['failures']}" if failed else ""
     level = logging.WARNING if failed else logging.INFO
     message = f"Run {summary['run']} ended: {counts or 'no pairs'}{reasons}"

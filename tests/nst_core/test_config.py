@@ -325,6 +325,13 @@ def test_a_configuration_survives_the_way_through_plain_values_and_pickle(name: 
     assert not any(isinstance(value, tuple) for value in config.to_dict().values())
 
 
+def test_a_configuration_travels_short_and_equal_ones_become_one_object() -> None:
+    one, same = (preset("default").updated({"seed": 5, "steps": [3, 4]}) for _ in range(2))
+    assert len(pickle.dumps(one)) < 150
+    assert pickle.loads(pickle.dumps(one)) is pickle.loads(pickle.dumps(same))
+    assert json.loads(one.changes()) == {"seed": 5, "steps": [3, 4]}
+
+
 def test_a_change_leaves_the_rest_and_the_original() -> None:
     before = StyleConfig()
     after = before.updated({"seed": 7})

@@ -133,15 +133,16 @@ class Catalog:
         return {name: self.read(name) for name in self.names("")}
 
     def results(self) -> list[dict[str, Any]]:
-        """The results of the last run, by row."""
+        """The results of the last run, by row, with the other columns as an object."""
         folder = self.uri(self.run_folder)
         lines = [
-            line
+            json.loads(line)
             for uri in storage.list_uris(folder)
             if uri.endswith(".jsonl")
             for line in storage.read_bytes(uri).decode().splitlines()
         ]
-        return sorted(map(json.loads, lines), key=lambda result: int(result["row"]))
+        results = [{**line, "columns": json.loads(line["columns"])} for line in lines]
+        return sorted(results, key=lambda result: int(result["row"]))
 
     def statuses(self) -> list[str]:
         """The statuses of the last run, by row."""

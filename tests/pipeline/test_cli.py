@@ -16,8 +16,9 @@ from nst_core.config import SETTINGS
 from nst_core.errors import ConfigError
 from pipeline import cli
 from pipeline.__main__ import main
+from pipeline.budget import MaxFailures
 
-COMMANDS = ("run", "stylize", "manifest", "demo", "weights")
+COMMANDS = ("run", "plan", "stylize", "manifest", "demo", "weights")
 RUN = ["run", "--manifest", "pairs.csv", "--output", "out", "--weights", "procedural"]
 
 # Command lines that are wrong, and what the sentence must name.
@@ -40,6 +41,13 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "GPU elsewhere than on Dataflow": ([*RUN, "--gpu", "nvidia-l4"], ("--runner=DataflowRunner",)),
     "Dataflow with a local manifest": ([*RUN, "--runner=DataflowRunner"], ("pairs.csv", "gs://")),
     "unknown form of logs": ([*RUN, "--log-format", "xml"], ("xml", "json")),
+    "limit of 0": ([*RUN, "--limit=0"], ("--limit", "0", "at least 1")),
+    "failures in words": ([*RUN, "--max-failures", "few"], ("--max-failures", "few", "5%")),
+    "unknown results": ([*RUN, "--results-format=xml"], ("xml", "jsonl", "parquet")),
+    "JSON of a run": ([*RUN, "--json"], ("--json", "nst run")),
+    "plan without output": (["plan", "--manifest", "pairs.csv"], ("--output",)),
+    "plan with a misspelt option": (["plan", *RUN[1:], "--limt=3"], ("--limt", "--limit")),
+    "plan of a missing manifest": (["plan", "--manifest=no.csv", "--output=o"], ("no.csv",)),
     "setting without value": ([*RUN, "--set", "steps"], ("steps", "key=value")),
     "unknown setting": ([*RUN, "--set", "image_sze=3"], ("image_sze", "image_size")),
     "setting out of range": ([*RUN, "--set", "image_size=3"], ("image_size", "3", "16")),
@@ -182,7 +190,7 @@ def test_the_program_s_help_names_every_command(helps: dict[str, Answer]) -> Non
         assert command in helps[""].stdout
 
 
-@pytest.mark.parametrize("command", ["run", "stylize"])
+@pytest.mark.parametrize("command", ["run", "plan", "stylize"])
 def test_help_documents_every_setting(command: str, helps: dict[str, Answer]) -> None:
     for key in SETTINGS:
         assert f"  {key}: " in helps[command].stdout
@@ -242,6 +250,14 @@ def test_options_of_beam_travel_through_in_order() -> None:
     assert options.beam_arguments == ("--runner", "FnApiRunner", "--experiments=x")
     assert options.runner == "FnApiRunner"
     assert options.on_existing == "redo"
+
+
+def test_a_plan_takes_every_option_of_the_run_and_beams_too() -> None:
+    given = ["--manifest", "m.csv", "--output", "o", "--limit=3", "--max-failures=5%"]
+    given += ["--results-format=parquet", "--runner", "FlinkRunner", "--parallelism=2"]
+    run, plan = (cli.run_options(cli.parse([name, *given])) for name in ("run", "plan"))
+    assert run == plan
+    assert (run.limit, run.max_failures, run.runner) == (3, MaxFailures(percent=5), "FlinkRunner")
 
 
 def test_an_abbreviated_option_is_refused_with_its_full_name() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid
 from pipeline import planning, records
+from pipeline.inputs import Headers
 from pipeline.manifest import Pair, Row, StyleReference
 from pipeline.pairs import Batch, Outcome, RowNumber, Task
 from pipeline.planning import Existing
@@ -201,7 +204,37 @@ def test_existing_files_are_found_by_listing(catalog: Catalog) -> None:
 
 def key_of(catalog: Catalog, name: str, **changes: Any) -> Any:
     """The batch key of a content of the catalog."""
-    return planning.batch_key(task(content=catalog.uri(name), **changes))
+    return planning.batch_key(task(content=catalog.uri(name), **changes), Headers())
+
+
+def test_a_content_s_header_is_read_once_whatever_its_styles(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.picture("a.png")
+    headers, one = Headers(), task(content=catalog.uri("a.png"))
+    styles = [(StyleReference(f"/s/{index}.png"),) for index in range(5)]
+    pairs = [dataclasses.replace(one.pair, styles=style) for style in styles]
+    keys = {planning.batch_key(dataclasses.replace(one, pair=pair), headers) for pair in pairs}
+    assert len(keys) == 5
+    os.remove(catalog.uri("a.png"))
+    assert planning.canvas_of(str(planning.batch_key(one, headers))) == Size(64, 64)
+    # What was read first is forgotten once there are too many.
+    monkeypatch.setattr("pipeline.inputs.HEADERS_KEPT", 1)
+    catalog.picture("b.png", (96, 64))
+    other = task(content=catalog.uri("b.png"))
+    assert planning.canvas_of(str(planning.batch_key(other, headers))) == Size(64, 64)
+    outcome = planning.batch_key(one, headers)
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "input_not_found"
+
+
+def test_a_task_travels_as_plain_values_and_comes_back_as_it_was() -> None:
+    planned = plan(7, id="x", price="9", options__steps="3", options__init="x.png")
+    several = '[{"uri": "s.png", "weight": 2}, {"uri": "t.png", "mask": "m.png"}]'
+    for one in (planned, plan(8, style=several)):
+        values = one.packed()
+        assert Task.unpacked(values) == one
+        assert all(type(value) in (int, str, tuple, dict) for value in values)
 
 
 def test_contents_of_one_canvas_have_one_key(catalog: Catalog) -> None:
@@ -216,7 +249,7 @@ def test_contents_of_one_canvas_have_one_key(catalog: Catalog) -> None:
 def test_other_settings_or_styles_are_another_batch(catalog: Catalog) -> None:
     catalog.picture("a.png")
     one = task(content=catalog.uri("a.png"))
-    key = planning.batch_key(one)
+    key = planning.batch_key(one, Headers())
     assert key_of(catalog, "a.png", seed=1) != key
     for styles in (
         (StyleReference("/s/t.png"),),
@@ -224,19 +257,19 @@ def test_other_settings_or_styles_are_another_batch(catalog: Catalog) -> None:
         (StyleReference("/s/s.png"), StyleReference("/s/t.png")),
     ):
         pair = dataclasses.replace(one.pair, styles=styles)
-        assert planning.batch_key(dataclasses.replace(one, pair=pair)) != key
+        assert planning.batch_key(dataclasses.replace(one, pair=pair), Headers()) != key
 
 
 def test_what_each_content_brings_for_itself_may_differ_within_a_batch(catalog: Catalog) -> None:
     catalog.picture("a.png")
     one = task(content=catalog.uri("a.png"))
-    key = planning.batch_key(one)
+    key = planning.batch_key(one, Headers())
     assert key_of(catalog, "a.png", keep="/c/face.png") == key
     starts = [key_of(catalog, "a.png", init=init) for init in ("/c/x.png", "/c/y.png", "noise")]
     assert starts[0] == starts[1]
     assert len({*starts, key}) == 3
     masked = dataclasses.replace(one.pair, styles=(StyleReference("/s/s.png", mask="/c/m.png"),))
-    assert planning.batch_key(dataclasses.replace(one, pair=masked)) == key
+    assert planning.batch_key(dataclasses.replace(one, pair=masked), Headers()) == key
 
 
 def test_a_style_stretched_to_the_content_needs_contents_of_one_size(catalog: Catalog) -> None:

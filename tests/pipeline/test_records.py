@@ -157,4 +157,4 @@ def test_json_is_utf8_with_a_final_newline() -> None:
     assert data.endswith(b"}\n")
     assert "größe-猫".encode() in data
     assert json.loads(data) == {"title": "größe-猫"}
-    assert records.to_json({"a": 1}, indent=None) == b'{"a": 1}\n'
+    assert records.to_json({"a": 1, "b": [2]}) == b'{\n  "a": 1,\n  "b": [2]\n}\n'

@@ -1,0 +1,167 @@
+"""Large catalogs: `nst run` with an engine that answers at once, so that only the pipeline works.
+
+Each run is a process of its own: seconds are those of the whole run less those of a run of one
+pair (both with Beam imported), those of processors count all threads (on a machine that does
+other work too they tell more), memory is the most that was resident. First every pair is written
+(image, loss log and record of a picture of 32 px, each synced to the disk), then every pair is
+found done. Files lie in the temporary folder (`TMPDIR`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.memory import MIB, resident
+from benchmarks.options import Options
+from nst_core.canvas import Size
+from nst_core.config import StyleConfig
+from nst_core.results import LOG_COLUMNS, LossLog, Quality, StyleResult
+from pipeline import storage
+from pipeline.manifest import write_manifest
+from pipeline.options import RunOptions
+from pipeline.run import run
+
+CONTENTS = 20
+CONFIG = StyleConfig(weights="procedural", image_size=32, scales=(1,), steps=1)
+LOG = LossLog(
+    (*LOG_COLUMNS, "total", "content", "style", "tv", "style/block1_conv1"),
+    ((1, 1.0, 32, 32, 0.0, 3.0, 1.0, 1.0, 1.0, 1.0),),
+)
+
+
+class Instant:
+    """Stands for `StyleEngine`: every result is grey, and is there at once."""
+
+    device_name = "none"
+    style_passes = 0
+
+    class weights:  # noqa: N801
+        """Of nothing."""
+
+        sha256 = "0" * 64
+
+    def stylize_batch(self, contents: Sequence[Any], *_: Any, **__: Any) -> list[StyleResult]:
+        """A result for each content."""
+        canvas = Size(32, 32)
+        quality = Quality({"block1_conv1": 0.0}, 1.0)
+        return [
+            StyleResult(
+                image=np.full((24, 32, 3), 128, np.float32),
+                quality=quality,
+                losses=LOG,
+                seconds=0.0,
+                canvas=canvas,
+                precision="float32",
+                device="/CPU:0",
+                batch=len(contents),
+                tile=None,
+                retried=False,
+            )
+            for _ in contents
+        ]
+
+
+class InstantEngines:
+    """Stands for `pipeline.engines.Engines`."""
+
+    loaded = 0
+
+    def engine_for(self, _: StyleConfig) -> Instant:
+        """Always the same."""
+        return Instant()
+
+
+def write_catalog(folder: pathlib.Path, rows: int) -> RunOptions:
+    """A few small pictures and a manifest of so many rows; the options that run it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    names = [f"content{index}.png" for index in range(CONTENTS)] + ["style.png"]
+    for name in names:
+        pixels = generator.integers(0, 256, (24, 32, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    cells = (
+        {
+            "id": f"shelf{index // 1000:05d}/item{index:08d}",
+            "content": str(folder / names[index % CONTENTS]),
+            "style": str(folder / "style.png"),
+            "sku": f"A-{index:08d}",
+        }
+        for index in range(rows)
+    )
+    write_manifest(str(folder / "manifest.csv"), cells)
+    return RunOptions(str(folder / "manifest.csv"), str(folder / "output"), CONFIG)
+
+
+@contextlib.contextmanager
+def without_engine() -> Iterator[None]:
+    """No network is loaded, and nothing is said."""
+    with (
+        mock.patch("pipeline.transforms.Engines", InstantEngines),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        yield
+
+
+def timed_run(options: RunOptions) -> tuple[float, float, dict[str, int]]:
+    """Seconds of `nst run`, those of them on processors, and the count of each status."""
+    before = {*storage.list_uris(f"{options.output}/runs")}
+    started, busy = time.perf_counter(), time.process_time()
+    with without_engine():
+        run(options)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - busy
+    (summary,) = (
+        uri
+        for uri in storage.list_uris(f"{options.output}/runs")
+        if uri not in before and uri.endswith("/summary.json")
+    )
+    return seconds, cpu, dict(json.loads(storage.read_bytes(summary))["statuses"])
+
+
+def one(folder: pathlib.Path, rows: int) -> None:
+    """Run the catalog of a folder; print both seconds, peak memory (bytes), statuses as JSON."""
+    options = write_catalog(folder, rows)
+    with tempfile.TemporaryDirectory() as other:
+        small = write_catalog(pathlib.Path(other), 1)
+        # The first one imports Beam; the second one is what every run takes.
+        _, (start, start_cpu, _) = timed_run(small), timed_run(small)
+    seconds, cpu, statuses = timed_run(options)
+    print(json.dumps([seconds - start, cpu - start_cpu, resident("VmHWM"), statuses]))
+
+
+def measure(rows: int) -> list[list[str]]:
+    """Two rows of the table: every pair written, every pair found done."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for status, what in (("ok", "each written"), ("skipped", "all done already")):
+            command = [sys.executable, "-m", "benchmarks.scale", folder, str(rows)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            seconds, cpu, peak, statuses = json.loads(done.stdout.splitlines()[-1])
+            if statuses != {status: rows}:
+                raise RuntimeError(f"{rows} pairs should end as {status}, not as {statuses}")
+            each = [f"{1e6 * one / rows:.0f}" for one in (seconds, cpu)]
+            found.append([f"{rows}", what, f"{seconds:.1f}", *each, f"{peak / MIB:.0f}"])
+    return found
+
+
+def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
+    """Header and rows."""
+    header = ["pairs", "", "s", "µs per pair", "of processors", "peak MiB"]
+    return header, [row for rows in options.scale_rows for row in measure(rows)]
+
+
+if __name__ == "__main__":
+    one(pathlib.Path(sys.argv[1]), int(sys.argv[2]))
