@@ -22,10 +22,10 @@ from nst_core.weights import load_weights
 from pipeline.contact_sheet import Row, contact_sheet
 
 # Long and short side of the pictures, px.
-SIZE = {"image_size": 320}
-HEIGHT = {"image_height": 240}
+SIZE = {"image_size": 256}
+HEIGHT = {"image_height": 192}
 VARIATIONS: dict[str, dict[str, object]] = {
-    "neural_style, init: content": {"init": "content"},
+    "neural_style, init: content, steps: 300": {"init": "content", "steps": 300},
     "default, preserve_colors: luminance": {"preserve_colors": "luminance"},
 }
 PLACE = pathlib.Path(__file__).parents[1] / "docs" / "presets.jpg"

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -232,6 +232,11 @@ class StyleConfig:
     max_bytes: int = _setting(
         200_000_000, "largest input file, bytes, checked before reading", checks.integer(1, 2**40)
     )
+    decode_seconds: float = _setting(
+        60.0,
+        "longest decoding of one input, s of processor time; 0: no limit",
+        checks.number(0, 86400),
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -402,6 +407,28 @@ def parse_value(text: str) -> Any:
         ConfigError: the text is not YAML.
     """
     return _load_yaml(text, repr(text))
+
+
+def names_file(value: Any, key: str) -> TypeGuard[str]:
+    """Whether the value of a setting is a path or URI, and not a name that stands beside these."""
+    is_text = isinstance(value, str) and value.strip() != ""
+    return is_text and key in URI_SETTINGS and value not in URI_SETTINGS[key]
+
+
+def parse_setting(key: str, text: str) -> Any:
+    """The value of one setting's text: YAML, but a path or URI that is not quoted as it is.
+
+    Raises:
+        ConfigError: the text is not YAML.
+    """
+    if key not in URI_SETTINGS or text.lstrip().startswith(("'", '"', "{")):
+        return parse_value(text)
+    # In YAML, `a #1.png` is `a`, `b: 1.png` a mapping, and `%20.png` nothing at all.
+    try:
+        value = parse_value(text)
+    except ConfigError:
+        return text.strip()
+    return value if isinstance(value, int | float | list) else text.strip()
 
 
 def parse_settings(text: str, source: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def one_of(*choices: str) -> Check:
 
 def text(value: Any) -> str | None:
     """A name, a path or a URI."""
-    return None if isinstance(value, str) and value else "a name, a path or a URI"
+    return None if isinstance(value, str) and value.strip() else "a name, a path or a URI"
 
 
 def boolean(value: Any) -> str | None:

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from nst_core import headers
 from nst_core.config import PIXELS_CEILING
 from nst_core.errors import InputTooLarge, InputUnreadable, PairError
 
@@ -91,6 +92,8 @@ def decode(data: bytes, *, name: str, max_pixels: int, max_bytes: int) -> Pictur
         turn = _TURNS.get(_orientation(image))
         key = _transparent_color(image)
         profile = image.info.get("icc_profile")
+        if headers.png_is_damaged(data):
+            raise ValueError("wrong checksum")
         image.load()
         upright = image.transpose(turn) if turn is not None else image
         color, alpha = _split_alpha(upright, key)
@@ -115,7 +118,7 @@ def header_size(
     strict = head.startswith((b"II", b"MM")) and not complete
     try:
         with _pillow(name, max_pixels, on_warning="error" if strict else "ignore"):
-            webp = _webp_header(head)
+            webp = headers.webp_header(head)
             if webp and not webp[2] & _WEBP_HAS_EXIF:
                 _check_pixels((webp[0], webp[1]), name, max_pixels)
                 return webp[0], webp[1]
@@ -148,8 +151,8 @@ def _pillow(
         ) from error
     except MemoryError as error:
         raise InputTooLarge(
-            f"{name} does not fit into the memory of this machine when it is decoded; shrink it "
-            "or use a machine with more memory."
+            f"{name} takes more memory to decode than max_pixels allows or this machine has; "
+            "shrink it, raise max_pixels or use a machine with more memory."
         ) from error
     except UnidentifiedImageError as error:
         raise InputUnreadable(
@@ -166,14 +169,10 @@ def _pillow(
 def _open(data: bytes, name: str, max_pixels: int) -> ImageFile:
     if not data:
         raise InputUnreadable(f"{name} is empty (0 bytes); export or copy it again.")
-    # Opening a WebP file already allocates its canvas.
-    webp = _webp_header(data)
-    if webp:
-        _check_pixels((webp[0], webp[1]), name, max_pixels)
-    # Pillow reads on behind a PNG's header, and takes one that is cut off there for no image.
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR" and len(data) >= 24:
-        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-        _check_pixels((width, height), name, max_pixels)
+    # Opening a WebP file already allocates its canvas, and a PNG that is cut off is not opened.
+    size = headers.webp_header(data) or headers.png_size(data)
+    if size:
+        _check_pixels((size[0], size[1]), name, max_pixels)
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
@@ -193,24 +192,6 @@ def _check_pixels(size: tuple[int, int], name: str, max_pixels: int) -> None:
             f"{name} has {width * height} pixels ({width} × {height}), over the limit of "
             f"{max_pixels}; raise max_pixels or shrink it."
         )
-
-
-def _webp_header(data: bytes) -> tuple[int, int, int] | None:
-    """Width, height and feature flags of a WebP file; Pillow reads them from whole files only."""
-    if len(data) < 30 or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
-        return None
-    width = height = flags = 0
-    if data[12:16] == b"VP8X":
-        flags = data[20]
-        width = 1 + int.from_bytes(data[24:27], "little")
-        height = 1 + int.from_bytes(data[27:30], "little")
-    elif data[12:16] == b"VP8L" and data[20] == 0x2F:
-        bits = int.from_bytes(data[21:25], "little")
-        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    elif data[12:16] == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
-        width = int.from_bytes(data[26:28], "little") & 0x3FFF
-        height = int.from_bytes(data[28:30], "little") & 0x3FFF
-    return (width, height, flags) if width and height else None
 
 
 def _orientation(image: ImageFile) -> int:

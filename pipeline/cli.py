@@ -21,6 +21,7 @@ from pipeline.options import (
     check_run_id,
     load_config,
 )
+from pipeline.schemes import parse_schemes
 
 NO_MASK = "-"
 DESCRIPTION = "Neural style transfer for whole catalogs of images."
@@ -111,7 +112,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
             raise ConfigError(f"{flag} is {given}; give at least 1.")
     if arguments.run_id is not None:
         check_run_id(arguments.run_id)
-    most = arguments.max_failures
+    most, schemes = arguments.max_failures, arguments.allow_schemes
     return RunOptions(
         manifest=storage.resolve(arguments.manifest, HERE),
         output=storage.resolve(arguments.output, HERE),
@@ -122,6 +123,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         results_format=arguments.results_format,
         limit=arguments.limit,
         max_failures=None if most is None else MaxFailures.parse(most),
+        allow_schemes=() if schemes is None else parse_schemes(schemes),
         run_id=arguments.run_id,
         lock=arguments.lock,
         gpu=None if arguments.gpu is None else gpus.find(arguments.gpu),
@@ -249,6 +251,12 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         choices=("jsonl", "parquet"),
         default="jsonl",
         help="JSON Lines or Parquet (default jsonl)",
+    )
+    add(
+        "--allow-schemes",
+        metavar="S",
+        help="schemes that rows may name, such as gs,s3,file (default: the manifest's, the "
+        "output's and gs; file: local paths)",
     )
     add("--run-id", metavar="ID", help="name of the run's folder (default: the time)")
     add(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from nst_core import colors, images
 from nst_core.canvas import Size
 from nst_core.config import URI_SETTINGS, StyleConfig
+from nst_core.decoding import decoder
 from nst_core.errors import InputNotFound, InputTooLarge, InputUnreadable, OptionsInvalid
 from pipeline import storage
 from pipeline.manifest import Pair
@@ -107,12 +109,16 @@ def read_size(uri: str, config: StyleConfig) -> Size:
     Raises:
         InputNotFound, InputUnreadable, InputTooLarge: with the reason.
     """
+    header_size = functools.partial(
+        decoder().header_size,
+        name=uri,
+        max_pixels=config.max_pixels,
+        seconds=config.decode_seconds,
+    )
     head = _read(uri, config, first=HEADER_BYTES)
-    complete = len(head) < HEADER_BYTES
-    size = images.header_size(head, name=uri, max_pixels=config.max_pixels, complete=complete)
+    size = header_size(head, complete=len(head) < HEADER_BYTES)
     if size is None:
-        whole = _read(uri, config)
-        size = images.header_size(whole, name=uri, max_pixels=config.max_pixels, complete=True)
+        size = header_size(_read(uri, config), complete=True)
     if size is None:
         raise InputUnreadable(f"{uri} has no size in its header; save it anew as PNG or JPEG.")
     return Size(*size)
@@ -142,8 +148,14 @@ def read_picture(uri: str, config: StyleConfig) -> tuple[images.Picture, int]:
         InputNotFound, InputUnreadable, InputTooLarge: with the reason.
     """
     data = _read(uri, config)
-    limits = {"max_pixels": config.max_pixels, "max_bytes": config.max_bytes}
-    return images.decode(data, name=uri, **limits), len(data)
+    picture = decoder().decode(
+        data,
+        name=uri,
+        max_pixels=config.max_pixels,
+        max_bytes=config.max_bytes,
+        seconds=config.decode_seconds,
+    )
+    return picture, len(data)
 
 
 def _read(uri: str, config: StyleConfig, first: int | None = None) -> bytes:

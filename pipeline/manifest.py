@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nst_core.config import URI_SETTINGS
+from nst_core.config import URI_SETTINGS, names_file
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid
 from pipeline import storage
 from pipeline.manifest_rows import (
@@ -28,9 +28,9 @@ from pipeline.manifest_values import (
     OUTCOME,
     json_value,
     option_text,
+    option_value,
     plain,
     shown,
-    yaml_value,
 )
 from pipeline.manifest_writing import (
     CONTENT_TYPES,
@@ -59,7 +59,6 @@ __all__ = [
 
 ID_LIMIT = 512  # characters
 ID_SEGMENT = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,150}")
-URI_OPTIONS = {OPTION + name: names for name, names in URI_SETTINGS.items()}
 STEM_LIMIT = 60  # characters of each side in a default id
 
 
@@ -144,16 +143,23 @@ def _portable(
         for name, cell in cells.items():
             if name.startswith(OPTION) and isinstance(cell, str):
                 cells[name] = option_text(cell)
+    # What is no text would be one in CSV, and could pass for the name of a file.
+    for name, kinds in (("content", str), ("style", str | list)):
+        if not isinstance(cells.get(name), kinds):
+            cells.pop(name, None)
     if content is not None:
         cells["content"] = content
     if styles:
         is_plain = len(styles) == 1 and (styles[0].weight, styles[0].mask) == (1, None)
         cells["style"] = styles[0].uri if is_plain else [style.to_dict() for style in styles]
-    for option in URI_OPTIONS.keys() & cells.keys():
-        with contextlib.suppress(ConfigError):
-            value = yaml_value(cells[option]) if isinstance(cells[option], str) else None
-            if isinstance(value, str) and value not in URI_OPTIONS[option]:
-                cells[option] = option_text(storage.resolve(value, manifest_uri))
+    for name in URI_SETTINGS:
+        option = OPTION + name
+        if option in cells:
+            with contextlib.suppress(ConfigError):
+                text = cells[option]
+                value = option_value(name, text) if isinstance(text, str) else None
+                if names_file(value, name):
+                    cells[option] = option_text(storage.resolve(value, manifest_uri))
     return cells
 
 
@@ -251,9 +257,10 @@ def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
     for name, value in row.columns.items():
         if not name.startswith(OPTION) or value is None or (not is_typed and not value.strip()):
             continue
+        key = name.removeprefix(OPTION)
         try:
-            parsed = plain(value) if is_typed else yaml_value(value)
+            parsed = plain(value) if is_typed else option_value(key, value)
         except ConfigError as error:
             raise OptionsInvalid(f"In {name} of row {row.number}, {error}") from error
-        options[name.removeprefix(OPTION)] = parsed
+        options[key] = parsed
     return options

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from nst_core.config import parse_value
+from nst_core.config import parse_setting
 from nst_core.errors import ConfigError
 
 OPTION = "options."  # what the columns with settings begin with
@@ -116,14 +116,14 @@ def _finite(text: str) -> float:
     return number
 
 
-def yaml_value(text: str) -> Any:
-    """What `parse_value` makes of a setting's text.
+def option_value(key: str, text: str) -> Any:
+    """What `parse_setting` makes of the text of `options.KEY`.
 
     Raises:
         ConfigError: the text is not YAML.
     """
     try:
-        return parse_value(text)
+        return parse_setting(key, text)
     except ConfigError:
         raise
     except Exception as error:
@@ -132,10 +132,11 @@ def yaml_value(text: str) -> Any:
 
 
 def option_text(value: Any) -> str:
-    """Text that `yaml_value` reads as `value`: itself where it can be, else YAML in one line."""
+    """Text that `option_value` reads as `value`: itself where it can be, else YAML in one line."""
     if isinstance(value, str):
         with contextlib.suppress(ConfigError):
-            if yaml_value(value) == value:
+            # Under any key.
+            if option_value("", value) == value:
                 return value
     return _yaml_flow(value)
 

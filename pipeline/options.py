@@ -11,13 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nst_core.config import PRESETS, StyleConfig, parse_settings, parse_value, preset
+from nst_core.config import PRESETS, StyleConfig, parse_setting, parse_settings, preset
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.budget import MaxFailures
 from pipeline.gpus import Gpu
 from pipeline.planning import OnExisting
 from pipeline.reports import ResultsFormat
+from pipeline.schemes import default_schemes
 
 DEFAULT_BATCH_SIZE = 4
 # They take the same options, and Beam's besides.
@@ -42,10 +43,16 @@ class RunOptions:
     results_format: ResultsFormat = "jsonl"
     limit: int | None = None
     max_failures: MaxFailures | None = None
+    allow_schemes: tuple[str, ...] = ()
     run_id: str | None = None
     lock: bool = False
     gpu: Gpu | None = None
     beam_arguments: tuple[str, ...] = ()
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The schemes that the manifest's rows may name."""
+        return self.allow_schemes or default_schemes(self.manifest, self.output)
 
     @property
     def runner(self) -> str | None:
@@ -90,7 +97,7 @@ def load_config(
         key, separator, text = setting.partition("=")
         if not separator:
             raise ConfigError(f"--set {setting!r} has no value; write --set key=value.")
-        changes[key.strip()] = parse_value(text)
+        changes[key.strip()] = parse_setting(key.strip(), text)
     changes.update({key: value for key, value in overrides.items() if value is not None})
     return config.updated(changes)
 

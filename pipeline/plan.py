@@ -107,9 +107,10 @@ class Catalog:
             yield from planning.resolve_id(rows, files, options.output, options.on_existing)
 
     def _planned(self) -> Iterator[Task | Outcome]:
-        for manifest in find_manifests(self.options.manifest):
+        options = self.options
+        for manifest in find_manifests(options.manifest):
             for row in read_rows(manifest):
-                yield planning.plan_row(row, manifest, self.options.config)
+                yield planning.plan_row(row, manifest, options.config, options.schemes)
 
     def _group(self, tasks: list[Task]) -> None:
         key_of = functools.partial(planning.batch_key, headers=self.headers)

@@ -9,11 +9,11 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from nst_core.canvas import Size, canvas_size, content_size
-from nst_core.config import SETTINGS, URI_SETTINGS, StyleConfig, unknown_setting
+from nst_core.config import SETTINGS, URI_SETTINGS, StyleConfig, names_file, unknown_setting
 from nst_core.errors import (
     ConfigError,
     DuplicateId,
@@ -36,6 +36,7 @@ from pipeline.pairs import (
     failed_row,
     finished_pair,
 )
+from pipeline.schemes import check_option, check_sources
 from pipeline.weights import weights_identity
 
 OnExisting = Literal["skip", "redo", "error"]
@@ -56,26 +57,32 @@ class Existing:
     mark: str
 
 
-def plan_row(row: Row, manifest_uri: str, config: StyleConfig) -> Task | Outcome:
-    """The task that a row asks for, or why it is none."""
+def plan_row(
+    row: Row, manifest_uri: str, config: StyleConfig, schemes: Sequence[str]
+) -> Task | Outcome:
+    """The task that a row asks for, naming files of these schemes, or why it is none."""
     try:
         pair = parse_pair(row, manifest_uri)
     except PairError as error:
         return failed_row(row, manifest_uri, error)
     number = RowNumber(manifest_uri, row.number)
     try:
-        own = row_config(pair, config, manifest_uri)
+        check_sources(pair, schemes)
+        own = row_config(pair, config, manifest_uri, schemes)
         mark = records.fingerprint(pair, own, weights_identity(own.weights))
     except PairError as error:
         return failed_pair(number, pair, error)
     return Task(number, pair, own, mark)
 
 
-def row_config(pair: Pair, config: StyleConfig, manifest_uri: str) -> StyleConfig:
+def row_config(
+    pair: Pair, config: StyleConfig, manifest_uri: str, schemes: Sequence[str]
+) -> StyleConfig:
     """The job's configuration with the row's own options.
 
     Raises:
-        OptionsInvalid: an option is unknown, has an unusable value, or names missing weights.
+        OptionsInvalid: an option is unknown, has an unusable value, names missing weights, or a
+            file of another scheme than these.
     """
     if not pair.options:
         return config
@@ -83,9 +90,11 @@ def row_config(pair: Pair, config: StyleConfig, manifest_uri: str) -> StyleConfi
     for key in options:
         if key not in SETTINGS:
             raise OptionsInvalid(f"options.{key}: {unknown_setting(key)}.")
-    for key, names in URI_SETTINGS.items():
-        if isinstance(options.get(key), str) and options[key] not in names:
+    for key in URI_SETTINGS:
+        if names_file(options.get(key), key):
             options[key] = storage.resolve(options[key], manifest_uri)
+            # Before anything reads it: weights are identified by their bytes.
+            check_option(key, options[key], schemes)
     try:
         own = config.updated(options)
         if "weights" in options:

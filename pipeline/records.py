@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 # Settings that never change a pixel of any file, snapshots among them; `weights` enters the
 # fingerprint by its identity instead.
 WITHOUT_EFFECT = frozenset(
-    {"weights", "device", "tile", "deadline_seconds", "max_pixels", "max_bytes"}
+    {
+        "weights",
+        "device",
+        "tile",
+        "deadline_seconds",
+        "max_pixels",
+        "max_bytes",
+        "decode_seconds",
+    }
 )
 PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
 

@@ -23,6 +23,7 @@ from pipeline.manifest import check_header, find_manifests
 from pipeline.options import RunOptions
 from pipeline.pairs import NO_FAILURES
 from pipeline.reports import Place
+from pipeline.schemes import default_schemes
 from pipeline.watch import JOB_ERROR, log_summary, watching
 from pipeline.weights import check_weights
 
@@ -182,6 +183,9 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
         failures = summary["failures"]
         config = storage.join(storage.directory(failures), "config.yaml")
         again = ["--manifest", failures, "--output", options.output, "--config", config]
+        # The failed rows name what the manifest named, from where the output is.
+        if {*options.schemes} != {*default_schemes(failures, options.output)}:
+            again += ["--allow-schemes", ",".join(options.schemes)]
         console.print(
             f"Reasons: {failures}\nMend the inputs, then retry just these: "
             f"nst run {shlex.join(again)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -58,7 +58,8 @@ class PlanPairs(beam.PTransform):  # type: ignore[misc]
     def expand(self, rows: Any) -> Any:
         """PCollection[tuple[str, Row]] → `todo`, of [Task], and `ended`, several of [Outcome]."""
         options = self.options
-        planned = rows | "PlanRow" >> _split(_plan, options.config, self.failures)
+        arguments = options.config, options.schemes, self.failures
+        planned = rows | "PlanRow" >> _split(_plan, *arguments)
         existing = (
             rows.pipeline
             | "Output" >> beam.Create([options.output])
@@ -351,9 +352,11 @@ def _rows(manifest: str) -> Iterator[tuple[str, Row]]:
     return ((manifest, row) for row in read_rows(manifest))
 
 
-def _plan(entry: tuple[str, Row], config: StyleConfig, failures: Failures) -> Iterator[Any]:
+def _plan(
+    entry: tuple[str, Row], config: StyleConfig, schemes: Sequence[str], failures: Failures
+) -> Iterator[Any]:
     manifest, row = entry
-    planned = planning.plan_row(row, manifest, config)
+    planned = planning.plan_row(row, manifest, config, schemes)
     failures.take("rows", planned if isinstance(planned, Outcome) else None)
     # Failures with an id are resolved like tasks: they may be the first of their id.
     if isinstance(planned, Task) or planned.id is not None:

@@ -16,7 +16,9 @@ import pytest
 from nst_core.config import (
     PRESETS,
     SETTINGS,
+    URI_SETTINGS,
     StyleConfig,
+    parse_setting,
     parse_settings,
     parse_value,
     preset,
@@ -168,6 +170,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("max_pixels", 10**9, "256 to"),
     ("tile", 72, "a multiple of 16"),
     ("max_bytes", 0, "1 to"),
+    ("init", " ", "a name, a path or a URI"),
+    ("decode_seconds", -1, "at least 0 and at most 86400"),
 ]
 
 
@@ -295,6 +299,31 @@ def test_yaml_reads_exponents_as_numbers() -> None:
 )
 def test_a_setting_on_the_command_line_is_yaml(text: str, value: Any) -> None:
     assert parse_value(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a #1.png", "a #1.png"),
+        (" #1.png ", "#1.png"),
+        ("%20.png", "%20.png"),
+        ("b: 1.png", "b: 1.png"),
+        ("[x].png", "[x].png"),
+        ("gs://b/c d?.png", "gs://b/c d?.png"),
+        ('"a #1.png"', "a #1.png"),
+        ("'3'", "3"),
+        ("noise", "noise"),
+        # No text, so that it is refused, and not the name of a file.
+        ("3", 3),
+        ("true", True),
+        ("[1, 2]", [1, 2]),
+        ("{a: 1}", {"a": 1}),
+    ],
+)
+def test_a_path_among_the_settings_is_taken_as_it_is(text: str, value: Any) -> None:
+    for key in URI_SETTINGS:
+        assert parse_setting(key, text) == value
+    assert parse_setting("seed", "7 # of the noise") == 7
 
 
 @pytest.mark.parametrize("text", ["[1", "{a: ", "a: b: c", "!!python/object:os.system x", "\t-"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,8 +14,8 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from nst_core import colors, images
 from nst_core.errors import InputTooLarge, InputUnreadable
+from tests.corpus import exif_of, file_of, huge_webp, png
 
-ORIENTATION = 0x0112
 HEAD = 64 * 1024
 # Red, green / blue, yellow in quarters: its eight orientations all differ.
 QUARTERS = (
@@ -33,14 +32,6 @@ GRADIENT = np.dstack(
 ).astype(np.uint8)
 
 
-def file_of(image: Image.Image | np.ndarray, file_format: str, **options: Any) -> bytes:
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
 def decode(data: bytes, **limits: int) -> images.Picture:
     return images.decode(
         data, name="gs://b/x", **({"max_pixels": 10**6, "max_bytes": 10**7} | limits)
@@ -54,25 +45,6 @@ def header(data: bytes, **options: Any) -> tuple[int, int] | None:
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
     shape = (height, width, channels) if channels > 1 else (height, width)
     return np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8)
-
-
-def png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(
-    width: int, height: int, depth: int, color: int, rows: bytes, *extra: tuple[bytes, bytes]
-) -> bytes:
-    """A PNG as the specification writes it; `rows` with their filter bytes."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)), *extra]
-    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
-
-
-def exif_of(orientation: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    return exif
 
 
 def oriented(rgb: np.ndarray, orientation: int) -> np.ndarray:
@@ -518,11 +490,6 @@ def test_what_is_no_image_of_the_known_formats_is_refused_in_one_sentence(data: 
     assert message.count(". ") == 0
     assert "BytesIO" not in message
     assert "\n" not in message
-
-
-def huge_webp() -> bytes:
-    body = b"WEBPVP8X" + struct.pack("<IB3x", 10, 0) + (16383).to_bytes(3, "little") * 2
-    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONFIG = StyleConfig(weights="procedural", image_size=64)
 MANIFEST = "/catalog/lists/pairs.csv"
 OUTPUT = "/catalog/out"
+SCHEMES = ("file", "gs")
 
 
 def row(number: int = 1, **columns: Any) -> Row:
@@ -34,7 +35,7 @@ def row(number: int = 1, **columns: Any) -> Row:
 
 def plan(number: int = 1, manifest: str = MANIFEST, **columns: Any) -> Any:
     """What `plan_row` makes of a row."""
-    return planning.plan_row(row(number, **columns), manifest, CONFIG)
+    return planning.plan_row(row(number, **columns), manifest, CONFIG, SCHEMES)
 
 
 def task(number: int = 1, content: str = "/c/a.png", **changes: Any) -> Task:
@@ -111,7 +112,7 @@ def test_a_row_may_bring_weights_of_its_own(tmp_path: pathlib.Path) -> None:
 def test_row_config_names_the_option_that_is_wrong() -> None:
     pair = dataclasses.replace(task().pair, options={"image_siz": 3})
     with pytest.raises(OptionsInvalid, match=r"options\.image_siz.*image_size"):
-        planning.row_config(pair, CONFIG, MANIFEST)
+        planning.row_config(pair, CONFIG, MANIFEST, SCHEMES)
 
 
 def test_a_new_id_is_done() -> None:

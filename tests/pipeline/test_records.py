@@ -58,6 +58,7 @@ NO_PIXEL: dict[str, Any] = {
     "deadline_seconds": 9.0,
     "max_pixels": 5000,
     "max_bytes": 70,
+    "decode_seconds": 7.0,
 }
 
 

@@ -86,7 +86,8 @@ def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[Studio, FakeEngine
             catalog.picture(f"{name}.png")
             cells = {"id": name, "content": f"{name}.png", "style": "s.png", **columns}
             rows.append(Row(number, cells))
-        tasks = [planning.plan_row(row, catalog.uri("pairs.csv"), CONFIG) for row in rows]
+        uri = catalog.uri("pairs.csv")
+        tasks = [planning.plan_row(row, uri, CONFIG, ("file",)) for row in rows]
         engine = FakeEngine(answer)
         studio = Studio(catalog.uri("out"), run, lambda _: engine)  # type: ignore[arg-type,return-value]
         studios.append(studio)
