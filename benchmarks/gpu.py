@@ -16,26 +16,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.machine import MatrixProduct, has_gpu
-from benchmarks.step import operations
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig, preset
 from nst_core.engine import StyleEngine
 from nst_core.errors import PairError
+from nst_core.operations import PEAKS, pair_operations
 from nst_core.results import Style
 from nst_core.weights import VggWeights, load_weights
-
-# TFLOP/s without sparsity, by words of the device's name; the first that fits counts.
-PEAKS = {
-    "H200": {"bfloat16": 989.0, "float32": 495.0},
-    "H100 PCIe": {"bfloat16": 756.0, "float32": 378.0},
-    "H100 NVL": {"bfloat16": 835.0, "float32": 418.0},
-    "H100": {"bfloat16": 989.0, "float32": 495.0},
-    "A100": {"bfloat16": 312.0, "float32": 156.0},
-    "L40S": {"bfloat16": 362.0, "float32": 183.0},
-    "L40": {"bfloat16": 181.0, "float32": 90.5},
-    "L4": {"bfloat16": 121.0, "float32": 60.0},
-    "V100": {"float32": 15.7},
-    "T4": {"float32": 8.1},
-}
 
 
 def peak(device: str, precision: str) -> tuple[float, str]:
@@ -55,8 +42,7 @@ def measure(
     config = config.updated({"image_size": side, "precision": precision})
     engine = StyleEngine.for_config(config, weights)
     most, source = peak(engine.device_name, precision)
-    scales = zip(config.scales, config.steps_per_scale, strict=True)
-    work = sum(steps * operations(config, round(side * scale)) for scale, steps in scales)
+    work = pair_operations(config, Size(side, side))
     generator = np.random.default_rng(0)
     style = Style(generator.integers(0, 256, (side, side, 3)).astype(np.uint8))
     rows = []

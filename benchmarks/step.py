@@ -9,33 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.machine import MatrixProduct
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine import StyleEngine
-from nst_core.layers import layers_to
-from nst_core.weights import layer_shapes
+from nst_core.operations import step_operations
 
 SIZES = (128, 256, 512)
 ROUNDS = 5
 SECONDS_PER_ROUND = 1.0
-
-
-def operations(config: StyleConfig, side: int) -> float:
-    """Floating-point operations of one step for a square image of `side` px.
-
-    Convolutions forward and backward, and the Gram matrices with their gradient; pooling,
-    activations and the optimiser are not counted.
-    """
-    total = 0.0
-    block = "block1"
-    for name in layers_to({*config.content_layers, *config.style_layers}):
-        if not name.startswith(block):
-            side //= 2
-            block = name.partition("_")[0]
-        height, width, inputs, outputs = layer_shapes()[name]
-        total += 2 * 2 * height * width * inputs * outputs * side**2
-        if name in config.style_layers:
-            total += 2 * 2 * outputs**2 * side**2
-    return total
 
 
 def measure(precision: str, side: int, padding: str) -> list[str]:
@@ -61,7 +42,7 @@ def measure(precision: str, side: int, padding: str) -> list[str]:
         per_product.append(min(product.seconds() for _ in range(3)))
         count = max(2, min(64, round(SECONDS_PER_ROUND / per_step[-1])))
     seconds = statistics.median(per_step)
-    rate = operations(config, side) / seconds / 1e9
+    rate = step_operations(config, Size(side, side)) / seconds / 1e9
     reference = product.operations() / statistics.median(per_product) / 1e9
     return [
         f"{side}",

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Sequence
 
 from nst_core.errors import ConfigError, JobError, PairError
-from pipeline import cli
+from pipeline import cli, dataflow, logs
+from pipeline.lock import LockedError
 from pipeline.manifest import ManifestError
 
 EXIT_OK = 0
 EXIT_JOB = 1
 EXIT_USAGE = 2
+EXIT_LOCKED = 4
 # As shells have it of a command that Ctrl-C has ended.
 EXIT_INTERRUPTED = 130
 
@@ -25,26 +27,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(given)
     except (ConfigError, ManifestError) as error:
-        return _failed(str(error), EXIT_USAGE)
+        sentence, status = str(error), EXIT_USAGE
+    except LockedError as error:
+        sentence, status = str(error), EXIT_LOCKED
     except (JobError, PairError) as error:
-        return _failed(str(error), EXIT_JOB)
+        sentence, status = str(error), EXIT_JOB
     except KeyboardInterrupt:
-        return _failed("Stopped; the same command goes on where this run ended.", EXIT_INTERRUPTED)
+        sentence = "Stopped; the same command goes on where this run ended."
+        status = EXIT_INTERRUPTED
+    logs.say_last(sentence, as_json=logs.wants_json(given))
+    return status
 
 
 def _dispatch(given: Sequence[str]) -> int:
     arguments = cli.parse(given)
     # Each command's module is imported only when it is wanted: they bring TensorFlow and Beam.
     if arguments.command == "run":
-        options = cli.run_options(arguments)
+        options = dataflow.completed(cli.run_options(arguments))
         from pipeline.run import run
 
-        return run(options, verbose=arguments.verbose)
+        return run(options, verbose=arguments.verbose, log_format=arguments.log_format)
     if arguments.command == "plan":
         options = cli.run_options(arguments)
         from pipeline.plan import plan
 
-        return plan(options, as_json=arguments.json)
+        return plan(options, as_json=arguments.json, workers=arguments.workers)
     if arguments.command == "stylize":
         config, masks = cli.config_of(arguments), cli.style_masks(arguments)
         from pipeline.stylize import stylize
@@ -60,11 +67,6 @@ def _dispatch(given: Sequence[str]) -> int:
     if arguments.command == "manifest":
         return tools.make_manifest(arguments.contents, arguments.styles, arguments.output)
     return tools.weights(arguments.action, arguments.weights, arguments.to)
-
-
-def _failed(message: str, status: int) -> int:
-    print(f"nst: {message}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class Failures:
     def _sentence(self, what: str, last: Outcome) -> str:
         reason = " ".join(str(last.error).split()).rstrip(".")
         return (
-            f"{what}, more than --max-failures {self.most} bears, the last in row {last.number} "
-            f"({reason}); mend the inputs or raise the limit, and the same command goes on where "
-            "this run ended."
+            f"{what}, more than --max-failures {self.most} bears, the last in row "
+            f"{last.number.row} ({reason}); mend the inputs or raise the limit, and the same "
+            "command goes on where this run ended."
         )

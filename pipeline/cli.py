@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from nst_core.config import PRESETS, SETTINGS, URI_SETTINGS, StyleConfig
 from nst_core.errors import ConfigError
-from pipeline import storage
+from pipeline import gpus, storage
 from pipeline.budget import MaxFailures
 from pipeline.options import (
     DEFAULT_BATCH_SIZE,
@@ -18,6 +18,7 @@ from pipeline.options import (
     RunOptions,
     check_beam_arguments,
     check_option_names,
+    check_run_id,
     load_config,
 )
 from pipeline.schemes import parse_schemes
@@ -27,11 +28,11 @@ DESCRIPTION = "Neural style transfer for whole catalogs of images."
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with errors of one line."""
+    """argparse, with this program's errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and exit with 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
+        """Raise what is wrong as a ConfigError."""
+        raise ConfigError(f"{message}; see {self.prog} --help.")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,14 +56,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     top = parser()
     command, options = next(iter(arguments), ""), arguments[1:]
-    if own := _own_options(top, command):
+    if own := [name for action in options_of(command) for name in action.option_strings]:
         # Before argparse looks: a misspelt --manifest is misspelt, not missing.
         check_option_names(options, command, own)
     known, rest = top.parse_known_args(arguments)
     if known.command in JOB_COMMANDS:
         check_beam_arguments(rest)
     elif rest:
-        top.error(f"{rest[0]!r} is not an option of nst {known.command}; see --help")
+        top.error(f"{rest[0]!r} is not an option of nst {known.command}")
     known.beam_arguments = tuple(rest)
     return known
 
@@ -104,11 +105,13 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
     Raises:
         ConfigError: with what is wrong.
     """
-    for name in ("batch_size", "results_shards", "limit"):
-        given = getattr(arguments, name)
+    for name in ("batch_size", "results_shards", "limit", "workers"):
+        given = getattr(arguments, name, None)
         if given is not None and given < 1:
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} is {given}; give at least 1.")
+    if arguments.run_id is not None:
+        check_run_id(arguments.run_id)
     most, schemes = arguments.max_failures, arguments.allow_schemes
     return RunOptions(
         manifest=storage.resolve(arguments.manifest, HERE),
@@ -121,16 +124,18 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         limit=arguments.limit,
         max_failures=None if most is None else MaxFailures.parse(most),
         allow_schemes=() if schemes is None else parse_schemes(schemes),
+        run_id=arguments.run_id,
+        lock=arguments.lock,
+        gpu=None if arguments.gpu is None else gpus.find(arguments.gpu),
         beam_arguments=arguments.beam_arguments,
     )
 
 
-def _own_options(top: argparse.ArgumentParser, command: str) -> list[str]:
-    for action in top._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            chosen = action.choices.get(command)
-            return [o for one in chosen._actions for o in one.option_strings] if chosen else []
-    return []
+def options_of(command: str) -> list[argparse.Action]:
+    """The options of a command; none where there is no such command."""
+    (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    chosen = commands.choices.get(command)
+    return [action for action in chosen._actions if action.option_strings] if chosen else []
 
 
 def _settings_help() -> str:
@@ -176,7 +181,8 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         "Every other option goes to Beam, such as --runner=DataflowRunner.\n"
         "Without --runner the job runs in this process.\n"
         "Exit status: 0 all pairs done; 1 the job failed; 2 wrong usage; 3 some pairs failed;\n"
-        "130 stopped by Ctrl-C, 143 by SIGTERM, in either case with a table of what was done.\n\n"
+        "4 another run holds the lock; 130 stopped by Ctrl-C, 143 by SIGTERM, in either case with\n"
+        "what was done.\n\n"
         f"{run.epilog}"
     )
 
@@ -184,6 +190,13 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
     plan = _command(commands, "plan", "Tell what run would do, and at what cost; writes nothing.")
     _add_job(plan)
+    plan.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --gpu: how many workers will share the pairs (default 1)",
+    )
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     plan.epilog = (
         "Takes every option of run, Beam's too; those that say how it is run change no plan.\n"
@@ -195,7 +208,12 @@ def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _add_job(command: argparse.ArgumentParser) -> None:
     """What `run` does, and `plan` foretells."""
     add = command.add_argument
-    add("--manifest", required=True, metavar="M", help="CSV, JSON Lines or Parquet")
+    add(
+        "--manifest",
+        required=True,
+        metavar="M",
+        help="CSV, JSON Lines or Parquet; a quoted glob for several",
+    )
     add("--output", required=True, metavar="O", help="folder: local or gs://…")
     _add_settings(command)
     add(
@@ -241,7 +259,24 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         help="schemes that rows may name, such as gs,s3,file (default: the manifest's, the "
         "output's and gs; file: local paths)",
     )
+    add("--run-id", metavar="ID", help="name of the run's folder (default: the time)")
+    add(
+        "--lock",
+        action="store_true",
+        help="end at once, with status 4, while another run with --lock works on the output",
+    )
+    add(
+        "--gpu",
+        metavar="TYPE",
+        help=f"on Dataflow, a GPU for each worker that stylizes: {', '.join(gpus.NAMES)}",
+    )
     add("--verbose", action="store_true", help="log every pair, and Beam's own lines")
+    add(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="json: one object in a line, with Cloud Logging's field names (default text)",
+    )
 
 
 def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -34,7 +34,9 @@ _CODE = re.compile(r"exited with return code (-?\d+)")
 
 
 @contextlib.contextmanager
-def heeding(stop: Callable[[], None], tidy: Callable[[], None]) -> Iterator[None]:
+def heeding(
+    stop: Callable[[], None], tidy: Callable[[], None], say: Callable[[str], None]
+) -> Iterator[None]:
     """In this block SIGINT, SIGTERM and dead workers end this process.
 
     On another thread than the main one, which alone may ask for signals, nothing is heeded.
@@ -42,11 +44,12 @@ def heeding(stop: Callable[[], None], tidy: Callable[[], None]) -> Iterator[None
     Args:
         stop: stops what else there is, and says what was done.
         tidy: called last, when the sentence is said that tells why the process ended.
+        say: prints this sentence.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    listener = _Listener(stop, tidy)
+    listener = _Listener(stop, tidy, say)
     before = {
         number: signal.signal(number, _ignore)
         for number in SIGNALS
@@ -73,9 +76,12 @@ def _ignore(*_: Any) -> None:
 class _Listener:
     """A thread that hears of signals and deaths through a pipe: C code cannot hold it up."""
 
-    def __init__(self, stop: Callable[[], None], tidy: Callable[[], None]) -> None:
+    def __init__(
+        self, stop: Callable[[], None], tidy: Callable[[], None], say: Callable[[str], None]
+    ) -> None:
         self._stop = stop
         self._tidy = tidy
+        self._say = say
         self._stderr = os.dup(2)
         self._pipe, self.ear = os.pipe()
         os.set_blocking(self.ear, False)
@@ -133,7 +139,7 @@ class _Listener:
             os.dup2(self._stderr, 2)
             self._stop()
             sys.stdout.flush()
-            print(f"nst: {sentence}", file=sys.stderr, flush=True)
+            self._say(sentence)
             self._tidy()
         finally:
             os._exit(status)

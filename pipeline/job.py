@@ -19,6 +19,6 @@ def build(
     failures = Failures(place.run, options.max_failures)
     planned = pipeline | ReadManifest(options.manifest) | PlanPairs(options, failures)
     formed = planned["todo"] | FormBatches(options.batch_size, failures)
-    stylized = formed["batches"] | Stylize(options.output, place.run, failures)
+    stylized = formed["batches"] | Stylize(options.output, place.run, options.gpu, failures)
     outcomes = (stylized, *planned["ended"], formed["ended"]) | beam.Flatten()
     outcomes | WriteReports(place, about)

@@ -15,7 +15,14 @@ from typing import Any
 from nst_core.config import URI_SETTINGS, names_file
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid
 from pipeline import storage
-from pipeline.manifest_rows import ManifestError, Row, check_header, manifest_kind, read_rows
+from pipeline.manifest_rows import (
+    ManifestError,
+    Row,
+    check_header,
+    find_manifests,
+    manifest_kind,
+    read_rows,
+)
 from pipeline.manifest_values import (
     OPTION,
     OUTCOME,
@@ -42,6 +49,7 @@ __all__ = [
     "check_header",
     "cross_product",
     "failure_fieldnames",
+    "find_manifests",
     "parse_pair",
     "portable_row",
     "read_rows",

@@ -59,6 +59,25 @@ def manifest_kind(uri: str) -> tuple[str, bool]:
     return kind, packed
 
 
+def find_manifests(pattern: str) -> list[str]:
+    """The manifests that `pattern`, a URI or a glob of URIs, names now, in their order.
+
+    Raises:
+        ManifestError: a glob matches nothing, or its files cannot be listed.
+    """
+    if not storage.is_glob(pattern):
+        return [pattern]
+    try:
+        found = storage.glob_uris(pattern)
+    except storage.AccessDenied as error:
+        raise ManifestError(f"The manifests cannot be found: {error}") from error
+    if not found:
+        raise ManifestError(
+            f"The manifest {pattern} matches no file; correct the glob, and quote it."
+        )
+    return found
+
+
 def read_rows(uri: str) -> Iterator[Row]:
     """The rows of the manifest at `uri`, read while they are asked for.
 

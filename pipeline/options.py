@@ -15,6 +15,7 @@ from nst_core.config import PRESETS, StyleConfig, parse_setting, parse_settings,
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.budget import MaxFailures
+from pipeline.gpus import Gpu
 from pipeline.planning import OnExisting
 from pipeline.reports import ResultsFormat
 from pipeline.schemes import default_schemes
@@ -24,6 +25,7 @@ DEFAULT_BATCH_SIZE = 4
 JOB_COMMANDS = ("run", "plan")
 # What URIs on the command line are relative to: a file in the working directory.
 HERE = ""
+RUN_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
 # Runners whose job server defines options of its own, which Beam's source does not name.
 PORTABLE_RUNNERS = ("portable", "flink", "spark", "prism", "samza", "kafka")
 
@@ -42,6 +44,9 @@ class RunOptions:
     limit: int | None = None
     max_failures: MaxFailures | None = None
     allow_schemes: tuple[str, ...] = ()
+    run_id: str | None = None
+    lock: bool = False
+    gpu: Gpu | None = None
     beam_arguments: tuple[str, ...] = ()
 
     @property
@@ -52,12 +57,30 @@ class RunOptions:
     @property
     def runner(self) -> str | None:
         """The name given with `--runner`; None for this process."""
+        return next(iter(self.beam_values("--runner")), None)
+
+    def beam_values(self, *names: str) -> list[str]:
+        """The values that one of Beam's options, under any of its names, is given; in order."""
+        found: list[str] = []
         for index, argument in enumerate(self.beam_arguments):
-            if argument.startswith("--runner="):
-                return argument.partition("=")[2]
-            if argument == "--runner" and index + 1 < len(self.beam_arguments):
-                return self.beam_arguments[index + 1]
-        return None
+            name, has_value, value = argument.partition("=")
+            if name in names:
+                following = self.beam_arguments[index + 1 : index + 2]
+                found += [value] if has_value else following
+        return found
+
+
+def check_run_id(run_id: str) -> None:
+    """Refuse what cannot name a folder.
+
+    Raises:
+        ConfigError: with what can.
+    """
+    if not RUN_ID.fullmatch(run_id):
+        raise ConfigError(
+            f"--run-id {run_id!r} cannot name the run's folder; give up to 100 characters out of "
+            "A-Z a-z 0-9 . _ -, not beginning with a dot."
+        )
 
 
 def load_config(

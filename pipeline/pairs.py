@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from nst_core.config import StyleConfig, with_changes
 from nst_core.errors import PairError
@@ -16,11 +16,18 @@ PACKED_TASK = "task"
 NO_FAILURES = frozenset({OK, SKIPPED, POSTPONED})
 
 
+class RowNumber(NamedTuple):
+    """Which row of which manifest; sorts as the manifests of a run and their rows do."""
+
+    manifest: str
+    row: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """A pair with its effective configuration and what identifies its result."""
 
-    number: int
+    number: RowNumber
     pair: Pair
     config: StyleConfig
     fingerprint: str
@@ -36,15 +43,16 @@ class Task:
         pair = self.pair
         styles = tuple((style.uri, style.weight, style.mask) for style in pair.styles)
         rest = (pair.options, pair.columns, pair.row, self.config.changes(), self.fingerprint)
-        return (PACKED_TASK, self.number, pair.id, pair.content, styles, *rest)
+        return (PACKED_TASK, *self.number, pair.id, pair.content, styles, *rest)
 
     @classmethod
     def unpacked(cls, values: tuple[Any, ...]) -> Task:
         """The task that `packed` gave."""
-        _, number, pair_id, content, styles, options, columns, row, changes, mark = values
+        _, manifest, number, pair_id, content, styles, *rest = values
+        options, columns, row, changes, mark = rest
         references = tuple(StyleReference(*style) for style in styles)
         pair = Pair(pair_id, content, references, options, columns, row)
-        return cls(number, pair, with_changes(changes), mark)
+        return cls(RowNumber(manifest, number), pair, with_changes(changes), mark)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Outcome:
     `row` is there where it failed: the whole row as it stands in failures.csv.
     """
 
-    number: int
+    number: RowNumber
     id: str | None
     status: str
     error: str | None
@@ -86,14 +94,15 @@ def sources(pair: Pair) -> dict[str, Any]:
 def failed_row(row: Row, manifest_uri: str, error: PairError) -> Outcome:
     """The outcome of a row that never became a pair."""
     portable = portable_row(row, manifest_uri)
-    return Outcome(row.number, None, error.status, str(error), portable, {}, {})
+    number = RowNumber(manifest_uri, row.number)
+    return Outcome(number, None, error.status, str(error), portable, {}, {})
 
 
-def failed_pair(number: int, pair: Pair, error: PairError) -> Outcome:
+def failed_pair(number: RowNumber, pair: Pair, error: PairError) -> Outcome:
     """The outcome of a pair that could not be done."""
     return Outcome(number, pair.id, error.status, str(error), pair.row, pair.columns, sources(pair))
 
 
-def finished_pair(number: int, pair: Pair, status: str, details: dict[str, Any]) -> Outcome:
+def finished_pair(number: RowNumber, pair: Pair, status: str, details: dict[str, Any]) -> Outcome:
     """The outcome of a pair whose result is there, or that waits for a later run."""
     return Outcome(number, pair.id, status, None, {}, pair.columns, {**sources(pair), **details})

@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from nst_core.canvas import Size, content_size
+from nst_core.config import StyleConfig
 from nst_core.errors import PairError, WeightsError
-from pipeline import planning
+from pipeline import gpus, planning
 from pipeline.engines import load_engine
 from pipeline.estimate import STEPS, Sample, measure
 from pipeline.inputs import Headers
-from pipeline.manifest import check_header, read_rows
+from pipeline.manifest import check_header, find_manifests, read_rows
 from pipeline.options import RunOptions
 from pipeline.pairs import POSTPONED, SKIPPED, Outcome, Task
 from pipeline.planning import Existing
@@ -35,19 +36,21 @@ REASONS = 5
 TRIES = 5
 
 
-def plan(options: RunOptions, *, as_json: bool) -> int:
-    """Print the plan; the exit status.
+def plan(options: RunOptions, *, as_json: bool, workers: int = 1) -> int:
+    """Print the plan, with `gpu` for so many workers that have one; the exit status.
 
     Raises:
         ManifestError: the manifest as a whole cannot be used.
         JobError: `nst run` would fail at once, by these words.
     """
-    check_header(options.manifest)
+    for manifest in find_manifests(options.manifest):
+        check_header(manifest)
     check_weights(options.config.weights)
     found = Catalog(options)
     if found.groups:
         print(f"Measuring {STEPS} steps…", file=sys.stderr, flush=True)
     foreseen = found.costs(sample_of(found.groups.values(), options))
+    foreseen["gpu"] = options.gpu and gpus.plan(options.gpu, workers, found.work())
     if as_json:
         print(json.dumps(foreseen, indent=2, ensure_ascii=False))
     else:
@@ -93,8 +96,7 @@ class Catalog:
         for pair_id, file in planning.list_existing(options.output):
             existing.setdefault(pair_id, []).append(file)
         by_id: dict[str, list[Task | Outcome]] = {}
-        for row in read_rows(options.manifest):
-            planned = planning.plan_row(row, options.manifest, options.config, options.schemes)
+        for planned in self._planned():
             named = planning.id_of(planned)
             if named is None:
                 yield planned
@@ -103,6 +105,12 @@ class Catalog:
         for pair_id, rows in by_id.items():
             files = existing.get(pair_id, [])
             yield from planning.resolve_id(rows, files, options.output, options.on_existing)
+
+    def _planned(self) -> Iterator[Task | Outcome]:
+        options = self.options
+        for manifest in find_manifests(options.manifest):
+            for row in read_rows(manifest):
+                yield planning.plan_row(row, manifest, options.config, options.schemes)
 
     def _group(self, tasks: list[Task]) -> None:
         key_of = functools.partial(planning.batch_key, headers=self.headers)
@@ -114,6 +122,11 @@ class Catalog:
                         self._end(key)
                     else:
                         self.groups.setdefault(key, []).append(task)
+
+    def work(self) -> Iterator[tuple[StyleConfig, Size, int]]:
+        """What is to be done: a configuration, a canvas, and how many pairs have them."""
+        for key, tasks in self.groups.items():
+            yield tasks[0].config, planning.canvas_of(key), len(tasks)
 
     def costs(self, sample: Sample | None) -> dict[str, Any]:
         """The plan as JSON can hold it; without a sample, counts alone."""
@@ -136,7 +149,7 @@ class Catalog:
             "postponed": self.statuses[POSTPONED],
             "invalid": failed,
             "reasons": [
-                {"row": one.number, "id": one.id, "status": one.status, "error": one.error}
+                {**one.number._asdict(), "id": one.id, "status": one.status, "error": one.error}
                 for one in self.failures
             ],
             "canvases": [canvases[size].to_dict(size, sample) for size in sorted(canvases)],
@@ -213,7 +226,9 @@ def show(foreseen: dict[str, Any]) -> None:
         console.print(_canvases(foreseen["canvases"]))
     if foreseen["measured"]:
         console.print(_sentence(foreseen), markup=False)
-    elif foreseen["to_do"]:
+    if foreseen["gpu"]:
+        console.print(_gpu_sentence(foreseen["gpu"]))
+    if foreseen["to_do"] and not foreseen["measured"]:
         console.print("No pair could be measured: time, memory and bytes are not known.")
 
 
@@ -244,6 +259,14 @@ def _sentence(foreseen: dict[str, Any]) -> str:
         f"({measured['seconds_per_step']:.3f} s each, {measured['precision']} on "
         f"{measured['device']}); other canvases in proportion to the pixels that pass the network, "
         "files by the image after these steps, memory by the engine's own prediction."
+    )
+
+
+def _gpu_sentence(gpu: dict[str, Any]) -> str:
+    return (
+        f"On {gpu['workers']} × {gpu['gpu']}: about {duration(3600 * gpu['hours'])} and "
+        f"{gpu['gpu_hours']:.1f} GPU hours, {gpu['seconds_per_pair']:.2g} s per pair "
+        f"({gpu['source']} from the steps' operations, see docs/running.md)."
     )
 
 

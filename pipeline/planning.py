@@ -30,6 +30,7 @@ from pipeline.pairs import (
     SKIPPED,
     Batch,
     Outcome,
+    RowNumber,
     Task,
     failed_pair,
     failed_row,
@@ -67,13 +68,14 @@ def plan_row(
         pair = parse_pair(row, manifest_uri)
     except PairError as error:
         return failed_row(row, manifest_uri, error)
+    number = RowNumber(manifest_uri, row.number)
     try:
         check_sources(pair, schemes)
         own = row_config(pair, config, manifest_uri, schemes)
         mark = records.fingerprint(pair, own, weights_identity(own.weights))
     except PairError as error:
-        return failed_pair(row.number, pair, error)
-    return Task(row.number, pair, own, mark)
+        return failed_pair(number, pair, error)
+    return Task(number, pair, own, mark)
 
 
 def row_config(
@@ -182,10 +184,12 @@ def id_of(row: Task | Outcome) -> str | None:
     return row.id if isinstance(row, Outcome) else row.pair.id
 
 
-def _duplicate(row: Task | Outcome, first: int) -> Outcome:
+def _duplicate(row: Task | Outcome, first: RowNumber) -> Outcome:
     pair_id = id_of(row)
+    elsewhere = "" if row.number.manifest == first.manifest else f" of {first.manifest}"
     error = DuplicateId(
-        f"Row {row.number} has the id {pair_id!r} of row {first}; give it an id of its own."
+        f"Row {row.number.row} has the id {pair_id!r} of row {first.row}{elsewhere}; "
+        "give it an id of its own."
     )
     if isinstance(row, Outcome):
         return dataclasses.replace(row, status=error.status, error=str(error))

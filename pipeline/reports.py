@@ -34,6 +34,17 @@ class Place:
         return f"results-{index:05d}-of-{self.shards:05d}.{self.results_format}"
 
 
+def forget(place: Place) -> None:
+    """Remove what an earlier try of the same run says of its end; its failures.csv may be needed.
+
+    As many shards as that try had, and its summary, would stand beside this one's.
+    """
+    for uri in storage.list_uris(place.uri("")):
+        name = uri.rpartition("/")[2]
+        if name == "summary.json" or name.startswith("results-"):
+            storage.delete(uri)
+
+
 def shard_of(outcome: Outcome, shards: int) -> int:
     """Which shard an outcome goes to; the same in every try of a bundle."""
     return zlib.crc32(str(outcome.number).encode()) % shards

@@ -26,6 +26,7 @@ def _field(name: str, kind: str, *fields: dict[str, Any], repeated: bool = False
 
 # In the form that BigQuery's `--schema` takes.
 SCHEMA: Schema = [
+    _field("manifest", "STRING"),
     _field("row", "INTEGER"),
     _field("id", "STRING"),
     _field("status", "STRING"),
@@ -61,7 +62,8 @@ def line_of(outcome: Outcome) -> bytes:
     """One line of JSON, with its end."""
     found = {
         **_EMPTY,
-        "row": outcome.number,
+        "manifest": outcome.number.manifest,
+        "row": outcome.number.row,
         "id": outcome.id,
         "status": outcome.status,
         "error": outcome.error,

@@ -19,14 +19,14 @@ from rich.table import Table
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
-from pipeline import checkpoints, processes, records, storage
+from pipeline import checkpoints, lock, logs, processes, records, reports, storage
 from pipeline.ending import heeding
-from pipeline.manifest import check_header
+from pipeline.manifest import check_header, find_manifests
 from pipeline.options import RunOptions
 from pipeline.pairs import NO_FAILURES, OK
 from pipeline.reports import Place
 from pipeline.schemes import default_schemes
-from pipeline.watch import JOB_ERROR, Tracker, watching
+from pipeline.watch import JOB_ERROR, Tracker, log_stopped, log_summary, watching
 from pipeline.weights import check_weights
 
 EXIT_ALL_DONE = 0
@@ -35,36 +35,69 @@ EXIT_SOME_FAILED = 3
 _WHILE_RUNNING = re.compile(r" \[while running [^\n]*$")
 
 
-def run(options: RunOptions, *, verbose: bool = False) -> int:
+def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogFormat = "text") -> int:
     """Run the job to its end; the exit status.
 
     Raises:
         ConfigError: an option of Beam's is wrong.
         ManifestError: the manifest as a whole cannot be used.
+        LockedError: with `lock`, another run works on the output.
         JobError: trouble that is not one pair's.
     """
+    run_name = options.run_id or new_run_name()
+    place = Place(options.output, run_name, options.results_shards, options.results_format)
+    logs.name_run(place.run)
     preflight(options)
-    place = Place(options.output, new_run_name(), options.results_shards, options.results_format)
     # Without a runner the workers are in this process, and tell more than their records do.
     records_folder = storage.join(options.output, "records") if options.runner else None
     storage.sweep(options.output)
     results: list[Any] = []
-    with (
-        watching(verbose=verbose, records=records_folder) as tracker,
-        heeding(
-            functools.partial(stop, results, tracker, options, place.run),
-            functools.partial(storage.sweep, options.output, ending=True),
-        ),
-    ):
+    with contextlib.ExitStack() as stack:
+        tracker = stack.enter_context(
+            watching(verbose=verbose, records=records_folder, log_format=log_format)
+        )
+        locked = stack.enter_context(lock.held(options.output, run_name)) if options.lock else None
+        stack.enter_context(
+            heeding(
+                functools.partial(stop, results, tracker, options, run_name, log_format),
+                functools.partial(tidy, options, locked),
+                functools.partial(logs.say_last, as_json=log_format == "json"),
+            )
+        )
         pipeline = new_pipeline(options)
         config = config_yaml(options.config)
+        if options.run_id:
+            reports.forget(place)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
         execute(pipeline, options, place, results)
-    storage.sweep(options.output)
-    checkpoints.remove_done(options.output)
-    summary = json.loads(storage.read_bytes(place.uri("summary.json")))
-    show(summary, options)
+        if template := options.beam_values("--template_location"):
+            # Whoever launches it runs it; nothing has been done yet.
+            print(f"Template: {template[-1]}")
+            return EXIT_ALL_DONE
+        storage.sweep(options.output)
+        checkpoints.remove_done(options.output)
+        summary = read_summary(place)
+        if log_format == "json":
+            log_summary(summary)
+    if log_format == "text":
+        show(summary, options)
     return EXIT_ALL_DONE if summary["statuses"].keys() <= NO_FAILURES else EXIT_SOME_FAILED
+
+
+def read_summary(place: Place) -> dict[str, Any]:
+    """The summary of the run, its last file.
+
+    Raises:
+        JobError: there is none, though the runner says that the job has ended.
+    """
+    uri = place.uri("summary.json")
+    try:
+        return dict(json.loads(storage.read_bytes(uri)))
+    except storage.NotFound as error:
+        raise JobError(
+            f"The runner says that the job has ended, but it has not written {uri}; look into the "
+            "runner's own log, and run the same command again."
+        ) from error
 
 
 def preflight(options: RunOptions) -> None:
@@ -73,7 +106,8 @@ def preflight(options: RunOptions) -> None:
     Raises:
         ManifestError, JobError: the first trouble found.
     """
-    check_header(options.manifest)
+    for manifest in find_manifests(options.manifest):
+        check_header(manifest)
     check_weights(options.config.weights)
     storage.check_writable(options.output)
 
@@ -171,26 +205,42 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
         )
 
 
-def stop(results: list[Any], tracker: Tracker, options: RunOptions, run_name: str) -> None:
+def tidy(options: RunOptions, locked: lock.Lock | None) -> None:
+    """What a run that is stopped leaves behind itself: neither temporary files nor its lock."""
+    storage.sweep(options.output, ending=True)
+    if locked:
+        locked.release()
+
+
+def stop(
+    results: list[Any],
+    tracker: Tracker,
+    options: RunOptions,
+    run_name: str,
+    log_format: logs.LogFormat = "text",
+) -> None:
     """Stop all that works for the run, and say what was done."""
     for result in results:
         # A runner elsewhere goes on where nobody asks it to stop; those of this machine do not.
         with contextlib.suppress(Exception):
             result.cancel()
     processes.kill_descendants()
-    show_stopped(tracker, options, run_name)
-
-
-def show_stopped(tracker: Tracker, options: RunOptions, run_name: str) -> None:
-    """The table of a run that ends before its end: how many of each status so far."""
     tracker.hide()
+    statuses = statuses_so_far(tracker, options)
+    if log_format == "json":
+        log_stopped(run_name, statuses)
+    else:
+        _show_counts(Console(), f"Run {run_name}, stopped", statuses, "so far", options)
+
+
+def statuses_so_far(tracker: Tracker, options: RunOptions) -> dict[str, int]:
+    """How many pairs of each status a run has that ends before its end."""
     if not storage.scheme(options.output):
         # Elsewhere counting takes long; the last count has to do.
         tracker.count_records()
-    statuses = dict(sorted(tracker.statuses.items()))
     if tracker.done_elsewhere and not tracker.has_events:
-        statuses = {OK: tracker.done_elsewhere}
-    _show_counts(Console(), f"Run {run_name}, stopped", statuses, "so far", options)
+        return {OK: tracker.done_elsewhere}
+    return dict(sorted(tracker.statuses.items()))
 
 
 def _show_counts(

@@ -212,6 +212,11 @@ def list_uris(directory_uri: str) -> Iterator[str]:
             yield uri
 
 
+def is_glob(uri: str) -> bool:
+    """Whether there are wildcards, as of `glob_uris`."""
+    return _WILDCARD.search(uri) is not None
+
+
 def glob_uris(pattern: str) -> list[str]:
     """The files that match, sorted: `*`, `?` and `[…]` within a segment, `**` for any directories.
 

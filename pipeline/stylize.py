@@ -24,7 +24,7 @@ from pipeline.inputs import Inputs, read_inputs, read_picture
 from pipeline.manifest import Pair, StyleReference
 from pipeline.options import HERE
 from pipeline.output import encode_image, metadata_of, output_size
-from pipeline.pairs import Task
+from pipeline.pairs import RowNumber, Task
 from pipeline.records import SnapshotPlace
 from pipeline.snapshots import Roll, Snapshots, write_snapshots
 from pipeline.weights import weights_identity
@@ -143,9 +143,8 @@ def _references(styles: Sequence[str], masks: Sequence[str | None]) -> tuple[Sty
 
 def _task(content: str, styles: tuple[StyleReference, ...], config: StyleConfig) -> Task:
     pair = Pair(storage.stem(content), content, styles, {}, {}, {})
-    return Task(
-        1, pair, config, records.fingerprint(pair, config, weights_identity(config.weights))
-    )
+    mark = records.fingerprint(pair, config, weights_identity(config.weights))
+    return Task(RowNumber("", 1), pair, config, mark)
 
 
 def _format(target: str) -> str:

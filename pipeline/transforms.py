@@ -16,11 +16,13 @@ from apache_beam.utils.windowed_value import WindowedValue
 from nst_core.config import StyleConfig
 from pipeline import planning, progress, reports, result_lines
 from pipeline.budget import Failures
+from pipeline.dataflow import resource_hints
 from pipeline.engines import Engines
+from pipeline.gpus import Gpu
 from pipeline.inputs import Headers
-from pipeline.manifest import Row, read_rows
+from pipeline.manifest import Row, find_manifests, read_rows
 from pipeline.options import RunOptions
-from pipeline.pairs import PACKED_TASK, Batch, Outcome, Task
+from pipeline.pairs import PACKED_TASK, Batch, Outcome, RowNumber, Task
 from pipeline.planning import Existing, OnExisting
 from pipeline.reports import Place
 from pipeline.work import Studio
@@ -33,15 +35,16 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class ReadManifest(beam.PTransform):  # type: ignore[misc]
-    """The rows of the manifest, in any order, spread over the workers."""
+    """The rows of the manifests, each with its manifest, in any order, spread over the workers."""
 
     def __init__(self, manifest: str) -> None:
         super().__init__()
         self.manifest = manifest
 
     def expand(self, begin: Any) -> Any:
-        """PBegin → PCollection[Row]."""
-        return begin | beam.Create([self.manifest]) | beam.FlatMap(read_rows).with_output_types(Row)
+        """PBegin → PCollection[tuple[str, Row]]."""
+        manifests = begin | beam.Create(find_manifests(self.manifest))
+        return manifests | beam.FlatMap(_rows).with_output_types(tuple[str, Row])
 
 
 class PlanPairs(beam.PTransform):  # type: ignore[misc]
@@ -53,9 +56,9 @@ class PlanPairs(beam.PTransform):  # type: ignore[misc]
         self.failures = failures
 
     def expand(self, rows: Any) -> Any:
-        """PCollection[Row] → `todo`, a PCollection[Task], and `ended`, several of [Outcome]."""
+        """PCollection[tuple[str, Row]] → `todo`, of [Task], and `ended`, several of [Outcome]."""
         options = self.options
-        arguments = options.manifest, options.config, options.schemes, self.failures
+        arguments = options.config, options.schemes, self.failures
         planned = rows | "PlanRow" >> _split(_plan, *arguments)
         existing = (
             rows.pipeline
@@ -167,16 +170,20 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
 class Stylize(beam.PTransform):  # type: ignore[misc]
     """Batches → outcomes, with the images, loss logs and records written."""
 
-    def __init__(self, output: str, run: str, failures: Failures) -> None:
+    def __init__(self, output: str, run: str, gpu: Gpu | None, failures: Failures) -> None:
         super().__init__()
         self.output = output
         self.run = run
+        self.gpu = gpu
         self.failures = failures
 
     def expand(self, batches: Any) -> Any:
         """PCollection[Batch] → PCollection[Outcome]."""
-        stylize = beam.ParDo(StylizeBatches(self.output, self.run, self.failures))
-        return batches | stylize.with_output_types(Outcome)
+        do = StylizeBatches(self.output, self.run, self.failures)
+        stylize = beam.ParDo(do).with_output_types(Outcome)
+        if self.gpu:
+            stylize = stylize.with_resource_hints(**resource_hints(self.gpu))
+        return batches | stylize
 
 
 class StylizeBatches(beam.DoFn):  # type: ignore[misc]
@@ -198,7 +205,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         loaded = self._engines.loaded
         outcomes = []
         for outcome in self._studio.process(batch):
-            _LOGGER.info("%s: %s", outcome.id, outcome.error or outcome.status)
+            _log(outcome)
             outcomes.append(outcome)
         # After the whole batch: what is done of it stays done.
         self._failures.take("pairs", *outcomes)
@@ -308,9 +315,15 @@ def _list_existing(output: str) -> Iterator[tuple[str, tuple[str, str]]]:
         yield pair_id, (file.kind, file.mark)
 
 
-def _within(task: Task, first: list[int]) -> Iterator[Any]:
+def _within(task: Task, first: list[RowNumber]) -> Iterator[Any]:
     """Whether the task is among the first, by their numbers in order."""
     yield task if task.number <= first[-1] else _tagged(planning.postponed(task))
+
+
+def _log(outcome: Outcome) -> None:
+    level = logging.WARNING if outcome.failed else logging.INFO
+    said = outcome.error or outcome.status
+    _LOGGER.log(level, "%s: %s", outcome.id, said, extra={"pair": outcome.id or ""})
 
 
 def _split(function: Any, *arguments: Any) -> Any:
@@ -326,6 +339,7 @@ def _ended(outcome: Outcome) -> Any:
     """An outcome on its way to the reports, told and counted."""
     progress.emit(progress.PairEnded(outcome.status, False))
     _counter(f"pairs_{outcome.status}").inc()
+    _log(outcome)
     return beam.pvalue.TaggedOutput("ended", outcome)
 
 
@@ -334,9 +348,14 @@ def _counter(name: str) -> Any:
     return Metrics.counter(NAMESPACE, name)
 
 
+def _rows(manifest: str) -> Iterator[tuple[str, Row]]:
+    return ((manifest, row) for row in read_rows(manifest))
+
+
 def _plan(
-    row: Row, manifest: str, config: StyleConfig, schemes: Sequence[str], failures: Failures
+    entry: tuple[str, Row], config: StyleConfig, schemes: Sequence[str], failures: Failures
 ) -> Iterator[Any]:
+    manifest, row = entry
     planned = planning.plan_row(row, manifest, config, schemes)
     failures.take("rows", planned if isinstance(planned, Outcome) else None)
     # Failures with an id are resolved like tasks: they may be the first of their id.

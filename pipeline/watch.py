@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from nst_core.errors import JobError
-from pipeline import progress, storage
+from pipeline import logs, progress, storage
 from pipeline.pairs import NO_FAILURES, OK, SKIPPED
 
 SECONDS_PER_LINE = 15.0
@@ -39,6 +40,14 @@ class SaidOnce(logging.Filter):
         """
         text = logging.Formatter().format(record)
         return record.name != LOST_WORKER and JOB_ERROR.search(text) is None
+
+
+class OfNoPair(logging.Filter):
+    """Drops what is logged for every pair: results and failures.csv have it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log: not the line of one pair."""
+        return not hasattr(record, "pair")
 
 
 class Tracker:
@@ -124,7 +133,9 @@ class Tracker:
 
 
 @contextlib.contextmanager
-def watching(*, verbose: bool, records: str | None) -> Iterator[Tracker]:
+def watching(
+    *, verbose: bool, records: str | None, log_format: logs.LogFormat = "text"
+) -> Iterator[Tracker]:
     """Show how the run goes until the block ends; set logging up for it.
 
     Events of this process tell it; where the workers are in others, the records that appear in
@@ -132,9 +143,10 @@ def watching(*, verbose: bool, records: str | None) -> Iterator[Tracker]:
     """
     tracker = Tracker(records)
     console = Console(stderr=True)
-    shown = _bar(tracker, console) if sys.stderr.isatty() else _lines(tracker)
+    has_bar = sys.stderr.isatty() and log_format == "text"
+    shown = _bar(tracker, console) if has_bar else _lines(tracker)
     ended = threading.Event()
-    with _logging(console, verbose=verbose), shown as show:
+    with _logging(console, verbose=verbose, log_format=log_format), shown as show:
 
         def take(event: progress.Event) -> None:
             tracker.take(event)
@@ -193,23 +205,55 @@ def _lines(tracker: Tracker) -> Iterator[Callable[[], None]]:
         nonlocal last
         if time.monotonic() - last >= SECONDS_PER_LINE:
             last = time.monotonic()
-            _LOGGER.warning("%s", tracker.line())
+            _LOGGER.info("%s", tracker.line())
 
     yield show
 
 
-@contextlib.contextmanager
-def _logging(console: Console, *, verbose: bool) -> Iterator[None]:
-    """Warnings (with `verbose`, everything of note) to stderr, above the bar."""
-    root = logging.getLogger()
-    if console.is_terminal:
-        handler: logging.Handler = RichHandler(console=console, show_path=False)
+def log_stopped(run: str, statuses: dict[str, int]) -> None:
+    """What a run that was stopped has done, as an entry of the log."""
+    summary = {"run": run, "statuses": statuses}
+    message = f"Run {run} was stopped: {_counts(statuses)}"
+    _LOGGER.warning(message, extra={"summary": summary})
+
+
+def _counts(statuses: dict[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in statuses.items()) or "no pairs"
+
+
+def log_summary(summary: dict[str, Any]) -> None:
+    """How the run ended, as an entry of the log."""
+    failed = summary["statuses"].keys() - NO_FAILURES
+    reasons = f"; reasons: {summary['failures']}" if failed else ""
+    level = logging.WARNING if failed else logging.INFO
+    message = f"Run {summary['run']} ended: {_counts(summary['statuses'])}{reasons}"
+    _LOGGER.log(level, message, extra={"summary": summary})
+
+
+def _handler(console: Console, *, verbose: bool, log_format: logs.LogFormat) -> logging.Handler:
+    if log_format == "json":
+        handler: logging.Handler = logging.StreamHandler()
+        handler.setFormatter(logs.JsonFormatter())
+    elif console.is_terminal:
+        handler = RichHandler(console=console, show_path=False)
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     if not verbose:
         handler.addFilter(SaidOnce())
-    before = root.level
+        if log_format == "text":
+            handler.addFilter(OfNoPair())
+    return handler
+
+
+@contextlib.contextmanager
+def _logging(console: Console, *, verbose: bool, log_format: logs.LogFormat) -> Iterator[None]:
+    """Warnings (with `verbose`, everything of note) to stderr, above the bar."""
+    root = logging.getLogger()
+    handler = _handler(console, verbose=verbose, log_format=log_format)
+    logging.captureWarnings(log_format == "json")
+    own_before, before = _LOGGER.level, root.level
+    _LOGGER.setLevel(logging.INFO)
     root.addHandler(handler)
     root.setLevel(logging.INFO if verbose else logging.WARNING)
     beam = logging.getLogger("apache_beam")
@@ -221,4 +265,6 @@ def _logging(console: Console, *, verbose: bool) -> Iterator[None]:
     finally:
         beam.setLevel(beam_before)
         root.setLevel(before)
+        _LOGGER.setLevel(own_before)
         root.removeHandler(handler)
+        logging.captureWarnings(False)

@@ -12,12 +12,14 @@ import pytest
 from benchmarks.scale import InstantEngines
 from nst_core.errors import ConfigError
 from pipeline.budget import LEAST_PAIRS, BudgetError, Failures, MaxFailures
-from pipeline.pairs import Outcome
+from pipeline.pairs import Outcome, RowNumber
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
 
-FAILED = Outcome(7, "x", "diverged", "The loss of x ran away.", {}, {}, {})
+FAILED = Outcome(
+    RowNumber("/c/pairs.csv", 7), "x", "diverged", "The loss of x ran away.", {}, {}, {}
+)
 DONE = Outcome(8, "y", "ok", None, {}, {}, {})
 
 

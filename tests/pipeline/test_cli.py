@@ -36,6 +36,11 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "batch size of 0": ([*RUN, "--batch-size", "0"], ("--batch-size", "0")),
     "batch size in words": ([*RUN, "--batch-size", "many"], ("--batch-size", "many")),
     "no shards": ([*RUN, "--results-shards=-1"], ("--results-shards", "-1")),
+    "run id that is no name": ([*RUN, "--run-id", "a/b"], ("--run-id", "a/b")),
+    "GPU of nobody's": ([*RUN, "--gpu", "nvidia-l5"], ("nvidia-l5", "nvidia-l4")),
+    "GPU elsewhere than on Dataflow": ([*RUN, "--gpu", "nvidia-l4"], ("--runner=DataflowRunner",)),
+    "Dataflow with a local manifest": ([*RUN, "--runner=DataflowRunner"], ("pairs.csv", "gs://")),
+    "unknown form of logs": ([*RUN, "--log-format", "xml"], ("xml", "json")),
     "limit of 0": ([*RUN, "--limit=0"], ("--limit", "0", "at least 1")),
     "failures in words": ([*RUN, "--max-failures", "few"], ("--max-failures", "few", "5%")),
     "unknown results": ([*RUN, "--results-format=xml"], ("xml", "jsonl", "parquet")),
@@ -71,6 +76,10 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "weights without action": (["weights"], ("action",)),
     "weights with unknown action": (["weights", "download"], ("download", "fetch", "verify")),
     "demo with a stray word": (["demo", "here"], ("here",)),
+    "glob that matches nothing": (
+        ["run", "--manifest", "none/*.csv", "--output", "out"],
+        ("none/*.csv", "matches no file"),
+    ),
     "missing manifest": (["run", "--manifest", "none.csv", "--output", "out"], ("none.csv",)),
     "manifest of unknown extension": (
         ["run", "--manifest", "typo.yaml", "--output", "out"],

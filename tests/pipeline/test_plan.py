@@ -12,9 +12,11 @@ import pytest
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from pipeline import cli, gpus
 from pipeline.__main__ import main
 from pipeline.engines import Engines
 from pipeline.estimate import Sample
+from pipeline.options import RunOptions
 from pipeline.plan import duration
 
 if TYPE_CHECKING:
@@ -201,6 +203,48 @@ def test_what_people_see_names_counts_reasons_canvases_and_costs(
     assert "About" in said
     assert "GiB of memory" in said
     assert "Measured: 4 steps on 64x64 px" in said
+
+
+def test_on_gpus_a_plan_says_hours_and_gpu_hours_of_what_is_to_do(
+    catalog: Catalog, plan: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed_catalog(catalog)
+    assert catalog.run(manifest="done.csv") == 0
+    assert plan()["gpu"] is None
+    foreseen = plan("--gpu", "nvidia-l4", "--workers", "8")
+    config = options_of(catalog).config
+    gpu = gpus.find("nvidia-l4")
+    canvases = {one["canvas"]: one["pairs"] for one in foreseen["canvases"]}
+    seconds = sum(
+        count * gpu.seconds(config, Size(*map(int, canvas.split("x"))))
+        for canvas, count in canvases.items()
+    )
+    expected = gpus.cost(seconds, 8)
+    assert foreseen["gpu"]["hours"] == pytest.approx(expected.hours)
+    assert foreseen["gpu"]["gpu_hours"] == pytest.approx(expected.gpu_hours)
+    capsys.readouterr()
+    assert main(planned(catalog, "--gpu=nvidia-l4", "--workers=8")) == 0
+    said = capsys.readouterr().out
+    assert "On 8 × nvidia-l4: about 8 min and 1.1 GPU hours" in said
+    assert "estimated" in said
+
+
+def options_of(catalog: Catalog) -> RunOptions:
+    """The options of `nst run` on the catalog."""
+    return cli.run_options(cli.parse(catalog.arguments()))
+
+
+def test_a_plan_counts_the_pairs_of_all_manifests_of_a_glob(
+    catalog: Catalog, plan: Callable[..., dict[str, Any]]
+) -> None:
+    for name in ("a", "b"):
+        catalog.picture(f"{name}.png")
+        catalog.manifest([{"id": name, "content": f"{name}.png", "style": "a.png"}], f"{name}.csv")
+    catalog.manifest([{"id": "a", "content": "b.png", "style": "a.png"}], "c.csv")
+    foreseen = plan(manifest="?.csv")
+    assert (foreseen["pairs"], foreseen["to_do"]) == (3, 2)
+    (reason,) = foreseen["reasons"]
+    assert (reason["manifest"], reason["row"]) == (catalog.uri("c.csv"), 1)
 
 
 @pytest.mark.parametrize("more", [("--weights", "none.h5"), ("--manifest", "none.csv")])

@@ -15,7 +15,7 @@ from nst_core.errors import JobError, OptionsInvalid
 from pipeline import planning, records
 from pipeline.inputs import Headers
 from pipeline.manifest import Pair, Row, StyleReference
-from pipeline.pairs import Batch, Outcome, Task
+from pipeline.pairs import Batch, Outcome, RowNumber, Task
 from pipeline.planning import Existing
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def task(number: int = 1, content: str = "/c/a.png", **changes: Any) -> Task:
     """A task with this content and configuration."""
     pair = Pair(f"pair{number}", content, (StyleReference("/s/s.png"),), {}, {}, {})
     config = CONFIG.updated(changes)
-    return Task(number, pair, config, records.fingerprint(pair, config, "procedural:1"))
+    mark = records.fingerprint(pair, config, "procedural:1")
+    return Task(RowNumber(MANIFEST, number), pair, config, mark)
 
 
 def resolve(tasks: list[Any], *existing: Existing, on_existing: Any = "skip") -> list[Any]:
@@ -53,7 +54,7 @@ def resolve(tasks: list[Any], *existing: Existing, on_existing: Any = "skip") ->
 def test_a_row_becomes_a_task_with_absolute_uris_and_its_own_settings() -> None:
     planned = plan(7, options__steps="3", options__output_format="webp", id="x", price="9")
     assert isinstance(planned, Task)
-    assert (planned.number, planned.pair.id) == (7, "x")
+    assert (planned.number, planned.pair.id) == ((MANIFEST, 7), "x")
     assert planned.pair.content == "/catalog/lists/a.png"
     assert planned.config == CONFIG.updated({"steps": 3, "output_format": "webp"})
     assert planned.pair.columns == {"price": "9"}
@@ -83,7 +84,7 @@ def test_a_bad_row_fails_alone_with_its_status_and_reason(
 ) -> None:
     planned = plan(3, **columns)
     assert isinstance(planned, Outcome)
-    assert (planned.number, planned.status, planned.failed) == (3, status, True)
+    assert (planned.number, planned.status, planned.failed) == ((MANIFEST, 3), status, True)
     for name in names:
         assert name in str(planned.error)
 
@@ -173,21 +174,30 @@ def test_a_pair_that_was_interrupted_is_done_and_knows_of_checkpoints_of_other_s
 
 
 def test_the_first_row_of_an_id_counts_in_whatever_order_they_arrive() -> None:
-    first, second, third = (dataclasses.replace(task(), number=number) for number in (2, 5, 9))
+    numbers = [RowNumber(MANIFEST, row) for row in (2, 5, 9)]
+    first, second, third = (dataclasses.replace(task(), number=number) for number in numbers)
     outcomes = resolve([third, first, second])
     assert [one for one in outcomes if isinstance(one, Task)] == [first]
     failed = [one for one in outcomes if isinstance(one, Outcome)]
     assert [(one.number, one.status) for one in failed] == [
-        (5, "duplicate_id"),
-        (9, "duplicate_id"),
+        ((MANIFEST, 5), "duplicate_id"),
+        ((MANIFEST, 9), "duplicate_id"),
     ]
-    assert "row 2" in str(failed[0].error)
+    assert "of row 2;" in str(failed[0].error)
+
+
+def test_of_two_manifests_with_one_id_the_first_counts_and_the_other_s_row_names_it() -> None:
+    first, other = plan(9, "/m/a.csv", id="x"), plan(1, "/m/b.csv", id="x")
+    task, failed = sorted(resolve([other, first]), key=lambda one: one.number)
+    assert task == first
+    assert (failed.number, failed.status) == (("/m/b.csv", 1), "duplicate_id")
+    assert "Row 1 has the id 'x' of row 9 of /m/a.csv" in failed.error
 
 
 def test_a_failed_first_row_keeps_its_id_from_the_others() -> None:
     first = plan(1, id="x", options__stepz="1")
     others = [plan(2, id="x"), plan(3, id="x", options__stepz="1")]
-    outcomes = sorted(resolve([*others, first]), key=lambda one: int(one.number))
+    outcomes = sorted(resolve([*others, first]), key=lambda one: one.number)
     statuses = [one.status for one in outcomes]
     assert statuses == ["options_invalid", "duplicate_id", "duplicate_id"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import reports
 from pipeline.manifest import parse_pair, read_rows
-from pipeline.pairs import Outcome
+from pipeline.pairs import Outcome, RowNumber
 from pipeline.reports import Place
 from pipeline.result_lines import line_of
 
@@ -19,7 +19,8 @@ def outcome(number: int, status: str = "ok", **row: Any) -> Outcome:
     """The outcome of a row."""
     error = None if status in ("ok", "skipped") else f"Row {number} is wrong, see 'größe'."
     cells = {"content": f"/c/{number}.png", "style": "/s/s.png", **row}
-    return Outcome(number, f"id{number}", status, error, cells, {"price": 1}, {"steps": 3})
+    place = RowNumber("/c/pairs.csv", number)
+    return Outcome(place, f"id{number}", status, error, cells, {"price": 1}, {"steps": 3})
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def test_a_result_has_its_row_id_status_error_details_and_other_columns(place: P
     lines = [json.loads(line) for line in pathlib.Path(uri).read_text("utf-8").splitlines()]
     assert uri == place.uri("results-00001-of-00003.jsonl")
     assert {name: value for name, value in lines[0].items() if value not in (None, [])} == {
+        "manifest": "/c/pairs.csv",
         "row": 4,
         "id": "id4",
         "status": "ok",

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from benchmarks.scale import InstantEngines
 from pipeline import reports, storage
-from pipeline.pairs import Outcome
+from pipeline.pairs import Outcome, RowNumber
 from pipeline.reports import Place
 from pipeline.result_lines import SCHEMA, line_of
 
@@ -36,7 +36,15 @@ def instant_engine(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def outcome(number: int, **columns: Any) -> Outcome:
     """A row that ended at once."""
-    return Outcome(number, f"id{number}", "skipped", None, {}, columns, {"content": "/c.png"})
+    return Outcome(
+        RowNumber("/c/pairs.csv", number),
+        f"id{number}",
+        "skipped",
+        None,
+        {},
+        columns,
+        {"content": "/c.png"},
+    )
 
 
 def mixed_catalog(catalog: Catalog) -> None:

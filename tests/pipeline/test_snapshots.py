@@ -19,7 +19,7 @@ from nst_core.results import LOG_COLUMNS, LossLog, Quality, Snapshot, StyleResul
 from pipeline import records, snapshots
 from pipeline.inputs import Inputs
 from pipeline.manifest import Pair, StyleReference
-from pipeline.pairs import Task
+from pipeline.pairs import RowNumber, Task
 from pipeline.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def entry(alpha: np.ndarray | None = None, **changes: Any) -> tuple[Task, Inputs
     pair = Pair("a", "/c/a.png", (StyleReference("/s/s.png"),), {}, {}, {})
     config = StyleConfig().updated({"snapshot_every": 1, "animation": "gif", **changes})
     picture = images.Picture(np.zeros((48, 64, 3), np.uint8), alpha)
-    return Task(1, pair, config, "0" * 16), Inputs(picture, None, (None,), None, 0)
+    task = Task(RowNumber("/c/pairs.csv", 1), pair, config, "0" * 16)
+    return task, Inputs(picture, None, (None,), None, 0)
 
 
 @pytest.fixture

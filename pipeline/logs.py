@@ -1,0 +1,70 @@
+"""Log entries as JSON, one object in a line, with the field names that Cloud Logging reads."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+LogFormat = Literal["text", "json"]
+
+_run: str | None = None
+
+
+def name_run(run: str) -> None:
+    """Let the entries of this process name its run from now on."""
+    global _run
+    _run = run
+
+
+def entry(severity: str, message: str, created: float | None = None, **fields: Any) -> str:
+    """One line, without its end; fields that are None are left out.
+
+    Args:
+        created: seconds since the epoch; None for now.
+    """
+    seconds = time.time() if created is None else created
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    found = {
+        "severity": severity,
+        "time": moment.isoformat(timespec="milliseconds"),
+        "message": message,
+        "run": _run,
+        **fields,
+    }
+    known = {name: value for name, value in found.items() if value is not None}
+    return json.dumps(known, ensure_ascii=False, default=str)
+
+
+class JsonFormatter(logging.Formatter):
+    """Records as entries; those with `extra` fields `pair` and `summary` have these."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The entry of a record; a traceback is part of its message."""
+        message = record.getMessage()
+        if record.exc_info:
+            message += "\n" + self.formatException(record.exc_info)
+        return entry(
+            record.levelname,
+            message,
+            record.created,
+            pair=getattr(record, "pair", None) or None,
+            summary=getattr(record, "summary", None),
+            logger=record.name,
+        )
+
+
+def say_last(sentence: str, *, as_json: bool) -> None:
+    """Print the sentence that a command ends with, to stderr."""
+    said = entry("ERROR", sentence) if as_json else f"nst: {sentence}"
+    print(said, file=sys.stderr, flush=True)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line, right or wrong, asks for JSON."""
+    joined = " ".join(arguments)
+    return "--log-format=json" in joined or "--log-format json" in joined

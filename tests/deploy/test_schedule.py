@@ -1,0 +1,222 @@
+"""Schedules: what each would start is what the command, the template and Dataflow take."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shlex
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from google.cloud import dataflow as dataflow_api
+
+from pipeline import cli, dataflow
+from pipeline.options import RunOptions
+from tests.deploy.conftest import DEPLOY, StandIns
+from tests.deploy.test_template import PARAMETERS, accepted, options_of
+
+SCHEDULE = DEPLOY / "schedule"
+CREATE = str(SCHEDULE / "cloud-scheduler/create.sh")
+
+
+def check_launch(body: dict[str, Any]) -> RunOptions:
+    """That Dataflow would take the body; the options of the run that it starts."""
+    # Refuses a field that Dataflow does not know.
+    text = json.dumps(body["launchParameter"])
+    launched = dataflow_api.LaunchFlexTemplateParameter.from_json(text)
+    assert {*body} == {"launchParameter"}
+    assert launched.container_spec_gcs_path.startswith("gs://")
+    parameters = dict(launched.parameters)
+    assert {"manifest", "output"} <= {*parameters} <= {*PARAMETERS}
+    for name, value in parameters.items():
+        assert accepted(name, value), name
+    assert launched.environment.temp_location.startswith("gs://")
+    return options_of(parameters)
+
+
+def run_options(arguments: Sequence[str]) -> RunOptions:
+    """The options of `nst run` that a schedule gives, checked as the command checks them."""
+    return dataflow.completed(cli.run_options(cli.parse(list(arguments))))
+
+
+def test_cloud_scheduler_s_body_launches_the_template_and_its_accounts_may_do_no_more(
+    stand_ins: StandIns,
+) -> None:
+    stand_ins.add("gcloud")
+    done = stand_ins.run(CREATE, "proj", "us-central1", "bucket", "images", "0 3 * * *")
+    assert done.returncode == 0, done.stderr
+    body = json.loads(stand_ins.calls_file.with_name("calls.body").read_text())
+    assert check_launch(body).manifest == "gs://bucket/incoming/*.jsonl"
+    account = body["launchParameter"]["environment"]["serviceAccountEmail"]
+    assert account == "nst-worker@proj.iam.gserviceaccount.com"
+
+    granted: dict[str, set[str]] = {}
+    for call in stand_ins.calls():
+        if "--role" in call:
+            member = call[call.index("--member") + 1]
+            granted.setdefault(member, set()).add(call[call.index("--role") + 1])
+    assert granted == {
+        "serviceAccount:nst-launcher@proj.iam.gserviceaccount.com": {
+            "roles/dataflow.developer",
+            "roles/iam.serviceAccountUser",
+            "roles/storage.objectViewer",
+        },
+        f"serviceAccount:{account}": {
+            "roles/dataflow.worker",
+            "roles/storage.objectUser",
+            "roles/artifactregistry.reader",
+        },
+    }
+    # Only these two are the project's; the others end at the bucket, the repository, the account.
+    of_the_project = [
+        c for c in stand_ins.calls() if c[1:3] == ["projects", "add-iam-policy-binding"]
+    ]
+    assert len(of_the_project) == 2
+    job = stand_ins.calls()[-1]
+    assert job[1:5] == ["scheduler", "jobs", "create", "http"]
+    assert job[job.index("--schedule") + 1] == "0 3 * * *"
+    assert job[job.index("--uri") + 1] == (
+        "https://dataflow.googleapis.com/v1b3/projects/proj/locations/us-central1/"
+        "flexTemplates:launch"
+    )
+
+
+def test_the_script_for_cloud_scheduler_says_what_it_wants(stand_ins: StandIns) -> None:
+    stand_ins.add("gcloud")
+    done = stand_ins.run(CREATE, "proj")
+    assert done.returncode == 2
+    assert "PROJECT REGION BUCKET REPOSITORY" in done.stderr
+    assert stand_ins.calls() == []
+
+
+class Operator:
+    """Any operator of Airflow's: it keeps what it was given."""
+
+    made: ClassVar[list[Operator]] = []
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+        self.dag = Dag.current
+        Operator.made.append(self)
+
+
+class Dag:
+    """Airflow's DAG, as far as a file of DAGs uses it."""
+
+    current: Dag | None = None
+
+    def __init__(self, name: str, **given: Any) -> None:
+        self.name, self.given = name, given
+
+    def __enter__(self) -> Dag:
+        Dag.current = self
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        Dag.current = None
+
+
+@pytest.fixture
+def operators(monkeypatch: pytest.MonkeyPatch) -> dict[str, Operator]:
+    """The operators of the file of DAGs, by their DAG, with Airflow stood in for."""
+    names = {
+        "airflow": {"DAG": Dag},
+        "airflow.providers.google.cloud.operators.dataflow": {
+            "DataflowStartFlexTemplateOperator": Operator
+        },
+        "airflow.providers.standard.operators.bash": {"BashOperator": Operator},
+    }
+    for name, content in names.items():
+        parts = name.split(".")
+        for count in range(1, len(parts) + 1):
+            parent = ".".join(parts[:count])
+            if parent not in sys.modules:
+                monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+        vars(sys.modules[name]).update(content)
+    Operator.made.clear()
+    runpy.run_path(str(SCHEDULE / "airflow/nst_dags.py"))
+    assert all(one.dag for one in Operator.made)
+    return {one.dag.name: one for one in Operator.made if one.dag}
+
+
+def filled(value: Any) -> Any:
+    """A value with its templates filled in, as Airflow does."""
+    filling = {
+        "{{ var.value.nst_bucket }}": "bucket",
+        "{{ var.value.nst_flink_master }}": "flink:8081",
+        "{{ ts_nodash }}": "20260101T020000",
+    }
+    text = json.dumps(value)
+    for template, text_of_it in filling.items():
+        text = text.replace(template, text_of_it)
+    return json.loads(text)
+
+
+def test_airflow_launches_the_template_with_a_run_id_of_its_own(
+    operators: dict[str, Operator],
+) -> None:
+    operator = operators["nst_dataflow"]
+    options = check_launch(filled(operator.given["body"]))
+    assert options.run_id == "nightly-20260101T020000"
+    assert options.manifest == "gs://bucket/incoming/*.jsonl"
+    assert operator.given["wait_until_finished"]
+    assert not operator.given["append_job_name"]
+
+
+def test_airflow_runs_the_command_on_flink_with_lock_and_json_logs(
+    operators: dict[str, Operator],
+) -> None:
+    given = operators["nst_flink"].given
+    program, *arguments = shlex.split(filled(given["bash_command"]))
+    assert program == "nst"
+    assert cli.parse(arguments).log_format == "json"
+    options = run_options(arguments)
+    assert (options.runner, options.lock) == ("FlinkRunner", True)
+    assert options.run_id == "nightly-20260101T020000"
+    assert [*given["skip_on_exit_code"]] == [3, 4]
+
+
+def test_airflow_does_not_run_two_at_once_nor_catches_up(operators: dict[str, Operator]) -> None:
+    for operator in operators.values():
+        dag = operator.dag
+        assert dag
+        assert (dag.given["max_active_runs"], dag.given["catchup"]) == (1, False)
+        assert dag.given["default_args"]["retries"] > 0
+
+
+def test_kubernetes_runs_the_command_on_one_gpu_without_root() -> None:
+    text = (SCHEDULE / "kubernetes/cronjob.yaml").read_text()
+    found = yaml.safe_load(text.replace("BUCKET", "bucket"))
+    assert (found["kind"], found["apiVersion"]) == ("CronJob", "batch/v1")
+    assert found["spec"]["concurrencyPolicy"] == "Forbid"
+    job = found["spec"]["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    # Kubernetes puts in the pod's name, lower-case letters, digits and dashes.
+    arguments = [one.replace("$(POD_NAME)", "nst-nightly-1-x") for one in container["args"]]
+    assert container["env"][0]["name"] == "POD_NAME"
+    options = run_options(arguments)
+    assert options.manifest == "gs://bucket/incoming/*.jsonl"
+    assert (options.lock, options.config.device) == (True, "gpu")
+    assert cli.parse(arguments).log_format == "json"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["restartPolicy"] == "Never"
+    (rule,) = [r for r in job["podFailurePolicy"]["rules"] if r["action"] == "FailJob"]
+    assert rule["onExitCodes"]["values"] == [2, 3, 4]
+    assert rule["onExitCodes"]["containerName"] == container["name"]
+    (verify,) = pod["initContainers"]
+    assert "nst weights verify" in verify["command"][-1]
+
+
+def test_schedules_end_with_a_newline_and_name_no_account() -> None:
+    for path in SCHEDULE.rglob("*.*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            text = path.read_text()
+            assert text.endswith("\n")
+            assert not re.search(r"AIza|BEGIN PRIVATE KEY", text)
