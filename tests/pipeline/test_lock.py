@@ -44,7 +44,7 @@ def run_of(output: str) -> str:
 
 def test_a_living_run_s_lock_is_respected_wherever_it_runs(output: str) -> None:
     content = holder(output, renewed_at=ago(minutes=10))
-    with pytest.raises(LockedError, match=r"first \(other-machine .*process 7.*--lock"):
+    with pytest.raises(LockedError, match=r"first \(other-machine, process 7\).*--lock"):
         Lock(output, "second").take()
     assert storage.read_bytes(Lock(output, "").uri) == content
     holder(output, process=processes.own_name())
