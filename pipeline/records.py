@@ -7,7 +7,9 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
+import os
 import re
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +145,7 @@ def build_record(
         "tile": result.tile,
         "retried": result.retried,
         "device": engine.device_name,
+        "worker": {"host": socket.gethostname(), "pid": os.getpid()},
         "precision": result.precision,
         "versions": versions(),
         "columns": task.pair.columns,
