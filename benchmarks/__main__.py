@@ -16,6 +16,7 @@ from benchmarks import (
     options,
     overhead,
     presets,
+    spread,
     step,
     time_to_loss,
 )
@@ -54,6 +55,9 @@ SECTIONS = {
     ),
     "presets": Section("One pair under every preset", presets, presets.table, by_default=False),
     "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
+    "spread": Section(
+        "Spread over a Flink cluster", spread, lambda _: spread.table(), by_default=False
+    ),
     "gpu": Section("On a GPU", gpu, lambda _: gpu.table(), by_default=machine.has_gpu()),
 }
 

@@ -28,16 +28,21 @@ THREADS = 8
 
 
 class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]
-    """Answers task managers (Beam's `EXTERNAL` environment): a process for each worker."""
+    """Answers task managers (Beam's `EXTERNAL` environment): a process for each worker.
 
-    def __init__(self) -> None:
+    Args:
+        code: what a worker's Python runs, with the endpoint and the worker's id as arguments.
+    """
+
+    def __init__(self, code: str = WORKER) -> None:
+        self._code = code
         self._lock = threading.Lock()
         self._workers: list[subprocess.Popen[bytes]] = []
 
     def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
         """Start a process that works for who asks."""
         endpoint = request.control_endpoint.url
-        command = [sys.executable, "-c", WORKER, endpoint, request.worker_id]
+        command = [sys.executable, "-c", self._code, endpoint, request.worker_id]
         with self._lock:
             # Those that have ended are taken note of, or they would stay as zombies.
             self._workers = [worker for worker in self._workers if worker.poll() is None]
@@ -48,8 +53,17 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type
         """Nothing: the worker ends with its connection."""
         return beam_fn_api_pb2.StopWorkerResponse()
 
+    def serve(self, port: int) -> int:
+        """Listen at a port of localhost (0: a free one) until `close`; the port."""
+        self._server = grpc.server(futures.ThreadPoolExecutor(THREADS))
+        beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(self, self._server)
+        chosen = self._server.add_insecure_port(f"localhost:{port}")
+        self._server.start()
+        return int(chosen)
+
     def close(self) -> None:
-        """End every worker."""
+        """Listen no longer, and end every worker."""
+        self._server.stop(None)
         with self._lock:
             for worker in self._workers:
                 worker.terminate()
@@ -63,14 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    server = grpc.server(futures.ThreadPoolExecutor(THREADS))
     pool = WorkerPool()
-    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
-    chosen = server.add_insecure_port(f"localhost:{port}")
-    server.start()
-    print(f"Workers are started for who asks at localhost:{chosen}.", flush=True)
+    print(f"Workers are started for who asks at localhost:{pool.serve(port)}.", flush=True)
     ended.wait()
-    server.stop(None)
     pool.close()
     return 0
 

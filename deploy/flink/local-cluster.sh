@@ -9,7 +9,7 @@ STATE=${NST_FLINK_STATE:-${TMPDIR:-/tmp}/nst-flink-$(id -u)}
 PORT=${NST_FLINK_PORT:-8081}
 RPC_PORT=$((PORT + 1))
 WORKER_PORT=$((PORT + 2))
-SECONDS_TO_START=${NST_FLINK_SECONDS:-180}
+SECONDS_TO_START=300
 # The libraries of another pom are another folder: an old cluster never mixes with a new one.
 LIBRARIES=$CACHE/$(cksum < "$HERE/pom.xml" | cut -d' ' -f1)
 PARTS=(jobmanager taskmanager-1 taskmanager-2 workers)
@@ -98,7 +98,6 @@ flink() {
 
 up() {
   fetch
-  need curl curl
   need python "this project, and activate its environment (. .venv/bin/activate)"
   python -c 'import pipeline, apache_beam' 2> /dev/null ||
     fail "$(command -v python) has no Beam or not this project; . .venv/bin/activate first."
@@ -117,10 +116,21 @@ Flink is at http://localhost:$PORT, its logs are in $STATE/log. Give nst run:
 END
 }
 
+# Both task managers have told the job manager, and the pool listens.
+ready() {
+  python - "$PORT" "$WORKER_PORT" 2> /dev/null << 'END'
+import json, socket, sys, urllib.request
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+with direct.open(f"http://localhost:{sys.argv[1]}/overview", timeout=10) as answer:
+    taskmanagers = json.load(answer)["taskmanagers"]
+socket.create_connection(("localhost", int(sys.argv[2])), timeout=10).close()
+sys.exit(taskmanagers < 2)
+END
+}
+
 await_start() {
   local deadline=$((SECONDS + SECONDS_TO_START)) name
-  until curl --silent --noproxy '*' "http://localhost:$PORT/overview" |
-    grep -q '"taskmanagers":2' && (: < "/dev/tcp/localhost/$WORKER_PORT") 2> /dev/null; do
+  until ready; do
     for name in "${PARTS[@]}"; do
       alive "$name" || fail "$name did not start; see $STATE/log/$name.log." 1
     done
@@ -163,4 +173,4 @@ status() {
   return "$missing"
 }
 
-main "$@"
+main "$@"; exit
