@@ -67,6 +67,8 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type
         with self._lock:
             for worker in self._workers:
                 worker.terminate()
+            for worker in self._workers:
+                worker.wait()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
