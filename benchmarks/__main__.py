@@ -17,6 +17,7 @@ from benchmarks import (
     overhead,
     presets,
     scale,
+    spread,
     step,
     time_to_loss,
 )
@@ -56,6 +57,9 @@ SECTIONS = {
     "presets": Section("One pair under every preset", presets, presets.table, by_default=False),
     "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
     "scale": Section("Large catalogs", scale, scale.table, by_default=False),
+    "spread": Section(
+        "Spread over a Flink cluster", spread, lambda _: spread.table(), by_default=False
+    ),
     "gpu": Section("On a GPU", gpu, lambda _: gpu.table(), by_default=machine.has_gpu()),
 }
 

@@ -8,7 +8,9 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import re
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +167,7 @@ def build_record(
         "retried": result.retried,
         "resumed_at_step": result.resumed_at_step,
         "device": engine.device_name,
+        "worker": {"host": socket.gethostname(), "pid": os.getpid()},
         "precision": result.precision,
         "versions": versions(),
         "columns": task.pair.columns,

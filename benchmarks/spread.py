@@ -1,0 +1,138 @@
+"""Work on a Flink cluster: with an engine that sleeps, only the pipeline and the runner work.
+
+The cluster is that of `deploy/flink/local-cluster.sh`, whose `up` comes first; one task manager
+works at parallelism 1, both at 2. Seconds are those of the whole `nst run` (a process of its own).
+First its start with one pair; then a catalog of which each pair takes a set time in the engine;
+then ones that take none there, less the start: what the pipeline and the runner cost for a pair.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nst_core.canvas import Size
+from nst_core.config import StyleConfig
+from nst_core.results import LOG_COLUMNS, LossLog, Quality, StyleResult
+from pipeline import engines
+from pipeline.manifest import write_manifest
+from pipeline.worker_pool import WORKER, WorkerPool
+
+CLUSTER = pathlib.Path(__file__).parents[1] / "deploy" / "flink" / "local-cluster.sh"
+SETTINGS = ("weights=procedural", "image_size=32", "scales=[1]", "steps=1")
+SECONDS_PER_PAIR = 1.0
+SLOW_PAIRS = 64
+QUICK_PAIRS = (1_000, 10_000)
+TERMS = ("total", "content", "style", "tv", "style/block1_conv1")
+
+
+class Sleeper:
+    """Stands for `StyleEngine`: sleeps its time for each content, then every result is grey."""
+
+    device_name = "none"
+    style_passes = 0
+
+    class weights:  # noqa: N801
+        """Of nothing."""
+
+        sha256 = "0" * 64
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def stylize_batch(self, contents: Sequence[Any], *_: Any, **__: Any) -> list[StyleResult]:
+        """A result for each content."""
+        time.sleep(self.seconds * len(contents))
+        step = (1, 1.0, 32, 32, self.seconds, 3.0, 1.0, 1.0, 1.0, 1.0)
+        return [
+            StyleResult(
+                image=np.full((24, 32, 3), 128, np.float32),
+                quality=Quality({"block1_conv1": 0.0}, 1.0),
+                losses=LossLog((*LOG_COLUMNS, *TERMS), (step,)),
+                seconds=self.seconds,
+                canvas=Size(32, 32),
+                precision="float32",
+                device="none",
+                batch=len(contents),
+                tile=None,
+                retried=False,
+            )
+            for _ in contents
+        ]
+
+
+def stand_in(seconds: float) -> None:
+    """Let every engine of this process be one that sleeps."""
+
+    def load(config: StyleConfig) -> Any:  # noqa: ARG001
+        return Sleeper(seconds)
+
+    engines.load_engine = load
+
+
+def write_catalog(folder: pathlib.Path, pairs: int) -> list[str]:
+    """One content, one style and a manifest of so many pairs; the arguments of `nst run`."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("content.png", "style.png"):
+        pixels = generator.integers(0, 256, (24, 32, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    rows = (
+        {"id": f"item{index:06d}", "content": "content.png", "style": "style.png"}
+        for index in range(pairs)
+    )
+    write_manifest(str(folder / "manifest.csv"), rows)
+    where = ["--manifest", str(folder / "manifest.csv"), "--output", str(folder / "output")]
+    return ["run", *where, *(word for one in SETTINGS for word in ("--set", one))]
+
+
+def timed(pairs: int, seconds: float, parallelism: int, cluster: Sequence[str]) -> list[float]:
+    """Seconds of `nst run` with an engine that takes so long, and the smaller worker's share."""
+    code = f"from benchmarks.spread import stand_in; stand_in({seconds}); {WORKER}"
+    pool = WorkerPool(code)
+    own = [f"--environment_config=localhost:{pool.serve(0)}", f"--parallelism={parallelism}"]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary, "catalog")
+        command = [sys.executable, "-m", "pipeline", *write_catalog(folder, pairs)]
+        started = time.perf_counter()
+        subprocess.run([*command, *cluster, *own], check=True, capture_output=True)
+        elapsed = time.perf_counter() - started
+        shares: dict[int, int] = {}
+        for record in (folder / "output" / "records").iterdir():
+            pid = json.loads(record.read_bytes())["worker"]["pid"]
+            shares[pid] = shares.get(pid, 0) + 1
+    pool.close()
+    return [elapsed, min(shares.values()) / pairs if len(shares) > 1 else 0.0]
+
+
+def cluster_options() -> list[str]:
+    """The options that the cluster's script prints, but those that are set here."""
+    up = subprocess.run([str(CLUSTER), "up"], check=True, capture_output=True, text=True)
+    words = [word for line in up.stdout.splitlines()[1:] for word in line.split()]
+    mine = ("--parallelism", "--environment_config")
+    return [word for word in words if word.partition("=")[0] not in mine]
+
+
+def table() -> tuple[list[str], list[list[str]]]:
+    """Header and rows."""
+    cluster = cluster_options()
+    rows = []
+    start = {workers: timed(1, 0.0, workers, cluster)[0] for workers in (1, 2)}
+    cases = [(SLOW_PAIRS, SECONDS_PER_PAIR), *((pairs, 0.0) for pairs in QUICK_PAIRS)]
+    for pairs, seconds in cases:
+        for workers in (1, 2):
+            elapsed, share = timed(pairs, seconds, workers, cluster)
+            net = elapsed - start[workers]
+            numbers = [f"{elapsed:.1f}", f"{net:.1f}", f"{1000 * net / pairs:.1f}"]
+            rows.append([f"{pairs}", f"{seconds:g}", f"{workers}", *numbers, f"{share:.0%}"])
+    header = ["pairs", "engine's s/pair", "workers", "s", "less the start", "ms/pair"]
+    return [*header, "smaller share"], rows
