@@ -122,7 +122,7 @@ class _Listener:
             if not self._end.acquire(blocking=False):
                 return
             if number == _DEATH:
-                self._leave(_of_a_death(self._codes), EXIT_JOB)
+                self._leave(death_sentence(self._codes), EXIT_JOB)
             name = signal.Signals(number).name
             self._leave(
                 f"Stopped by {name}; the same command goes on where this run ended.",
@@ -145,7 +145,7 @@ class _Listener:
             os._exit(status)
 
 
-def _of_a_death(codes: list[int]) -> str:
+def death_sentence(codes: list[int]) -> str:
     """The sentence for a worker that ended with one of these codes, where they are known."""
     how = ""
     for code in codes[:1]:

@@ -20,7 +20,7 @@ from rich.table import Table
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
 from pipeline import checkpoints, lock, logs, processes, records, reports, storage
-from pipeline.ending import heeding
+from pipeline.ending import death_sentence, heeding
 from pipeline.manifest import check_header, find_manifests
 from pipeline.options import RunOptions
 from pipeline.pairs import NO_FAILURES, OK
@@ -32,6 +32,8 @@ from pipeline.weights import check_weights
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3
 
+# What Beam may say of a worker process that has died.
+_LOST_WORKER = "Channel closed prematurely"
 _WHILE_RUNNING = re.compile(r" \[while running [^\n]*$")
 
 
@@ -170,6 +172,8 @@ def sentence_of(error: Exception) -> str:
     found = JOB_ERROR.findall(text)
     if found:
         return _WHILE_RUNNING.sub("", found[-1])
+    if _LOST_WORKER in text:
+        return death_sentence([])
     lines = [line for line in text.splitlines() if line.strip()] or [repr(error)]
     logging.getLogger(__name__).error("The job failed.", exc_info=error)
     return f"The job failed: {type(error).__name__}: {lines[-1].strip()}"

@@ -24,8 +24,11 @@ SECONDS_PER_LINE = 15.0
 # The last line of the traceback of an error that is this program's own; Beam logs those of other
 # processes with their line breaks escaped.
 JOB_ERROR = re.compile(r"(?:\b|(?<=\\n))(?:nst_core|pipeline)\.[\w.]*Error: (?P<sentence>[^\n]+)")
-# Beam's logger for workers whose connection breaks.
-LOST_WORKER = "apache_beam.runners.worker.data_plane"
+# Beam's loggers for workers whose connection breaks.
+LOST_WORKER = (
+    "apache_beam.runners.worker.data_plane",
+    "apache_beam.runners.portability.fn_api_runner.worker_handlers",
+)
 
 _LOGGER = logging.getLogger("nst")
 
@@ -39,7 +42,7 @@ class SaidOnce(logging.Filter):
         Nor that a worker process is heard no more: see `ending`.
         """
         text = logging.Formatter().format(record)
-        return record.name != LOST_WORKER and JOB_ERROR.search(text) is None
+        return record.name not in LOST_WORKER and JOB_ERROR.search(text) is None
 
 
 class OfNoPair(logging.Filter):

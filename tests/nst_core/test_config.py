@@ -160,6 +160,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("clip_pixels", 1, "true or false"),
     ("preserve_colors", "all", "none, luminance, covariance, histogram"),
     ("deadline_seconds", -1, "at least 0"),
+    ("checkpoint_seconds", -1, "at least 0"),
     ("output_size", "double", "canvas, original"),
     ("output_format", "gif", "png, jpeg, webp, tiff"),
     ("jpeg_quality", 0, "1 to 100"),

