@@ -9,7 +9,7 @@ import apache_beam as beam
 from pipeline.budget import Failures
 from pipeline.options import RunOptions
 from pipeline.reports import Place
-from pipeline.transforms import FormBatches, PlanPairs, ReadManifest, Stylize, WriteReports
+from pipeline.transforms import FormBatches, PlanPairs, ReadCatalog, Stylize, WriteReports
 
 
 def build(
@@ -17,7 +17,8 @@ def build(
 ) -> None:
     """The whole road that data takes; nothing runs yet."""
     failures = Failures(place.run, options.max_failures)
-    planned = pipeline | ReadManifest(options.manifest) | PlanPairs(options, failures)
+    catalog = pipeline | ReadCatalog(options.manifest, options.output)
+    planned = catalog | PlanPairs(options, failures)
     formed = planned["todo"] | FormBatches(options.batch_size, failures)
     stylized = formed["batches"] | Stylize(options.output, place.run, options.gpu, failures)
     outcomes = (stylized, *planned["ended"], formed["ended"]) | beam.Flatten()

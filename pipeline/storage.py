@@ -6,6 +6,7 @@ through a crash; the other schemes go through Beam's `FileSystems`, which can pr
 spaces are ordinary characters, and nothing is ever decoded.
 """
 
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -105,6 +106,7 @@ def join(base: str, *parts: str) -> str:
     return base
 
 
+@functools.lru_cache(maxsize=64)
 def directory(uri: str) -> str:
     """The URI up to its last slash; a bucket is its own directory, and `.` that of a bare name."""
     if not scheme(uri):
@@ -126,6 +128,8 @@ def resolve(uri: str, base: str) -> str:
     Local paths come out normalised and without `file://`. Remote names are opaque: of them only
     a relative reference's leading `./` and `../` are resolved, the latter never above the bucket.
     """
+    if uri.startswith("/"):
+        return os.path.normpath(uri)
     if scheme(uri):
         return uri
     path = local_path(uri)

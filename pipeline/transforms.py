@@ -34,42 +34,40 @@ HEADERS_AT_ONCE = 256
 _LOGGER = logging.getLogger(__name__)
 
 
-class ReadManifest(beam.PTransform):  # type: ignore[misc]
-    """The rows of the manifests, each with its manifest, in any order, spread over the workers."""
+class ReadCatalog(beam.PTransform):  # type: ignore[misc]
+    """The rows of the manifests, each with its manifest, and the output's files, in any order.
 
-    def __init__(self, manifest: str) -> None:
+    In one collection: to bring two together, Beam would carry every element once more.
+    """
+
+    def __init__(self, manifest: str, output: str) -> None:
         super().__init__()
         self.manifest = manifest
+        self.output = output
 
     def expand(self, begin: Any) -> Any:
-        """PBegin → PCollection[tuple[str, Row]]."""
-        manifests = begin | beam.Create(find_manifests(self.manifest))
-        return manifests | beam.FlatMap(_rows).with_output_types(tuple[str, Row])
+        """PBegin → PCollection of manifest with Row, and of id with Existing."""
+        places = [("rows", manifest) for manifest in find_manifests(self.manifest)]
+        places.append(("files", self.output))
+        return begin | beam.Create(places) | beam.FlatMap(_read).with_output_types(Any)
 
 
 class PlanPairs(beam.PTransform):  # type: ignore[misc]
-    """Rows → `todo` (tasks) and `ended` (outcomes of rows that need no work)."""
+    """Rows and files → `todo` (tasks) and `ended` (outcomes of rows that need no work)."""
 
     def __init__(self, options: RunOptions, failures: Failures) -> None:
         super().__init__()
         self.options = options
         self.failures = failures
 
-    def expand(self, rows: Any) -> Any:
-        """PCollection[tuple[str, Row]] → `todo`, of [Task], and `ended`, several of [Outcome]."""
+    def expand(self, catalog: Any) -> Any:
+        """What `ReadCatalog` gives → `todo`, a PCollection[Task], `ended`, several of [Outcome]."""
         options = self.options
         arguments = options.config, options.schemes, self.failures
-        planned = rows | "PlanRow" >> _split(_plan, *arguments)
-        existing = (
-            rows.pipeline
-            | "Output" >> beam.Create([options.output])
-            | "ListExisting" >> beam.FlatMap(_list_existing).with_output_types(tuple[str, Any])
-        )
-        keyed = planned.todo | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Any])
-        # What CoGroupByKey does, without a dict for each id: a catalog has most ids done.
+        planned = catalog | "PlanRow" >> _split(_plan, *arguments)
         resolved = (
-            (keyed, existing)
-            | "RowsAndFiles" >> beam.Flatten()
+            planned.todo
+            | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Any])
             | beam.GroupByKey()
             | "ResolveId" >> _split(_resolve, options.output, options.on_existing, self.failures)
         )
@@ -285,8 +283,19 @@ def _by_shard(outcome: Outcome, shards: int) -> tuple[int, bytes]:
     return reports.shard_of(outcome, shards), result_lines.line_of(outcome)
 
 
-def _by_id(row: Task | Outcome) -> tuple[str | None, Any]:
-    return planning.id_of(row), row.packed() if isinstance(row, Task) else row
+def _read(place: tuple[str, str]) -> Iterator[tuple[str, Row | Existing]]:
+    kind, uri = place
+    if kind == "rows":
+        yield from ((uri, row) for row in read_rows(uri))
+    else:
+        yield from planning.list_existing(uri)
+
+
+def _by_id(value: Task | Outcome | tuple[str, Existing]) -> tuple[str | None, Any]:
+    """By id: a task or a file as plain values, a failure as it is."""
+    if isinstance(value, tuple):
+        return value[0], (value[1].kind, value[1].mark)
+    return planning.id_of(value), value.packed() if isinstance(value, Task) else value
 
 
 def _resolve(
@@ -307,12 +316,6 @@ def _resolve(
             if row.number in tasks:  # Else it has failed, and been counted, before.
                 failures.take("ids", row if isinstance(row, Outcome) else None)
             yield _tagged(row)
-
-
-def _list_existing(output: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """As plain values, like the tasks."""
-    for pair_id, file in planning.list_existing(output):
-        yield pair_id, (file.kind, file.mark)
 
 
 def _within(task: Task, first: list[RowNumber]) -> Iterator[Any]:
@@ -348,14 +351,16 @@ def _counter(name: str) -> Any:
     return Metrics.counter(NAMESPACE, name)
 
 
-def _rows(manifest: str) -> Iterator[tuple[str, Row]]:
-    return ((manifest, row) for row in read_rows(manifest))
-
-
 def _plan(
-    entry: tuple[str, Row], config: StyleConfig, schemes: Sequence[str], failures: Failures
+    entry: tuple[str, Row | Existing],
+    config: StyleConfig,
+    schemes: Sequence[str],
+    failures: Failures,
 ) -> Iterator[Any]:
     manifest, row = entry
+    if isinstance(row, Existing):
+        yield entry
+        return
     planned = planning.plan_row(row, manifest, config, schemes)
     failures.take("rows", planned if isinstance(planned, Outcome) else None)
     # Failures with an id are resolved like tasks: they may be the first of their id.
