@@ -38,11 +38,9 @@ def test_there_is_a_command_for_every_place() -> None:
 
 def test_scripts_and_files_that_are_named_are_there() -> None:
     for name in re.findall(r"^(deploy/\S+\.sh)", "\n".join(LINES), re.MULTILINE):
-        if "flink" not in name:
-            assert (ROOT / name).exists()
+        assert (ROOT / name).exists()
     for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        if link != "flink.md":
-            assert (ROOT / "docs" / link).exists(), link
+        assert (ROOT / "docs" / link).exists(), link
 
 
 def test_every_way_of_running_says_how_to_watch_stop_and_keep_it() -> None:

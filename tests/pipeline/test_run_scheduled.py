@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -170,8 +174,6 @@ def test_the_second_of_two_scheduled_runs_ends_with_a_sentence_and_status_4(
         statuses.append(incoming.run("--lock", "--run-id=second", manifest="*/pairs.jsonl"))
 
     statuses: list[int] = []
-    # As if it were another process of another machine.
-    monkeypatch.setattr("pipeline.lock._is_alive", lambda _: True)
     monkeypatch.setattr("pipeline.run.execute", meanwhile)
     # Nothing was executed, so that there is no summary.
     assert incoming.run(*TONIGHT, "--lock", manifest="*/pairs.jsonl") == 1
@@ -194,5 +196,27 @@ def test_the_lock_goes_with_its_run_however_that_ends(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pipeline.run.execute", stop)
-    assert incoming.run(*locked, manifest="*/pairs.jsonl") == 1
+    assert incoming.run(*locked, manifest="*/pairs.jsonl") == 130
     assert ".lock" not in incoming.names("out/runs")
+
+
+def test_a_run_that_is_stopped_gives_its_lock_back_and_says_so_in_json(incoming: Catalog) -> None:
+    scheduled = ("--lock", "--log-format=json", "--set", "steps=100000")
+    arguments = incoming.arguments(*TONIGHT, *scheduled, manifest="*/pairs.jsonl")
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 200
+        while not {".lock", "tonight/config.yaml"} <= incoming.names("out/runs"):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=100)
+    assert process.returncode == 143
+    assert ".lock" not in incoming.names("out/runs")
+    found = entries(error.decode())
+    assert {entry["run"] for entry in found} == {"tonight"}
+    assert found[-1]["severity"] == "ERROR"
+    assert "SIGTERM" in found[-1]["message"]
+    assert any("stopped" in entry["message"] for entry in found)
+    assert out == b""
