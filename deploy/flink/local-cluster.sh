@@ -110,7 +110,7 @@ up() {
   cat << END
 Flink is at http://localhost:$PORT, its logs are in $STATE/log. Give nst run:
   --runner=FlinkRunner --flink_master=localhost:$PORT --parallelism=2
-  --execution_mode_for_batch=BATCH_FORCED --environment_cache_millis=60000
+  --execution_mode_for_batch=BATCH_FORCED --environment_cache_millis=2000
   --flink_job_server_jar=$LIBRARIES/job-server.jar
   --environment_type=EXTERNAL --environment_config=localhost:$WORKER_PORT
 END

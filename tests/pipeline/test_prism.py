@@ -67,7 +67,7 @@ def test_prism_gives_up_when_a_worker_is_killed_and_the_same_command_goes_on(
     (worker,) = pairs_by_worker(catalog)
     os.kill(worker, signal.SIGKILL)
     assert running.wait(TIMEOUT) == 1
-    assert "nst: " in catalog.read("log.txt").decode().splitlines()[-2]
+    assert "\nnst: The job failed" in catalog.read("log.txt").decode()
     before, runs = catalog.records(), catalog.names("out/runs")
     assert len(before) < len(NAMES)
     finish(catalog, start(catalog, *prism, *SLOW), runs)
