@@ -76,7 +76,9 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
             # Whoever launches it runs it; nothing has been done yet.
             print(f"Template: {template[-1]}")
             return EXIT_ALL_DONE
-        storage.sweep(options.output)
+        if options.runner:
+            # Workers in other processes may have been killed, and others have done their work.
+            storage.sweep(options.output)
         checkpoints.remove_done(options.output)
         summary = read_summary(place)
         if log_format == "json":

@@ -156,7 +156,7 @@ def temporary_name(directory_uri: str) -> str:
 
 def temporary_writer(uri: str) -> str | None:
     """The process that writes a file of a temporary name; None for any other file."""
-    name = uri.rpartition("/")[2]
+    name = uri.rpartition("/")[2] if _TEMPORARY_PREFIX in uri else ""
     if not name.startswith(_TEMPORARY_PREFIX):
         return None
     return name.removeprefix(_TEMPORARY_PREFIX).rpartition("-")[0]
