@@ -566,6 +566,7 @@ def test_what_cannot_be_had_is_one_sentence_and_nothing_is_written(
     catalog.write("empty.csv", b"")
     monkeypatch.chdir(catalog.root)
     before = sorted(tmp_path.rglob("*"))
+    capfd.readouterr()  # What importing Keras says.
     assert main([*catalog.arguments(), *arguments]) == status
     said = capfd.readouterr()
     sentence = one_sentence(said.err)
