@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -26,9 +25,8 @@ from PIL import Image
 
 from benchmarks.memory import MIB, resident
 from benchmarks.options import Options
-from nst_core.canvas import Size
+from benchmarks.stand_in import StandIn
 from nst_core.config import StyleConfig
-from nst_core.results import LOG_COLUMNS, LossLog, Quality, StyleResult
 from pipeline import storage
 from pipeline.manifest import write_manifest
 from pipeline.options import RunOptions
@@ -36,42 +34,6 @@ from pipeline.run import run
 
 CONTENTS = 20
 CONFIG = StyleConfig(weights="procedural", image_size=32, scales=(1,), steps=1)
-LOG = LossLog(
-    (*LOG_COLUMNS, "total", "content", "style", "tv", "style/block1_conv1"),
-    ((1, 1.0, 32, 32, 0.0, 3.0, 1.0, 1.0, 1.0, 1.0),),
-)
-
-
-class Instant:
-    """Stands for `StyleEngine`: every result is grey, and is there at once."""
-
-    device_name = "none"
-    style_passes = 0
-
-    class weights:  # noqa: N801
-        """Of nothing."""
-
-        sha256 = "0" * 64
-
-    def stylize_batch(self, contents: Sequence[Any], *_: Any, **__: Any) -> list[StyleResult]:
-        """A result for each content."""
-        canvas = Size(32, 32)
-        quality = Quality({"block1_conv1": 0.0}, 1.0)
-        return [
-            StyleResult(
-                image=np.full((24, 32, 3), 128, np.float32),
-                quality=quality,
-                losses=LOG,
-                seconds=0.0,
-                canvas=canvas,
-                precision="float32",
-                device="/CPU:0",
-                batch=len(contents),
-                tile=None,
-                retried=False,
-            )
-            for _ in contents
-        ]
 
 
 class InstantEngines:
@@ -79,9 +41,9 @@ class InstantEngines:
 
     loaded = 0
 
-    def engine_for(self, _: StyleConfig) -> Instant:
+    def engine_for(self, _: StyleConfig) -> StandIn:
         """Always the same."""
-        return Instant()
+        return StandIn()
 
 
 def write_catalog(folder: pathlib.Path, rows: int) -> RunOptions:

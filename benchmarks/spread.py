@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nst_core.canvas import Size
+from benchmarks.stand_in import StandIn
 from nst_core.config import StyleConfig
-from nst_core.results import LOG_COLUMNS, LossLog, Quality, StyleResult
 from pipeline import engines
 from pipeline.manifest import write_manifest
 from pipeline.worker_pool import WORKER, WorkerPool
@@ -32,49 +31,13 @@ SETTINGS = ("weights=procedural", "image_size=32", "scales=[1]", "steps=1")
 SECONDS_PER_PAIR = 1.0
 SLOW_PAIRS = 64
 QUICK_PAIRS = (1_000, 10_000)
-TERMS = ("total", "content", "style", "tv", "style/block1_conv1")
-
-
-class Sleeper:
-    """Stands for `StyleEngine`: sleeps its time for each content, then every result is grey."""
-
-    device_name = "none"
-    style_passes = 0
-
-    class weights:  # noqa: N801
-        """Of nothing."""
-
-        sha256 = "0" * 64
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def stylize_batch(self, contents: Sequence[Any], *_: Any, **__: Any) -> list[StyleResult]:
-        """A result for each content."""
-        time.sleep(self.seconds * len(contents))
-        step = (1, 1.0, 32, 32, self.seconds, 3.0, 1.0, 1.0, 1.0, 1.0)
-        return [
-            StyleResult(
-                image=np.full((24, 32, 3), 128, np.float32),
-                quality=Quality({"block1_conv1": 0.0}, 1.0),
-                losses=LossLog((*LOG_COLUMNS, *TERMS), (step,)),
-                seconds=self.seconds,
-                canvas=Size(32, 32),
-                precision="float32",
-                device="none",
-                batch=len(contents),
-                tile=None,
-                retried=False,
-            )
-            for _ in contents
-        ]
 
 
 def stand_in(seconds: float) -> None:
     """Let every engine of this process be one that sleeps."""
 
     def load(config: StyleConfig) -> Any:  # noqa: ARG001
-        return Sleeper(seconds)
+        return StandIn(seconds)
 
     engines.load_engine = load
 
