@@ -16,11 +16,12 @@ from nst_core.layers import halo, layers_to, stride
 from nst_core.tiles import extents, tiles_of
 from nst_core.weights import layer_shapes
 
-# What no size changes, bytes; how often the features of all layers are there at once; how many
-# images (float32 RGB) an optimisation holds, whole or tiled. Those of float32 and whole pictures
-# are fitted to measurements, the others estimated: docs/memory.md.
+# What no size changes, bytes; how often the features of all layers are there at once; how often
+# the content's features, and how many images (float32 RGB) an optimisation holds, whole or in
+# tiles. The smallest that no measurement exceeds, rounded up: docs/memory.md.
 BASE = 100 * 2**20
 FEATURES = {"float32": 1.4, "bfloat16": 2.0}
+TARGETS, TILED_TARGETS = 1.0, 1.0
 IMAGES = {"lbfgs": 50.0, "adam": 9.0}
 TILED_IMAGES = {"lbfgs": 66.0, "adam": 16.0}
 
@@ -88,8 +89,9 @@ def predicted(
         one_by_one: the batch's images pass the network one after the other, as on processors.
     """
     features, targets, image = parts(config, size, batch, precision, tile, one_by_one=one_by_one)
+    kept = TILED_TARGETS if tile else TARGETS
     images = (TILED_IMAGES if tile else IMAGES)[config.optimizer]
-    return BASE + FEATURES[precision] * features + targets + images * image
+    return BASE + FEATURES[precision] * features + kept * targets + images * image
 
 
 def fitting_batch(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-from nst_core.config import StyleConfig, with_changes
+from nst_core.config import StyleConfig
 from nst_core.errors import PairError
-from pipeline.manifest import Pair, Row, StyleReference, portable_row
+from pipeline.manifest import Pair, Row, portable_row
 
 OK = "ok"
 SKIPPED = "skipped"
 POSTPONED = "postponed"
-PACKED_TASK = "task"
 NO_FAILURES = frozenset({OK, SKIPPED, POSTPONED})
 
 
@@ -37,22 +36,6 @@ class Task:
     stale_snapshots: tuple[str, ...] = ()
     # Checkpoints of other fingerprints: once this task is done nobody goes on from them.
     stale_checkpoints: tuple[str, ...] = ()
-
-    def packed(self) -> tuple[Any, ...]:
-        """As plain values, which Beam writes many times faster than objects; nothing stale yet."""
-        pair = self.pair
-        styles = tuple((style.uri, style.weight, style.mask) for style in pair.styles)
-        rest = (pair.options, pair.columns, pair.row, self.config.changes(), self.fingerprint)
-        return (PACKED_TASK, *self.number, pair.id, pair.content, styles, *rest)
-
-    @classmethod
-    def unpacked(cls, values: tuple[Any, ...]) -> Task:
-        """The task that `packed` gave."""
-        _, manifest, number, pair_id, content, styles, *rest = values
-        options, columns, row, changes, mark = rest
-        references = tuple(StyleReference(*style) for style in styles)
-        pair = Pair(pair_id, content, references, options, columns, row)
-        return cls(RowNumber(manifest, number), pair, with_changes(changes), mark)
 
 
 @dataclasses.dataclass(frozen=True)

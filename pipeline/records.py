@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nst_core.canvas import Size, size_of
-from nst_core.config import PIXEL_SETTINGS, StyleConfig
+from nst_core.config import PIXEL_SETTINGS, StyleConfig, with_changes
 from nst_core.images import EXTENSIONS
 from nst_core.results import ENGINE_VERSION
 from pipeline import storage
@@ -47,6 +47,12 @@ def _pixel_settings(key: str) -> str:
     """The settings in a fingerprint, as JSON: most pairs of a catalog share them."""
     settings = json.loads(key)
     return json.dumps({name: settings[name] for name in PIXEL_SETTINGS}, sort_keys=True)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plain_settings(changes: str) -> dict[str, Any]:
+    """All settings of the configuration with these changes, for reading only."""
+    return with_changes(changes).to_dict()
 
 
 def image_uri(output: str, pair_id: str, config: StyleConfig) -> str:
@@ -152,13 +158,13 @@ def build_record(
         "snapshots": place["snapshots"],
         "animation": place["animation"],
         "fingerprint": task.fingerprint,
-        "config": task.config.to_dict(),
+        "config": _plain_settings(task.config.changes()),
         "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},
         "width": size.width,
         "height": size.height,
-        "optimized": dataclasses.asdict(optimized),
-        "quality": dataclasses.asdict(result.quality),
-        "canvas": dataclasses.asdict(result.canvas),
+        "optimized": vars(optimized),
+        "quality": vars(result.quality),
+        "canvas": vars(result.canvas),
         "steps": result.steps,
         "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
         "seconds": seconds,

@@ -50,14 +50,14 @@ def shard_of(outcome: Outcome, shards: int) -> int:
     return zlib.crc32(str(outcome.number).encode()) % shards
 
 
-def write_results(index: int, lines: Iterable[bytes], place: Place) -> str:
-    """One shard of the results; its URI."""
+def write_results(index: int, blocks: Iterable[bytes], place: Place) -> str:
+    """One shard of the results, from blocks of whole lines; its URI."""
     uri = place.uri(place.shard_name(index))
     with storage.open_writer(uri, CONTENT_TYPES[place.results_format]) as stream:
         if place.results_format == "parquet":
-            result_lines.write_parquet(lines, stream)
+            result_lines.write_parquet(blocks, stream)
         else:
-            stream.writelines(lines)
+            stream.writelines(blocks)
     return uri
 
 

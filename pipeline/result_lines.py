@@ -74,13 +74,13 @@ def line_of(outcome: Outcome) -> bytes:
     return (_JSON.encode(found) + "\n").encode()
 
 
-def write_parquet(lines: Iterable[bytes], stream: BinaryIO) -> None:
-    """The lines as a Parquet file, read by that many at a time."""
+def write_parquet(blocks: Iterable[bytes], stream: BinaryIO) -> None:
+    """Blocks of lines as a Parquet file, read by so many lines at a time."""
     import pyarrow
     from pyarrow import parquet
 
     schema = pyarrow.schema([(field["name"], _arrow_type(field)) for field in SCHEMA])
-    remaining = iter(lines)
+    remaining = itertools.chain.from_iterable(block.splitlines() for block in blocks)
     with parquet.ParquetWriter(stream, schema) as writer:
         while some := [json.loads(line) for line in itertools.islice(remaining, LINES_AT_ONCE)]:
             writer.write_batch(pyarrow.RecordBatch.from_pylist(some, schema))

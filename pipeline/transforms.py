@@ -1,10 +1,18 @@
-"""The stages as Beam transforms: they only wire; the logic is in plain functions elsewhere."""
+"""The stages as Beam transforms: they only wire; the logic is in plain functions elsewhere.
+
+Rows, files, tasks and outcomes travel several at a time: what Beam does for every element costs
+more than what a pair that is done already needs.
+"""
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import functools
+import itertools
 import logging
+import pickle
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,7 +30,7 @@ from pipeline.gpus import Gpu
 from pipeline.inputs import Headers
 from pipeline.manifest import Row, find_manifests, read_rows
 from pipeline.options import RunOptions
-from pipeline.pairs import PACKED_TASK, Batch, Outcome, RowNumber, Task
+from pipeline.pairs import Batch, Outcome, RowNumber, Task
 from pipeline.planning import Existing, OnExisting
 from pipeline.reports import Place
 from pipeline.work import Studio
@@ -30,8 +38,38 @@ from pipeline.work import Studio
 NAMESPACE = "nst"
 HEADER_THREADS = 16
 HEADERS_AT_ONCE = 256
+READ_AT_ONCE = 8192  # rows or files in one list
+BUCKETS = 256  # of ids: all rows and files of an id are in one
 
 _LOGGER = logging.getLogger(__name__)
+
+
+class Several(list[Any]):
+    """Rows, files, tasks or outcomes that travel as one element."""
+
+
+class SeveralCoder(beam.coders.Coder):  # type: ignore[misc]
+    """One pickle, in which what they share is there once; Beam's own coder would write each."""
+
+    def encode(self, value: Several) -> bytes:
+        """As bytes."""
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+    def decode(self, encoded: bytes) -> Several:
+        """From bytes."""
+        found: Several = pickle.loads(encoded)
+        return found
+
+    def estimate_size(self, value: Several) -> int:
+        """Bytes, about: Beam asks often, and would encode to find out."""
+        return 1024 * len(value)
+
+    def is_deterministic(self) -> bool:
+        """No: nothing is grouped by these."""
+        return False
+
+
+beam.coders.registry.register_coder(Several, SeveralCoder)
 
 
 class ReadCatalog(beam.PTransform):  # type: ignore[misc]
@@ -46,10 +84,10 @@ class ReadCatalog(beam.PTransform):  # type: ignore[misc]
         self.output = output
 
     def expand(self, begin: Any) -> Any:
-        """PBegin → PCollection of manifest with Row, and of id with Existing."""
+        """PBegin → PCollection[Several], each of manifest with Row or of id with Existing."""
         places = [("rows", manifest) for manifest in find_manifests(self.manifest)]
         places.append(("files", self.output))
-        return begin | beam.Create(places) | beam.FlatMap(_read).with_output_types(Any)
+        return begin | beam.Create(places) | beam.FlatMap(_read).with_output_types(Several)
 
 
 class PlanPairs(beam.PTransform):  # type: ignore[misc]
@@ -61,15 +99,15 @@ class PlanPairs(beam.PTransform):  # type: ignore[misc]
         self.failures = failures
 
     def expand(self, catalog: Any) -> Any:
-        """What `ReadCatalog` gives → `todo`, a PCollection[Task], `ended`, several of [Outcome]."""
+        """`ReadCatalog`'s → `todo` [Several of Task], `ended`, some [Several of Outcome]."""
         options = self.options
         arguments = options.config, options.schemes, self.failures
-        planned = catalog | "PlanRow" >> _split(_plan, *arguments)
+        planned = catalog | "PlanRows" >> _split(_plan, *arguments)
         resolved = (
             planned.todo
-            | "ById" >> beam.Map(_by_id).with_output_types(tuple[str, Any])
+            | "ByBucket" >> beam.FlatMap(_by_bucket).with_output_types(tuple[int, Several])
             | beam.GroupByKey()
-            | "ResolveId" >> _split(_resolve, options.output, options.on_existing, self.failures)
+            | "ResolveIds" >> _split(_resolve, options.output, options.on_existing, self.failures)
         )
         todo, ended = resolved.todo, [planned.ended, resolved.ended]
         if options.limit is not None:
@@ -86,9 +124,11 @@ class TakeFirst(beam.PTransform):  # type: ignore[misc]
         self.limit = limit
 
     def expand(self, tasks: Any) -> Any:
-        """PCollection[Task] → tagged PCollections `todo` [Task], `ended` [Outcome]."""
+        """PCollection[Several of Task] → `todo`, the same, and `ended` [Several of Outcome]."""
         numbers = (
-            tasks | beam.Map(lambda task: task.number) | beam.combiners.Top.Smallest(self.limit)
+            tasks
+            | beam.FlatMap(lambda several: [task.number for task in several])
+            | beam.combiners.Top.Smallest(self.limit)
         )
         return tasks | "Postpone" >> _split(_within, beam.pvalue.AsSingleton(numbers))
 
@@ -102,7 +142,7 @@ class FormBatches(beam.PTransform):  # type: ignore[misc]
         self.failures = failures
 
     def expand(self, tasks: Any) -> Any:
-        """PCollection[Task] → dict of PCollections `batches` [Batch], `ended` [Outcome]."""
+        """PCollection[Several of Task] → `batches` [Batch] and `ended` [Several of Outcome]."""
         keyed = tasks | "ReadHeaders" >> beam.ParDo(KeyByCanvas(self.failures)).with_outputs(
             "ended", main="todo"
         )
@@ -131,9 +171,9 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
         """Begin with nothing waiting."""
         self._waiting: list[Task] = []
 
-    def process(self, task: Task) -> Iterator[Any]:
-        """Keep the task until there are many."""
-        self._waiting.append(task)
+    def process(self, tasks: Several) -> Iterator[Any]:
+        """Keep the tasks until there are many."""
+        self._waiting += tasks
         if len(self._waiting) >= HEADERS_AT_ONCE:
             yield from self._keyed()
 
@@ -156,13 +196,18 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
         keys = self._threads.map(
             functools.partial(planning.batch_key, headers=self._headers), tasks
         )
+        by_key: collections.defaultdict[str, Several] = collections.defaultdict(Several)
+        ended = Several()
         for task, key in zip(tasks, keys, strict=True):
             self._failures.take("contents", key if isinstance(key, Outcome) else None)
             if isinstance(key, Outcome):
-                yield _ended(key)
+                ended.append(key)
             else:
                 progress.emit(progress.PairPlanned())
-                yield key, task
+                by_key[key].append(task)
+        yield from by_key.items()
+        if ended:
+            yield _ended(ended)
 
 
 class Stylize(beam.PTransform):  # type: ignore[misc]
@@ -176,9 +221,9 @@ class Stylize(beam.PTransform):  # type: ignore[misc]
         self.failures = failures
 
     def expand(self, batches: Any) -> Any:
-        """PCollection[Batch] → PCollection[Outcome]."""
+        """PCollection[Batch] → PCollection[Several of Outcome]."""
         do = StylizeBatches(self.output, self.run, self.failures)
-        stylize = beam.ParDo(do).with_output_types(Outcome)
+        stylize = beam.ParDo(do).with_output_types(Several)
         if self.gpu:
             stylize = stylize.with_resource_hints(**resource_hints(self.gpu))
         return batches | stylize
@@ -198,16 +243,16 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._engines = self._shared.acquire(Engines)
         self._studio = Studio(self._output, self._run, self._engines.engine_for)
 
-    def process(self, batch: Batch) -> Iterator[Outcome]:
+    def process(self, batch: Batch) -> Iterator[Several]:
         """The outcomes of the batch's tasks."""
         loaded = self._engines.loaded
-        outcomes = []
+        outcomes = Several()
         for outcome in self._studio.process(batch):
             _log(outcome)
             outcomes.append(outcome)
         # After the whole batch: what is done of it stays done.
         self._failures.take("pairs", *outcomes)
-        yield from outcomes
+        yield outcomes
         self._studio.tally.count("networks_loaded", self._engines.loaded - loaded)
         for name, amount, is_distribution in self._studio.tally.take():
             if is_distribution:
@@ -229,15 +274,15 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
         self.about = about
 
     def expand(self, outcomes: Any) -> Any:
-        """PCollection[Outcome] → PCollection with the one summary."""
+        """PCollection[Several of Outcome] → PCollection with the one summary."""
         written = (
             outcomes
-            | beam.Map(_by_shard, self.place.shards).with_output_types(tuple[int, bytes])
+            | beam.FlatMap(_by_shard, self.place.shards).with_output_types(tuple[int, bytes])
             | beam.GroupByKey()
             | beam.Map(_write_results, self.place)
         )
         once = outcomes.pipeline | beam.Create([None])
-        failed = outcomes | beam.Filter(lambda outcome: outcome.failed)
+        failed = outcomes | beam.FlatMap(lambda some: [one for one in some if one.failed])
         failures = once | "WriteFailures" >> beam.Map(
             lambda _, failed, place: reports.write_failures_csv(failed, place),
             beam.pvalue.AsIter(failed),
@@ -245,8 +290,8 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
         )
         counts = (
             outcomes
-            | beam.Map(lambda outcome: outcome.status)
-            | beam.combiners.Count.PerElement()
+            | beam.FlatMap(_counts).with_output_types(tuple[str, int])
+            | beam.CombinePerKey(sum)
             | beam.combiners.ToDict()
         )
         return once | "WriteSummary" >> beam.Map(
@@ -275,52 +320,74 @@ def _write_summary(
     return reports.write_summary(counts, written, place, about)
 
 
-def _batches(keyed: tuple[str, Iterable[Task]], batch_size: int) -> Iterator[Batch]:
-    return planning.batches(*keyed, batch_size)
+def _batches(keyed: tuple[str, Iterable[Several]], batch_size: int) -> Iterator[Batch]:
+    key, tasks = keyed
+    return planning.batches(key, itertools.chain.from_iterable(tasks), batch_size)
 
 
-def _by_shard(outcome: Outcome, shards: int) -> tuple[int, bytes]:
-    return reports.shard_of(outcome, shards), result_lines.line_of(outcome)
+def _counts(outcomes: Several) -> Iterable[tuple[str, int]]:
+    return collections.Counter(outcome.status for outcome in outcomes).items()
 
 
-def _read(place: tuple[str, str]) -> Iterator[tuple[str, Row | Existing]]:
+def _by_shard(outcomes: Several, shards: int) -> Iterable[tuple[int, bytes]]:
+    lines = collections.defaultdict(list)
+    for outcome in outcomes:
+        lines[reports.shard_of(outcome, shards)].append(result_lines.line_of(outcome))
+    return ((shard, b"".join(some)) for shard, some in lines.items())
+
+
+def _read(place: tuple[str, str]) -> Iterator[Several]:
     kind, uri = place
-    if kind == "rows":
-        yield from ((uri, row) for row in read_rows(uri))
-    else:
-        yield from planning.list_existing(uri)
+    entries: Iterator[tuple[str, Row | Existing]] = (
+        ((uri, row) for row in read_rows(uri)) if kind == "rows" else planning.list_existing(uri)
+    )
+    while some := Several(itertools.islice(entries, READ_AT_ONCE)):
+        yield some
 
 
-def _by_id(value: Task | Outcome | tuple[str, Existing]) -> tuple[str | None, Any]:
-    """By id: a task or a file as plain values, a failure as it is."""
-    if isinstance(value, tuple):
-        return value[0], (value[1].kind, value[1].mark)
-    return planning.id_of(value), value.packed() if isinstance(value, Task) else value
+def _by_bucket(values: Several) -> Iterable[tuple[int, Several]]:
+    buckets: collections.defaultdict[int, Several] = collections.defaultdict(Several)
+    for value in values:
+        name, entry = value if isinstance(value, tuple) else (planning.id_of(value), value)
+        buckets[zlib.crc32(name.encode()) % BUCKETS].append((name, entry))
+    return buckets.items()
 
 
 def _resolve(
-    entry: tuple[str, Iterable[Any]], output: str, on_existing: OnExisting, failures: Failures
+    entry: tuple[int, Iterable[Several]],
+    output: str,
+    on_existing: OnExisting,
+    failures: Failures,
 ) -> Iterator[Any]:
-    rows: list[Task | Outcome] = []
-    files = []
-    for value in entry[1]:
-        if isinstance(value, Outcome):
-            rows.append(value)
-        elif value[0] == PACKED_TASK:
-            rows.append(Task.unpacked(value))
+    rows: dict[str, list[Task | Outcome]] = {}
+    files: dict[str, list[Existing]] = {}
+    for name, value in itertools.chain.from_iterable(entry[1]):
+        if isinstance(value, Existing):
+            files.setdefault(name, []).append(value)
         else:
-            files.append(Existing(*value))
-    if rows:  # Otherwise a file of another catalog in the same output.
-        tasks = {row.number for row in rows if isinstance(row, Task)}
-        for row in planning.resolve_id(rows, files, output, on_existing):
+            rows.setdefault(name, []).append(value)
+    todo, ended = Several(), Several()
+    # What has files but no row is of another catalog in the same output.
+    for name, those in rows.items():
+        tasks = {row.number for row in those if isinstance(row, Task)}
+        for row in planning.resolve_id(those, files.get(name, ()), output, on_existing):
             if row.number in tasks:  # Else it has failed, and been counted, before.
                 failures.take("ids", row if isinstance(row, Outcome) else None)
-            yield _tagged(row)
+            (todo if isinstance(row, Task) else ended).append(row)
+    if todo:
+        yield todo
+    if ended:
+        yield _ended(ended)
 
 
-def _within(task: Task, first: list[RowNumber]) -> Iterator[Any]:
-    """Whether the task is among the first, by their numbers in order."""
-    yield task if task.number <= first[-1] else _tagged(planning.postponed(task))
+def _within(tasks: Several, first: list[RowNumber]) -> Iterator[Any]:
+    """Those tasks that are among the first, by their numbers in order, and the others' outcomes."""
+    todo = Several(task for task in tasks if task.number <= first[-1])
+    ended = Several(planning.postponed(task) for task in tasks if task.number > first[-1])
+    if todo:
+        yield todo
+    if ended:
+        yield _ended(ended)
 
 
 def _log(outcome: Outcome) -> None:
@@ -334,37 +401,35 @@ def _split(function: Any, *arguments: Any) -> Any:
     return beam.FlatMap(function, *arguments).with_outputs("ended", main="todo")
 
 
-def _tagged(value: Task | Outcome) -> Any:
-    return _ended(value) if isinstance(value, Outcome) else value
-
-
-def _ended(outcome: Outcome) -> Any:
-    """An outcome on its way to the reports, told and counted."""
-    progress.emit(progress.PairEnded(outcome.status, False))
-    _counter(f"pairs_{outcome.status}").inc()
-    _log(outcome)
-    return beam.pvalue.TaggedOutput("ended", outcome)
-
-
-@functools.cache
-def _counter(name: str) -> Any:
-    return Metrics.counter(NAMESPACE, name)
+def _ended(outcomes: Several) -> Any:
+    """Outcomes on their way to the reports, told and counted."""
+    for outcome in outcomes:
+        progress.emit(progress.PairEnded(outcome.status, False))
+        _log(outcome)
+    for status, count in _counts(outcomes):
+        Metrics.counter(NAMESPACE, f"pairs_{status}").inc(count)
+    return beam.pvalue.TaggedOutput("ended", outcomes)
 
 
 def _plan(
-    entry: tuple[str, Row | Existing],
+    entries: Several,
     config: StyleConfig,
     schemes: Sequence[str],
     failures: Failures,
 ) -> Iterator[Any]:
-    manifest, row = entry
-    if isinstance(row, Existing):
-        yield entry
-        return
-    planned = planning.plan_row(row, manifest, config, schemes)
-    failures.take("rows", planned if isinstance(planned, Outcome) else None)
-    # Failures with an id are resolved like tasks: they may be the first of their id.
-    if isinstance(planned, Task) or planned.id is not None:
+    planned, ended = Several(), Several()
+    for entry in entries:
+        if isinstance(entry[1], Existing):
+            planned.append(entry)
+            continue
+        row = planning.plan_row(entry[1], entry[0], config, schemes)
+        failures.take("rows", row if isinstance(row, Outcome) else None)
+        # Failures with an id are resolved like tasks: they may be the first of their id.
+        if isinstance(row, Task) or row.id is not None:
+            planned.append(row)
+        else:
+            ended.append(row)
+    if planned:
         yield planned
-    else:
-        yield _ended(planned)
+    if ended:
+        yield _ended(ended)

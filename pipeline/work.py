@@ -94,21 +94,23 @@ class Studio:
             yield outcome
 
     def _process(self, batch: Batch) -> Iterator[Outcome]:
-        # Again just before the costly work: another worker may have done it since the planning.
-        done = list(self.threads.map(self._done_meanwhile, batch.tasks))
-        yield from (outcome for outcome in done if outcome)
-        todo = [task for task, outcome in zip(batch.tasks, done, strict=True) if not outcome]
+        started = time.monotonic()
+        begun = list(self.threads.map(self._begin, batch.tasks))
+        yield from (found for found in begun if isinstance(found, Outcome))
+        todo = [
+            (task, found)
+            for task, found in zip(batch.tasks, begun, strict=True)
+            if not isinstance(found, Outcome)
+        ]
         if not todo:
             return
-        started = time.monotonic()
         try:
-            styles = self._read_styles(todo[0])
+            styles = self._read_styles(todo[0][0])
         except PairError as error:
-            yield from (failed_pair(task.number, task.pair, error) for task in todo)
+            yield from (failed_pair(task.number, task.pair, error) for task, _ in todo)
             return
-        read = list(self.threads.map(self._read_content, todo))
         ready = []
-        for task, inputs in zip(todo, read, strict=True):
+        for task, inputs in todo:
             if isinstance(inputs, PairError):
                 yield failed_pair(task.number, task.pair, inputs)
             else:
@@ -116,6 +118,13 @@ class Studio:
         if ready:
             seconds = (time.monotonic() - started) / len(ready)
             yield from self._stylize(ready, styles, seconds)
+
+    def _begin(self, task: Task) -> Outcome | Inputs | PairError:
+        """What is read for a task, unless it is done.
+
+        Just before the costly work: another worker may have done it since the planning.
+        """
+        return self._done_meanwhile(task) or self._read_content(task)
 
     def _done_meanwhile(self, task: Task) -> Outcome | None:
         place = where_it_is(task, self.output)

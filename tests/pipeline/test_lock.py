@@ -17,10 +17,12 @@ from pipeline.lock import Lock, LockedError
 OTHER = {"host": "other-machine", "pid": 7, "process": "0123456789ab-7-1"}
 
 
-@pytest.fixture
-def output(tmp_path: pathlib.Path) -> str:
-    """An output without a lock."""
-    return str(tmp_path / "out")
+@pytest.fixture(params=["local", "gs"])
+def output(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
+    """An output without a lock, on the disk and in a bucket that honours preconditions."""
+    if request.param == "local":
+        return str(tmp_path / "out")
+    return str(request.getfixturevalue("bad_bucket").uri("out"))
 
 
 def holder(output: str, **changes: Any) -> bytes:

@@ -253,15 +253,6 @@ def test_a_content_s_header_is_read_once_whatever_its_styles(
     assert outcome.status == "input_not_found"
 
 
-def test_a_task_travels_as_plain_values_and_comes_back_as_it_was() -> None:
-    planned = plan(7, id="x", price="9", options__steps="3", options__init="x.png")
-    several = '[{"uri": "s.png", "weight": 2}, {"uri": "t.png", "mask": "m.png"}]'
-    for one in (planned, plan(8, style=several)):
-        values = one.packed()
-        assert Task.unpacked(values) == one
-        assert all(type(value) in (int, str, tuple, dict) for value in values)
-
-
 def test_contents_of_one_canvas_have_one_key(catalog: Catalog) -> None:
     # 64x48, 64x40 and 64x64 px all come to 64x64 px.
     for name, size in (("a.png", (64, 48)), ("b.jpg", (640, 400)), ("c.png", (90, 90))):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import pandas
 import pyarrow
 import pytest
 from pyarrow import json as arrow_json
@@ -127,7 +128,7 @@ def test_every_line_has_the_same_fields_of_the_same_types_whatever_became_of_its
     assert json.loads(by_row[5]["columns"]) == {"größe": 1.5}
 
 
-def test_arrow_and_so_pandas_reads_the_lines_without_being_told_their_types(
+def test_arrow_reads_the_lines_without_being_told_their_types(
     catalog: Catalog,
 ) -> None:
     mixed_catalog(catalog)
@@ -164,10 +165,29 @@ def test_parquet_has_the_same_rows_and_one_schema_in_every_shard(catalog: Catalo
     }
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_pandas_reads_the_results_as_the_documentation_says(catalog: Catalog, form: str) -> None:
+    mixed_catalog(catalog)
+    more = (f"--results-format={form}", "--results-shards=2")
+    assert catalog.run(*more, manifest="mixed.jsonl") == 3
+    paths = sorted(catalog.summary()["results"])
+    if form == "parquet":
+        table = pandas.read_parquet(paths)
+    else:
+        table = pandas.concat(pandas.read_json(path, lines=True) for path in paths)
+    assert list(table.columns) == [field["name"] for field in SCHEMA]
+    table = table.set_index("row").sort_index()
+    assert list(table.index) == [1, 2, 3, 4, 5]
+    assert table["status"][[1, 2, 4]].tolist() == ["input_not_found", "manifest_invalid", "ok"]
+    assert table["quality"][4]["ssim"] == 1
+    assert json.loads(table["columns"][5]) == {"größe": 1.5}
+
+
 def test_many_lines_pass_into_parquet_by_parts(tmp_path: pathlib.Path) -> None:
     place = Place(str(tmp_path), "run", 1, "parquet")
-    lines = (line_of(outcome(number, sku="x")) for number in range(3000))
-    uri = reports.write_results(0, lines, place)
+    lines = [line_of(outcome(number, sku="x")) for number in range(3000)]
+    blocks = (b"".join(lines[start : start + 700]) for start in range(0, 3000, 700))
+    uri = reports.write_results(0, blocks, place)
     table = parquet.ParquetFile(io.BytesIO(storage.read_bytes(uri)))
     assert table.metadata.num_rows == 3000
     assert table.num_row_groups == 3
