@@ -19,7 +19,7 @@ import numpy as np
 from nst_core import memory
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.lbfgs import HISTORY
+from nst_core.memory import HISTORY
 
 DEFAULT = StyleConfig().updated({"weights": "procedural", "scales": [1], "steps": 2})
 SHALLOW = {"content_layers": {"block1_conv2": 1}, "style_layers": {"block1_conv1": 1}}
@@ -120,7 +120,7 @@ def fitted(found: dict[int, float], everything: list[Case]) -> dict[str, float]:
     names = ["BASE", *(f"FEATURES {name}" for name in memory.FEATURES)]
     names += [f"{kind} {name}" for kind in ("IMAGES", "TILED_IMAGES") for name in memory.IMAGES]
     names += ["TARGETS", "TILED_TARGETS"]
-    rows = []
+    rows, rest = [], []
     for index, case in enumerate(everything):
         size = Size(case.side, case.side)
         parts = memory.parts(
@@ -133,7 +133,9 @@ def fitted(found: dict[int, float], everything: list[Case]) -> dict[str, float]:
         row[f"{kind}IMAGES {case.config.optimizer}"] = parts.image
         row[f"{kind}TARGETS"] = parts.targets
         rows.append(np.array(list(row.values())) / found[index])
-    solution = linprog(np.sum(rows, axis=0), A_ub=-np.array(rows), b_ub=-np.ones(len(rows)))
+        known = memory.remembered(case.config) * parts.image if case.tile else 0.0
+        rest.append(1 - known / found[index])
+    solution = linprog(np.sum(rows, axis=0), A_ub=-np.array(rows), b_ub=-np.array(rest))
     # BASE comes in MiB, so that all are of one order.
     return dict(zip(names, map(float, solution.x), strict=True))
 

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from nst_core import curvature
+from nst_core.memory import HISTORY
 from nst_core.optimizers import (
     Bounds,
     Evaluate,
@@ -19,9 +20,6 @@ from nst_core.optimizers import (
 )
 
 Tensor = Any
-
-# Moves and gradient changes that are remembered.
-HISTORY = 12
 
 
 class Lbfgs:

@@ -18,12 +18,16 @@ from nst_core.weights import layer_shapes
 
 # What no size changes, bytes; how often the features of all layers are there at once; how often
 # the content's features, and how many images (float32 RGB) an optimisation holds, whole or in
-# tiles. The smallest that no measurement exceeds, rounded up: docs/memory.md.
-BASE = 100 * 2**20
-FEATURES = {"float32": 1.4, "bfloat16": 2.0}
-TARGETS, TILED_TARGETS = 1.0, 1.0
-IMAGES = {"lbfgs": 50.0, "adam": 9.0}
-TILED_IMAGES = {"lbfgs": 66.0, "adam": 16.0}
+# tiles. Fitted to measurements, so that none is higher: docs/memory.md.
+BASE = 20 * 2**20
+FEATURES = {"float32": 1.65, "bfloat16": 2.85}
+TARGETS, TILED_TARGETS = 3.7, 1.45
+IMAGES = {"lbfgs": 43.0, "adam": 9.0}
+TILED_IMAGES = {"lbfgs": 17.5, "adam": 12.5}
+
+# Pairs of a move and a change of the gradient that L-BFGS remembers. In tiles it holds those that
+# there are, beside TILED_IMAGES; whole pictures have the room of all from the start.
+HISTORY = 12
 
 # The rest is for what the model does not know: other threads' pictures, the allocator's gaps.
 SHARE = 0.85
@@ -89,9 +93,15 @@ def predicted(
         one_by_one: the batch's images pass the network one after the other, as on processors.
     """
     features, targets, image = parts(config, size, batch, precision, tile, one_by_one=one_by_one)
-    kept = TILED_TARGETS if tile else TARGETS
-    images = (TILED_IMAGES if tile else IMAGES)[config.optimizer]
+    kept, images = TARGETS, IMAGES[config.optimizer]
+    if tile:
+        kept, images = TILED_TARGETS, TILED_IMAGES[config.optimizer] + remembered(config)
     return BASE + FEATURES[precision] * features + kept * targets + images * image
+
+
+def remembered(config: StyleConfig) -> int:
+    """How many images the history of an optimisation in tiles has after all its steps."""
+    return 2 * min(HISTORY, max(config.steps_per_scale)) if config.optimizer == "lbfgs" else 0
 
 
 def fitting_batch(

@@ -327,8 +327,9 @@ def _parquet_cells(column: Any) -> list[Any]:
 
 
 def _parquet_cell(scalar: Any) -> Any:
-    # Times beyond Python's range or resolution have a text all the same.
-    for read in (scalar.as_py, lambda: scalar.cast("string").as_py()):
+    # Times beyond Python's range or resolution have a text all the same, in ISO 8601: where pandas
+    # is installed Arrow gives nanoseconds as its times, whose text that is.
+    for read in (scalar.as_py, lambda: scalar.cast("string").as_py().replace(" ", "T", 1)):
         with contextlib.suppress(ValueError, OverflowError, NotImplementedError):
             return read()
     return _Unreadable()

@@ -93,7 +93,7 @@ class TestPrediction:
             memory.predicted(config, Size(side, side), 1, "float32", 256) for side in (2048, 4096)
         )
         whole = memory.predicted(config, Size(4096, 4096), 1, "float32", None)
-        images_and_targets = 12 * (memory.TILED_IMAGES["adam"] + 3)
+        images_and_targets = 12 * (memory.TILED_IMAGES["adam"] + 3 * memory.TILED_TARGETS)
         assert large - small <= images_and_targets * (4096**2 - 2048**2)
         assert large < whole / 4
 

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from nst_core import curvature, losses
-from nst_core.lbfgs import HISTORY, Lbfgs, quasi_newton
+from nst_core.lbfgs import Lbfgs, quasi_newton
+from nst_core.memory import HISTORY
 from nst_core.optimizers import (
     LONGEST_CALL,
     Adam,
