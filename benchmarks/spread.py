@@ -1,7 +1,7 @@
 """Work on a Flink cluster: with an engine that sleeps, only the pipeline and the runner work.
 
-The cluster is that of `deploy/flink/local-cluster.sh`, whose `up` comes first; one task manager
-works at parallelism 1, both at 2. Seconds are those of the whole `nst run` (a process of its own).
+The cluster is that of `deploy/flink/local-cluster.sh`, started if need be; one task manager works
+at parallelism 1, both at 2. Seconds are those of the whole `nst run` (a process of its own).
 First its start with one pair; then a catalog of which each pair takes a set time in the engine;
 then ones that take none there, less the start: what the pipeline and the runner cost for a pair.
 """
@@ -9,6 +9,7 @@ then ones that take none there, less the start: what the pipeline and the runner
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -79,7 +80,10 @@ def timed(pairs: int, seconds: float, parallelism: int, cluster: Sequence[str]) 
 
 def cluster_options() -> list[str]:
     """The options that the cluster's script prints, but those that are set here."""
-    up = subprocess.run([str(CLUSTER), "up"], check=True, capture_output=True, text=True)
+    # Its workers' Python is the first on the PATH: this one.
+    path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    command, environment = [str(CLUSTER), "up"], {**os.environ, "PATH": path}
+    up = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     words = [word for line in up.stdout.splitlines()[1:] for word in line.split()]
     mine = ("--parallelism", "--environment_config")
     return [word for word in words if word.partition("=")[0] not in mine]
