@@ -18,8 +18,8 @@ from nst_core.weights import layer_shapes
 
 # What no size changes, bytes; how often the features of all layers are there at once; how often
 # the content's features, and how many images (float32 RGB) an optimisation holds, whole or in
-# tiles. Fitted to measurements, so that none is higher: docs/memory.md.
-BASE = 20 * 2**20
+# tiles. Fitted to measurements, so that none is higher, BASE with room: docs/memory.md.
+BASE = 100 * 2**20
 FEATURES = {"float32": 1.65, "bfloat16": 2.85}
 TARGETS, TILED_TARGETS = 3.7, 1.45
 IMAGES = {"lbfgs": 43.0, "adam": 9.0}

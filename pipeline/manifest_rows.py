@@ -320,16 +320,26 @@ def _parquet_rows(stream: BinaryIO, uri: str) -> Iterator[Row]:
 
 
 def _parquet_cells(column: Any) -> list[Any]:
+    import pyarrow
+
+    coarser = {
+        pyarrow.timestamp("ns", getattr(column.type, "tz", None)): pyarrow.timestamp(
+            "us", getattr(column.type, "tz", None)
+        ),
+        pyarrow.duration("ns"): pyarrow.duration("us"),
+    }.get(column.type)
     try:
-        return cast("list[Any]", column.to_pylist())
+        # Of nanoseconds Arrow makes pandas's objects where pandas is installed: a row must not
+        # depend on that.
+        return cast("list[Any]", (column.cast(coarser) if coarser else column).to_pylist())
     except (ValueError, OverflowError):
-        return [_parquet_cell(scalar) for scalar in column]
+        return [_parquet_cell(scalar, coarser) for scalar in column]
 
 
-def _parquet_cell(scalar: Any) -> Any:
-    # Times beyond Python's range or resolution have a text all the same, in ISO 8601: where pandas
-    # is installed Arrow gives nanoseconds as its times, whose text that is.
-    for read in (scalar.as_py, lambda: scalar.cast("string").as_py().replace(" ", "T", 1)):
+def _parquet_cell(scalar: Any, coarser: Any) -> Any:
+    # Times beyond Python's range or resolution have a text all the same.
+    as_python = (lambda: scalar.cast(coarser).as_py()) if coarser else scalar.as_py
+    for read in (as_python, lambda: scalar.cast("string").as_py()):
         with contextlib.suppress(ValueError, OverflowError, NotImplementedError):
             return read()
     return _Unreadable()

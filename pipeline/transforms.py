@@ -374,20 +374,14 @@ def _resolve(
             if row.number in tasks:  # Else it has failed, and been counted, before.
                 failures.take("ids", row if isinstance(row, Outcome) else None)
             (todo if isinstance(row, Task) else ended).append(row)
-    if todo:
-        yield todo
-    if ended:
-        yield _ended(ended)
+    yield from _parted(todo, ended)
 
 
 def _within(tasks: Several, first: list[RowNumber]) -> Iterator[Any]:
     """Those tasks that are among the first, by their numbers in order, and the others' outcomes."""
     todo = Several(task for task in tasks if task.number <= first[-1])
     ended = Several(planning.postponed(task) for task in tasks if task.number > first[-1])
-    if todo:
-        yield todo
-    if ended:
-        yield _ended(ended)
+    yield from _parted(todo, ended)
 
 
 def _log(outcome: Outcome) -> None:
@@ -399,6 +393,14 @@ def _log(outcome: Outcome) -> None:
 def _split(function: Any, *arguments: Any) -> Any:
     """A FlatMap whose tasks go to `todo` and whose outcomes go to `ended`."""
     return beam.FlatMap(function, *arguments).with_outputs("ended", main="todo")
+
+
+def _parted(todo: Several, ended: Several) -> Iterator[Any]:
+    """What goes on, and the outcomes of what does not; neither where there is none."""
+    if todo:
+        yield todo
+    if ended:
+        yield _ended(ended)
 
 
 def _ended(outcomes: Several) -> Any:
@@ -429,7 +431,4 @@ def _plan(
             planned.append(row)
         else:
             ended.append(row)
-    if planned:
-        yield planned
-    if ended:
-        yield _ended(ended)
+    yield from _parted(planned, ended)

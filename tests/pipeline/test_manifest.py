@@ -182,7 +182,7 @@ def test_what_json_cannot_hold_travels_as_text(tmp_path: Path) -> None:
     assert pair.options == {"scales": [0.5, 1.0]}
     assert pair.columns == {
         "day": "2024-02-29",
-        "moment": "2023-11-14T22:13:20.000000001",
+        "moment": "2023-11-14 22:13:20.000000001",
         "price": "1.50",
         "raw": "\\xffabc",
         "ratio": "nan",

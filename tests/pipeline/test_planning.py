@@ -8,6 +8,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from apache_beam import coders
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
@@ -17,6 +18,7 @@ from pipeline.inputs import Headers
 from pipeline.manifest import Pair, Row, StyleReference
 from pipeline.pairs import Batch, Outcome, RowNumber, Task
 from pipeline.planning import Existing
+from pipeline.transforms import Several
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -251,6 +253,16 @@ def test_a_content_s_header_is_read_once_whatever_its_styles(
     outcome = planning.batch_key(one, headers)
     assert isinstance(outcome, Outcome)
     assert outcome.status == "input_not_found"
+
+
+def test_tasks_travel_several_at_a_time_and_come_back_as_they_were() -> None:
+    planned = plan(7, id="x", price="9", options__steps="3", options__init="x.png")
+    several = '[{"uri": "s.png", "weight": 2}, {"uri": "t.png", "mask": "m.png"}]'
+    tasks = Several([planned, plan(8, style=several), ("x", Existing("images", "png"))])
+    coder = coders.registry.get_coder(Several)
+    found = coder.decode(coder.encode(tasks))
+    assert type(found) is Several
+    assert found == tasks
 
 
 def test_contents_of_one_canvas_have_one_key(catalog: Catalog) -> None:
