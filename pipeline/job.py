@@ -8,8 +8,9 @@ import apache_beam as beam
 
 from pipeline.budget import Failures
 from pipeline.options import RunOptions
+from pipeline.report_transforms import WriteReports
 from pipeline.reports import Place
-from pipeline.transforms import FormBatches, PlanPairs, ReadCatalog, Stylize, WriteReports
+from pipeline.transforms import FormBatches, PlanPairs, ReadCatalog, Stylize
 
 
 def build(

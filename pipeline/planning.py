@@ -243,10 +243,15 @@ def canvas_of(key: str) -> Size:
     return Size(*map(int, key.partition(" ")[0].split("x")))
 
 
-def batches(key: str, tasks: Iterable[Task], batch_size: int) -> Iterator[Batch]:
-    """Tasks of one key, cut into batches of at most `batch_size`, or fewer large canvases."""
+def most_in_a_batch(key: str, batch_size: int) -> int:
+    """How many tasks with this key make a batch: at most `batch_size`, or fewer large canvases."""
     canvas = canvas_of(key)
-    size = max(1, min(batch_size, BATCH_PIXELS // (canvas.width * canvas.height)))
+    return max(1, min(batch_size, BATCH_PIXELS // (canvas.width * canvas.height)))
+
+
+def batches(key: str, tasks: Iterable[Task], batch_size: int) -> Iterator[Batch]:
+    """Tasks of one key, cut into batches."""
+    size = most_in_a_batch(key, batch_size)
     remaining = iter(tasks)
     while chunk := tuple(itertools.islice(remaining, size)):
         yield Batch(chunk)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, Literal
+from typing import Any, Literal
+from uuid import uuid4
 
-from pipeline import records, result_lines, storage, storage_local
+from pipeline import records, result_lines, storage
 from pipeline.manifest import CONTENT_TYPES, failure_fieldnames, write_failures
 from pipeline.pairs import Outcome
 
 ResultsFormat = Literal["jsonl", "parquet"]
+# Lines on their way into a file of the run: themselves, or the URI of the file that they wait in.
+Lines = bytes | str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +41,33 @@ def forget(place: Place) -> None:
 
     As many shards as that try had, and its summary, would stand beside this one's.
     """
+    _delete(place, "summary.json", "results-", "spill-")
+
+
+def spill(lines: bytes, place: Place) -> str:
+    """Put lines into a file of their own until their report is written; its URI.
+
+    All that goes into one report meets in one place, and there is no memory for a large catalog's.
+    """
+    uri = place.uri(f"spill-{uuid4().hex}.jsonl")
+    storage.write_bytes(uri, lines, CONTENT_TYPES["jsonl"])
+    return uri
+
+
+def remove_spills(place: Place) -> None:
+    """Once the reports are written, or never will be; also those of tries that failed."""
+    _delete(place, "spill-")
+
+
+def _delete(place: Place, *prefixes: str) -> None:
     for uri in storage.list_uris(place.uri("")):
-        name = uri.rpartition("/")[2]
-        if name == "summary.json" or name.startswith("results-"):
+        if uri.rpartition("/")[2].startswith(prefixes):
             storage.delete(uri)
+
+
+def _blocks(several: Iterable[Lines]) -> Iterator[bytes]:
+    for lines in several:
+        yield lines if isinstance(lines, bytes) else storage.read_bytes(lines)
 
 
 def shard_of(outcome: Outcome, shards: int) -> int:
@@ -50,43 +75,44 @@ def shard_of(outcome: Outcome, shards: int) -> int:
     return zlib.crc32(str(outcome.number).encode()) % shards
 
 
-def write_results(index: int, blocks: Iterable[bytes], place: Place) -> str:
-    """One shard of the results, from blocks of whole lines; its URI."""
+def failure_line(outcome: Outcome) -> bytes:
+    """A failed row with its status and error as one line of JSON, with its end."""
+    row = {**outcome.row, "status": outcome.status, "error": outcome.error}
+    return (json.dumps(row, default=str) + "\n").encode()
+
+
+def write_results(index: int, several: Iterable[Lines], place: Place) -> str:
+    """One shard of the results; its URI."""
     uri = place.uri(place.shard_name(index))
     with storage.open_writer(uri, CONTENT_TYPES[place.results_format]) as stream:
         if place.results_format == "parquet":
-            result_lines.write_parquet(blocks, stream)
+            result_lines.write_parquet(_blocks(several), stream)
         else:
-            stream.writelines(blocks)
+            stream.writelines(_blocks(several))
     return uri
 
 
-def write_failures_csv(outcomes: Iterable[Outcome], place: Place) -> str:
-    """The failed rows as a manifest, with status and error; its URI.
-
-    The rows pass through a temporary file, because the header needs the columns of all.
-    """
+def write_failures_csv(several: Iterable[Lines], place: Place) -> str:
+    """The failed rows as a manifest, from their lines, which are read twice; its URI."""
     uri = place.uri("failures.csv")
-    names: dict[str, None] = {"content": None, "style": None}
-    with io.TextIOWrapper(storage_local.spool(), encoding="utf-8") as rows:
-        for outcome in outcomes:
-            row = {**outcome.row, "status": outcome.status, "error": outcome.error}
-            names.update(dict.fromkeys(row))
-            rows.write(json.dumps(row, default=str) + "\n")
-        rows.seek(0)
-        with storage.open_writer(uri, "text/csv") as stream:
-            write_failures(_parsed(rows), failure_fieldnames(names), stream)
+    # The header needs the columns of all.
+    names = {"content": None, "style": None}
+    for row in _rows(several):
+        names.update(dict.fromkeys(row))
+    with storage.open_writer(uri, "text/csv") as stream:
+        write_failures(_rows(several), failure_fieldnames(names), stream)
     return uri
 
 
-def _parsed(rows: IO[str]) -> Iterator[dict[str, Any]]:
-    return (json.loads(line) for line in rows)
+def _rows(several: Iterable[Lines]) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for block in _blocks(several) for line in block.splitlines())
 
 
 def write_summary(
     counts: dict[str, int], written: Iterable[str], place: Place, about: dict[str, Any]
 ) -> dict[str, Any]:
     """The run's summary, its last file."""
+    remove_spills(place)
     summary = {
         "run": place.run,
         **about,

@@ -64,7 +64,7 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
         stack.enter_context(
             heeding(
                 functools.partial(stop, results, tracker, options, run_name, log_format),
-                functools.partial(tidy, options, locked),
+                functools.partial(tidy, options, place, locked),
                 functools.partial(logs.say_last, as_json=log_format == "json"),
             )
         )
@@ -165,10 +165,18 @@ def execute(pipeline: Any, options: RunOptions, place: Place, results: list[Any]
             build(pipeline, options, place, about)
             results.append(pipeline.run())
             results[0].wait_until_finish()
-    except JobError as error:
-        raise JobError(_WHILE_RUNNING.sub("", str(error))) from error
     except Exception as error:
+        forget_spills(options, place)
+        if isinstance(error, JobError):
+            raise JobError(_WHILE_RUNNING.sub("", str(error))) from error
         raise JobError(sentence_of(error)) from error
+
+
+def forget_spills(options: RunOptions, place: Place) -> None:
+    """Without their report they are of no use; a runner elsewhere may still be writing it."""
+    if not options.runner:
+        with contextlib.suppress(JobError):
+            reports.remove_spills(place)
 
 
 @contextlib.contextmanager
@@ -228,9 +236,10 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
         )
 
 
-def tidy(options: RunOptions, locked: lock.Lock | None) -> None:
+def tidy(options: RunOptions, place: Place, locked: lock.Lock | None) -> None:
     """What a run that is stopped leaves behind itself: neither temporary files nor its lock."""
     storage.sweep(options.output, ending=True)
+    forget_spills(options, place)
     if locked:
         locked.release()
 

@@ -22,7 +22,7 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from nst_core.config import StyleConfig
-from pipeline import planning, progress, reports, result_lines
+from pipeline import planning, progress
 from pipeline.budget import Failures
 from pipeline.dataflow import resource_hints
 from pipeline.engines import Engines
@@ -32,7 +32,6 @@ from pipeline.manifest import Row, find_manifests, read_rows
 from pipeline.options import RunOptions
 from pipeline.pairs import Batch, Outcome, RowNumber, Task
 from pipeline.planning import Existing, OnExisting
-from pipeline.reports import Place
 from pipeline.work import Studio
 
 NAMESPACE = "nst"
@@ -70,6 +69,12 @@ class SeveralCoder(beam.coders.Coder):  # type: ignore[misc]
 
 
 beam.coders.registry.register_coder(Several, SeveralCoder)
+
+
+def at_the_end(value: Any) -> WindowedValue:
+    """A value as `finish_bundle` has to give it."""
+    window = beam.transforms.window.GlobalWindow()
+    return WindowedValue(value, window.max_timestamp(), [window])
 
 
 class ReadCatalog(beam.PTransform):  # type: ignore[misc]
@@ -143,23 +148,28 @@ class FormBatches(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, tasks: Any) -> Any:
         """PCollection[Several of Task] → `batches` [Batch] and `ended` [Several of Outcome]."""
-        keyed = tasks | "ReadHeaders" >> beam.ParDo(KeyByCanvas(self.failures)).with_outputs(
-            "ended", main="todo"
-        )
-        batches = (
-            keyed.todo
+        keyed = tasks | "ReadHeaders" >> beam.ParDo(
+            KeyByCanvas(self.batch_size, self.failures)
+        ).with_outputs("full", "ended", main="rests")
+        of_rests = (
+            keyed.rests
             | beam.GroupByKey()
             | beam.FlatMap(_batches, self.batch_size).with_output_types(Batch)
-            # Batches of one key go to every worker, not only to the one that formed them.
-            | beam.Reshuffle()
         )
+        # Batches of one key go to every worker, not only to the one that formed them.
+        batches = (keyed.full, of_rests) | beam.Flatten() | beam.Reshuffle()
         return {"batches": batches, "ended": keyed.ended}
 
 
 class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
-    """Reads the contents' headers, many at once: each is a round trip to the storage."""
+    """Reads the contents' headers, many at once: each is a round trip to the storage.
 
-    def __init__(self, failures: Failures) -> None:
+    Forms the batches that it can fill, so that only what is left of each key has to be grouped:
+    a runner may want all of a group in memory, and a whole catalog can have one key.
+    """
+
+    def __init__(self, batch_size: int, failures: Failures) -> None:
+        self._batch_size = batch_size
         self._failures = failures
 
     def setup(self) -> None:
@@ -170,42 +180,40 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
     def start_bundle(self) -> None:
         """Begin with nothing waiting."""
         self._waiting: list[Task] = []
+        self._rests: collections.defaultdict[str, Several] = collections.defaultdict(Several)
 
     def process(self, tasks: Several) -> Iterator[Any]:
         """Keep the tasks until there are many."""
         self._waiting += tasks
         if len(self._waiting) >= HEADERS_AT_ONCE:
-            yield from self._keyed()
+            yield from self._formed()
 
     def finish_bundle(self) -> Iterator[Any]:
-        """The rest."""
-        window = beam.transforms.window.GlobalWindow()
-        for value in self._keyed():
-            if isinstance(value, beam.pvalue.TaggedOutput):
-                windowed = WindowedValue(value.value, window.max_timestamp(), [window])
-                yield beam.pvalue.TaggedOutput(value.tag, windowed)
-            else:
-                yield WindowedValue(value, window.max_timestamp(), [window])
+        """The last batches, and what is left of each key."""
+        for tagged in self._formed():
+            yield beam.pvalue.TaggedOutput(tagged.tag, at_the_end(tagged.value))
+        yield from map(at_the_end, self._rests.items())
 
     def teardown(self) -> None:
         """Let the threads go."""
         self._threads.shutdown()
 
-    def _keyed(self) -> Iterator[Any]:
+    def _formed(self) -> Iterator[Any]:
         tasks, self._waiting = self._waiting, []
         keys = self._threads.map(
             functools.partial(planning.batch_key, headers=self._headers), tasks
         )
-        by_key: collections.defaultdict[str, Several] = collections.defaultdict(Several)
         ended = Several()
         for task, key in zip(tasks, keys, strict=True):
             self._failures.take("contents", key if isinstance(key, Outcome) else None)
             if isinstance(key, Outcome):
                 ended.append(key)
-            else:
-                progress.emit(progress.PairPlanned())
-                by_key[key].append(task)
-        yield from by_key.items()
+                continue
+            progress.emit(progress.PairPlanned())
+            alike = self._rests[key]
+            alike.append(task)
+            if len(alike) == planning.most_in_a_batch(key, self._batch_size):
+                yield beam.pvalue.TaggedOutput("full", Batch(tuple(self._rests.pop(key))))
         if ended:
             yield _ended(ended)
 
@@ -265,75 +273,13 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._studio.close()
 
 
-class WriteReports(beam.PTransform):  # type: ignore[misc]
-    """Outcomes → results, failures.csv, and last the summary."""
-
-    def __init__(self, place: Place, about: dict[str, Any]) -> None:
-        super().__init__()
-        self.place = place
-        self.about = about
-
-    def expand(self, outcomes: Any) -> Any:
-        """PCollection[Several of Outcome] → PCollection with the one summary."""
-        written = (
-            outcomes
-            | beam.FlatMap(_by_shard, self.place.shards).with_output_types(tuple[int, bytes])
-            | beam.GroupByKey()
-            | beam.Map(_write_results, self.place)
-        )
-        once = outcomes.pipeline | beam.Create([None])
-        failed = outcomes | beam.FlatMap(lambda some: [one for one in some if one.failed])
-        failures = once | "WriteFailures" >> beam.Map(
-            lambda _, failed, place: reports.write_failures_csv(failed, place),
-            beam.pvalue.AsIter(failed),
-            self.place,
-        )
-        counts = (
-            outcomes
-            | beam.FlatMap(_counts).with_output_types(tuple[str, int])
-            | beam.CombinePerKey(sum)
-            | beam.combiners.ToDict()
-        )
-        return once | "WriteSummary" >> beam.Map(
-            _write_summary,
-            beam.pvalue.AsSingleton(counts),
-            beam.pvalue.AsIter(written),
-            beam.pvalue.AsIter(failures),
-            self.place,
-            self.about,
-        )
-
-
-def _write_results(shard: tuple[int, Iterable[bytes]], place: Place) -> str:
-    return reports.write_results(*shard, place)
-
-
-def _write_summary(
-    _: None,
-    counts: dict[str, int],
-    written: Iterable[str],
-    failures: Iterable[str],
-    place: Place,
-    about: dict[str, Any],
-) -> dict[str, Any]:
-    list(failures)  # Not used, but awaited: the summary is the last file.
-    return reports.write_summary(counts, written, place, about)
-
-
 def _batches(keyed: tuple[str, Iterable[Several]], batch_size: int) -> Iterator[Batch]:
-    key, tasks = keyed
-    return planning.batches(key, itertools.chain.from_iterable(tasks), batch_size)
+    key, rests = keyed
+    return planning.batches(key, itertools.chain.from_iterable(rests), batch_size)
 
 
 def _counts(outcomes: Several) -> Iterable[tuple[str, int]]:
     return collections.Counter(outcome.status for outcome in outcomes).items()
-
-
-def _by_shard(outcomes: Several, shards: int) -> Iterable[tuple[int, bytes]]:
-    lines = collections.defaultdict(list)
-    for outcome in outcomes:
-        lines[reports.shard_of(outcome, shards)].append(result_lines.line_of(outcome))
-    return ((shard, b"".join(some)) for shard, some in lines.items())
 
 
 def _read(place: tuple[str, str]) -> Iterator[Several]:

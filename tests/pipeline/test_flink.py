@@ -94,3 +94,22 @@ def test_the_job_goes_on_by_itself_and_does_no_pair_twice_after(
     assert {pair_id: after[pair_id] for pair_id in before} == before
     assert len({record["run"] for record in after.values()}) == 1
     assert set(catalog.statuses()) <= {"ok", "skipped"}
+
+
+def test_a_report_may_be_larger_than_what_flink_holds_in_one_record(
+    catalog: Catalog, cluster: Cluster
+) -> None:
+    catalog.picture("s.png")
+    # Far more than the 3.2 MB of its sort buffers, in one shard and in failures.csv.
+    rows = [
+        {"id": f"p{number}", "content": "none.png", "style": "s.png", "note": f"{number} " * 200}
+        for number in range(6000)
+    ]
+    catalog.manifest(rows)
+    status = start(catalog, *cluster.options()).wait(TIMEOUT)
+    assert status == 3, catalog.read("log.txt").decode()[-3000:]
+    catalog.note_run(set())
+    assert [result["row"] for result in catalog.results()] == [row + 1 for row in range(6000)]
+    assert set(catalog.statuses()) == {"input_not_found"}
+    assert {row["note"] for row in catalog.failures()} == {row["note"] for row in rows}
+    assert not [name for name in catalog.names("out/runs") if "spill-" in name]

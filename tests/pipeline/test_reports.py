@@ -65,7 +65,8 @@ def test_failures_are_a_manifest_of_the_same_pairs(place: Place) -> None:
         outcome(2, "diverged", style=[{"uri": "/s/s.png", "weight": 2.0}, {"uri": "/s/t.png"}]),
         outcome(3, "internal", title='two\nlines "quoted"'),
     ]
-    uri = reports.write_failures_csv(iter(rows), place)
+    lines = [reports.failure_line(row) for row in rows]
+    uri = reports.write_failures_csv([b"".join(lines[:2]), lines[2]], place)
     read = list(read_rows(uri))
     pairs = [parse_pair(row, uri) for row in read]
     assert [row.columns["status"] for row in read] == ["input_not_found", "diverged", "internal"]
@@ -83,6 +84,27 @@ def test_without_failures_the_file_has_a_header_and_no_row(place: Place) -> None
     uri = reports.write_failures_csv([], place)
     assert list(read_rows(uri)) == []
     assert pathlib.Path(uri).read_text("utf-8").startswith("id,content,style")
+
+
+def test_lines_that_waited_in_files_come_into_the_reports_and_the_files_go(place: Place) -> None:
+    lines = [line_of(outcome(number)) for number in range(4)]
+    several = [lines[0], reports.spill(b"".join(lines[1:3]), place), lines[3]]
+    uri = reports.write_results(0, several, place)
+    assert pathlib.Path(uri).read_bytes() == b"".join(lines)
+    failed = [reports.failure_line(outcome(number, "internal")) for number in (5, 6)]
+    spilled = reports.spill(failed[1], place)
+    assert [
+        row.number for row in read_rows(reports.write_failures_csv([failed[0], spilled], place))
+    ] == [1, 2]
+
+    folder = pathlib.Path(place.uri(""))
+    assert len(list(folder.glob("spill-*"))) == 2
+    reports.write_summary({"ok": 4, "internal": 2}, [uri], place, {})
+    assert {file.name for file in folder.iterdir()} == {
+        "failures.csv",
+        "results-00000-of-00003.jsonl",
+        "summary.json",
+    }
 
 
 def test_the_summary_counts_every_status(place: Place) -> None:

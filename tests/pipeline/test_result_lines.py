@@ -192,3 +192,39 @@ def test_many_lines_pass_into_parquet_by_parts(tmp_path: pathlib.Path) -> None:
     assert table.metadata.num_rows == 3000
     assert table.num_row_groups == 3
     assert table.read(["row"]).column("row").to_pylist() == list(range(3000))
+
+
+def test_lines_that_do_not_fit_into_memory_are_reported_all_the_same(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed_catalog(catalog)
+    # From the second run on, all that can be done is done, and every run ends alike.
+    for _ in range(2):
+        assert catalog.run("--results-shards", "2", manifest="mixed.jsonl") == 3
+    results, failures = catalog.results(), catalog.failures()
+    assert len(failures) == 2
+
+    monkeypatch.setattr("pipeline.report_transforms.BYTES_IN_MEMORY", 1)
+    spills = []
+    spill = reports.spill
+    monkeypatch.setattr(reports, "spill", lambda *given: spills.append(given) or spill(*given))
+    assert catalog.run("--results-shards", "2", manifest="mixed.jsonl") == 3
+    assert len(spills) == len(results) + len(failures)
+    assert catalog.results() == results
+    assert catalog.failures() == failures
+    assert not [name for name in catalog.names("out/runs") if "spill-" in name]
+
+
+def test_a_job_that_fails_leaves_no_lines_that_wait_for_a_report(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed_catalog(catalog)
+    monkeypatch.setattr("pipeline.report_transforms.BYTES_IN_MEMORY", 1)
+
+    def full(*_: Any) -> str:
+        assert any("spill-" in name for name in catalog.names("out/runs"))
+        raise storage.StorageError("The disk is full: free some space.")
+
+    monkeypatch.setattr(reports, "write_failures_csv", full)
+    assert catalog.run(manifest="mixed.jsonl") == 1
+    assert not [name for name in catalog.names("out/runs") if "spill-" in name]
