@@ -320,20 +320,24 @@ def _parquet_rows(stream: BinaryIO, uri: str) -> Iterator[Row]:
 
 
 def _parquet_cells(column: Any) -> list[Any]:
-    import pyarrow
-
-    coarser = {
-        pyarrow.timestamp("ns", getattr(column.type, "tz", None)): pyarrow.timestamp(
-            "us", getattr(column.type, "tz", None)
-        ),
-        pyarrow.duration("ns"): pyarrow.duration("us"),
-    }.get(column.type)
+    coarser = _coarser(column.type)
     try:
         # Of nanoseconds Arrow makes pandas's objects where pandas is installed: a row must not
         # depend on that.
         return cast("list[Any]", (column.cast(coarser) if coarser else column).to_pylist())
     except (ValueError, OverflowError):
         return [_parquet_cell(scalar, coarser) for scalar in column]
+
+
+def _coarser(kind: Any) -> Any:
+    """The Arrow type in microseconds for one of times in nanoseconds; None for any other."""
+    import pyarrow
+
+    if pyarrow.types.is_timestamp(kind) and kind.unit == "ns":
+        return pyarrow.timestamp("us", kind.tz)
+    if pyarrow.types.is_duration(kind) and kind.unit == "ns":
+        return pyarrow.duration("us")
+    return None
 
 
 def _parquet_cell(scalar: Any, coarser: Any) -> Any:

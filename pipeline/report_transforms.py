@@ -11,7 +11,7 @@ import apache_beam as beam
 from pipeline import reports, result_lines
 from pipeline.pairs import Outcome
 from pipeline.reports import Lines, Place
-from pipeline.transforms import Several, at_the_end
+from pipeline.transforms import at_the_end, counts_of
 
 # Of one file. Flink makes one record of a bundle's lines and its neighbours', of a few MB at most.
 BYTES_IN_MEMORY = 256 * 1024
@@ -41,7 +41,7 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
         )
         counts = (
             outcomes
-            | beam.FlatMap(_counts).with_output_types(tuple[str, int])
+            | beam.FlatMap(counts_of).with_output_types(tuple[str, int])
             | beam.CombinePerKey(sum)
             | beam.combiners.ToDict()
         )
@@ -105,7 +105,3 @@ def _write_summary(
 ) -> dict[str, Any]:
     list(failures)  # Not used, but awaited: the summary is the last file.
     return reports.write_summary(counts, written, place, about)
-
-
-def _counts(outcomes: Several) -> Iterable[tuple[str, int]]:
-    return collections.Counter(outcome.status for outcome in outcomes).items()

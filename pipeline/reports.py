@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 from uuid import uuid4
 
-from pipeline import records, result_lines, storage
+from pipeline import records, result_lines, storage, storage_local
 from pipeline.manifest import CONTENT_TYPES, failure_fieldnames, write_failures
 from pipeline.pairs import Outcome
 
@@ -93,19 +93,21 @@ def write_results(index: int, several: Iterable[Lines], place: Place) -> str:
 
 
 def write_failures_csv(several: Iterable[Lines], place: Place) -> str:
-    """The failed rows as a manifest, from their lines, which are read twice; its URI."""
+    """The failed rows as a manifest, from their lines; its URI.
+
+    They pass through a temporary file, because the header needs the columns of all.
+    """
     uri = place.uri("failures.csv")
-    # The header needs the columns of all.
-    names = {"content": None, "style": None}
-    for row in _rows(several):
-        names.update(dict.fromkeys(row))
-    with storage.open_writer(uri, "text/csv") as stream:
-        write_failures(_rows(several), failure_fieldnames(names), stream)
+    names: dict[str, None] = {"content": None, "style": None}
+    with storage_local.spool() as spooled:
+        for block in _blocks(several):
+            spooled.write(block)
+            for line in block.splitlines():
+                names.update(dict.fromkeys(json.loads(line)))
+        spooled.seek(0)
+        with storage.open_writer(uri, "text/csv") as stream:
+            write_failures(map(json.loads, spooled), failure_fieldnames(names), stream)
     return uri
-
-
-def _rows(several: Iterable[Lines]) -> Iterator[dict[str, Any]]:
-    return (json.loads(line) for block in _blocks(several) for line in block.splitlines())
 
 
 def write_summary(

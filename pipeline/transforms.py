@@ -71,6 +71,11 @@ class SeveralCoder(beam.coders.Coder):  # type: ignore[misc]
 beam.coders.registry.register_coder(Several, SeveralCoder)
 
 
+def counts_of(outcomes: Iterable[Outcome]) -> Iterable[tuple[str, int]]:
+    """How many there are of each status."""
+    return collections.Counter(outcome.status for outcome in outcomes).items()
+
+
 def at_the_end(value: Any) -> WindowedValue:
     """A value as `finish_bundle` has to give it."""
     window = beam.transforms.window.GlobalWindow()
@@ -278,10 +283,6 @@ def _batches(keyed: tuple[str, Iterable[Several]], batch_size: int) -> Iterator[
     return planning.batches(key, itertools.chain.from_iterable(rests), batch_size)
 
 
-def _counts(outcomes: Several) -> Iterable[tuple[str, int]]:
-    return collections.Counter(outcome.status for outcome in outcomes).items()
-
-
 def _read(place: tuple[str, str]) -> Iterator[Several]:
     kind, uri = place
     entries: Iterator[tuple[str, Row | Existing]] = (
@@ -354,7 +355,7 @@ def _ended(outcomes: Several) -> Any:
     for outcome in outcomes:
         progress.emit(progress.PairEnded(outcome.status, False))
         _log(outcome)
-    for status, count in _counts(outcomes):
+    for status, count in counts_of(outcomes):
         Metrics.counter(NAMESPACE, f"pairs_{status}").inc(count)
     return beam.pvalue.TaggedOutput("ended", outcomes)
 
