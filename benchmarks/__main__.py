@@ -17,6 +17,7 @@ from benchmarks import (
     overhead,
     presets,
     scale,
+    settings,
     spread,
     step,
     time_to_loss,
@@ -55,6 +56,7 @@ SECTIONS = {
         cases=time_to_loss.cases,
     ),
     "presets": Section("One pair under every preset", presets, presets.table, by_default=False),
+    "settings": Section("What the settings do", settings, settings.table, by_default=False),
     "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
     "scale": Section("Large catalogs", scale, scale.table, by_default=False),
     "spread": Section(

@@ -1,4 +1,4 @@
-"""A contact sheet: content, style and result of each pair in a row, as one PNG."""
+"""A contact sheet: pictures in rows, each with a caption, as one PNG."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 MARGIN = 16
-CAPTION = 26
+LINE = 20
 PAPER = (250, 248, 244)
 INK = (60, 56, 52)
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """The three images of a pair, as encoded bytes, and what to write below each."""
+class Picture:
+    """An encoded image, and what to write below it, in one or several lines."""
 
-    pictures: tuple[bytes, bytes, bytes]
-    captions: tuple[str, str, str]
+    data: bytes
+    caption: str
 
 
-def contact_sheet(rows: Sequence[Row], width: int = 320) -> bytes:
+def contact_sheet(rows: Sequence[Sequence[Picture]], width: int = 320) -> bytes:
     """One PNG of all rows; each image is fitted into `width` × three quarters of it, px."""
     height = width * 3 // 4
-    size = (
-        3 * width + 4 * MARGIN,
-        len(rows) * (height + CAPTION + MARGIN) + MARGIN,
-    )
+    lines = max(picture.caption.count("\n") + 1 for row in rows for picture in row)
+    cell = height + lines * LINE + MARGIN
+    columns = max(map(len, rows))
+    size = (columns * (width + MARGIN) + MARGIN, len(rows) * cell + MARGIN)
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=15)
     for row_index, row in enumerate(rows):
-        top = MARGIN + row_index * (height + CAPTION + MARGIN)
-        for column, (data, caption) in enumerate(zip(row.pictures, row.captions, strict=True)):
+        top = MARGIN + row_index * cell
+        for column, picture in enumerate(row):
             left = MARGIN + column * (width + MARGIN)
-            picture = Image.open(io.BytesIO(data)).convert("RGB")
-            picture.thumbnail((width, height), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (left + (width - picture.width) // 2, top))
+            image = Image.open(io.BytesIO(picture.data)).convert("RGB")
+            image.thumbnail((width, height), Image.Resampling.LANCZOS)
+            sheet.paste(image, (left + (width - image.width) // 2, top))
             place = (left + width / 2, top + height + 4)
-            draw.text(place, caption, fill=INK, font=font, anchor="ma")
+            draw.text(place, picture.caption, fill=INK, font=font, anchor="ma", align="center")
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
     return stream.getvalue()

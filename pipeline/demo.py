@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nst_core.config import StyleConfig
 from pipeline import records, storage
-from pipeline.contact_sheet import Row, contact_sheet
+from pipeline.contact_sheet import Picture, contact_sheet
 from pipeline.manifest import write_manifest
 from pipeline.options import RunOptions
 from pipeline.run import EXIT_ALL_DONE, run
@@ -55,21 +55,16 @@ def demo(
     status = run(options)
     if status != EXIT_ALL_DONE:
         return status
-    sheet = contact_sheet(
+    rows_of_sheet = [
         [
-            Row(
-                (
-                    storage.read_bytes(drawn[content]),
-                    storage.read_bytes(drawn[style]),
-                    storage.read_bytes(records.image_uri(str(folder), pair_id, config)),
-                ),
-                (_words(content), _words(style), "result"),
-            )
-            for pair_id, (content, style) in zip(ids, pairs, strict=True)
+            Picture(storage.read_bytes(drawn[content]), _words(content)),
+            Picture(storage.read_bytes(drawn[style]), _words(style)),
+            Picture(storage.read_bytes(records.image_uri(str(folder), pair_id, config)), "result"),
         ]
-    )
+        for pair_id, (content, style) in zip(ids, pairs, strict=True)
+    ]
     place = str(folder / "contact_sheet.png")
-    storage.write_bytes(place, sheet, "image/png")
+    storage.write_bytes(place, contact_sheet(rows_of_sheet), "image/png")
     print(f"Contact sheet (content, style, result): {place}")
     return EXIT_ALL_DONE
 
