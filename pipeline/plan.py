@@ -27,7 +27,7 @@ from pipeline.manifest import check_header, find_manifests, read_rows
 from pipeline.options import RunOptions
 from pipeline.pairs import POSTPONED, SKIPPED, Outcome, Task
 from pipeline.planning import Existing
-from pipeline.weights import check_weights
+from pipeline.weights import check_weights, warn_of_small_features
 
 HEADER_THREADS = 16
 HEADERS_AT_ONCE = 1024
@@ -46,6 +46,7 @@ def plan(options: RunOptions, *, as_json: bool, workers: int = 1) -> int:
     for manifest in find_manifests(options.manifest):
         check_header(manifest)
     check_weights(options.config.weights)
+    warn_of_small_features(options.config)
     found = Catalog(options)
     if found.groups:
         print(f"Measuring {STEPS} steps…", file=sys.stderr, flush=True)

@@ -29,7 +29,7 @@ from pipeline.pairs import NO_FAILURES, OK
 from pipeline.reports import Place
 from pipeline.schemes import default_schemes
 from pipeline.watch import JOB_ERROR, Tracker, log_stopped, log_summary, watching
-from pipeline.weights import check_weights
+from pipeline.weights import check_weights, warn_of_small_features
 
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3
@@ -60,6 +60,7 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
         tracker = stack.enter_context(
             watching(verbose=verbose, records=records_folder, log_format=log_format)
         )
+        warn_of_small_features(options.config)
         locked = stack.enter_context(lock.held(options.output, run_name)) if options.lock else None
         stack.enter_context(
             heeding(

@@ -27,7 +27,7 @@ from pipeline.output import encode_image, metadata_of, output_size
 from pipeline.pairs import RowNumber, Task
 from pipeline.records import SnapshotPlace
 from pipeline.snapshots import Roll, Snapshots, write_snapshots
-from pipeline.weights import weights_identity
+from pipeline.weights import warn_of_small_features, weights_identity
 
 if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
@@ -66,6 +66,7 @@ def stylize(
         config.updated({"output_format": _format(target)}),
     )
     storage.check_writable(storage.directory(target))
+    warn_of_small_features(config)
     inputs = read_inputs(task.pair, task.config)
     pictures = [read_picture(style.uri, task.config)[0] for style in task.pair.styles]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import pathlib
 
-from nst_core.config import URI_SETTINGS
+from nst_core.config import URI_SETTINGS, StyleConfig
 from nst_core.errors import WeightsError
 from nst_core.weights import (
     IMAGENET_MD5,
@@ -21,6 +22,8 @@ from pipeline.notices import without_notices
 # Raised with the recipe in nst_core.procedural; both are the same number (a test holds them so).
 PROCEDURAL_VERSION = 1
 HDF5 = "application/x-hdf5"
+
+_LOGGER = logging.getLogger("nst")
 
 
 @functools.lru_cache(maxsize=64)
@@ -50,6 +53,17 @@ def check_weights(source: str) -> None:
         with without_notices():
             imagenet_file()
     weights_identity(source)
+
+
+def warn_of_small_features(config: StyleConfig) -> None:
+    """Say so where terms are weighed for features of ImageNet's size and the weights are made."""
+    if config.weights == "procedural" and config.normalization != "energy":
+        _LOGGER.warning(
+            "normalization is %s with weights procedural, whose features are some hundred times "
+            "smaller than ImageNet's: weights of terms that suit those leave a blur here; set "
+            "normalization to energy, as the preset default has it, or take ImageNet's weights.",
+            config.normalization,
+        )
 
 
 def local_weights(source: str) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.gallery import IMAGENET_SIZES, MADE_SIZE, gallery_weights
 from nst_core import procedural as recipe
 from nst_core.procedural import SEED, calibration_images, laws_kernel, make_layers
-from nst_core.vgg import preprocess
+from nst_core.vgg import Vgg19, preprocess
 from nst_core.weights import VggWeights, layer_shapes, load_weights
 
 Layers = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -149,3 +150,18 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(
     monkeypatch.setenv("NST_CACHE", str(tmp_path / "file" / "cache"))
     assert load_weights("procedural").sha256 == procedural.sha256
     assert counted == [SEED]
+
+
+def test_the_documentation_s_weights_give_the_same_features_in_imagenet_s_sizes(
+    procedural: VggWeights,
+) -> None:
+    images = tf.constant(calibration_images(np.random.default_rng(SEED))[:2, :96, :96])
+    names = [f"block{block}_conv1" for block in range(1, 6)]
+    plain, scaled = (
+        Vgg19(weights, "average", "reflect", tf.float32).features(images, names)
+        for weights in (procedural, gallery_weights("procedural"))
+    )
+    for name, size in zip(names, IMAGENET_SIZES.values(), strict=True):
+        mine, theirs = scaled[name].numpy(), plain[name].numpy()
+        np.testing.assert_allclose(mine, theirs * size / MADE_SIZE, rtol=1e-3, atol=1e-3 * size)
+        assert np.sqrt(np.mean(mine**2)) == pytest.approx(size, rel=0.2)

@@ -15,6 +15,7 @@ from pipeline.__main__ import main
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
+    from tests.pipeline.conftest import Catalog
 
 Sentence = Callable[[str], str]
 
@@ -86,6 +87,23 @@ def test_imagenet_is_not_downloaded_for_the_sake_of_other_weights(
     weights.check_weights(str(tmp_path / "own.h5"))
     weights.check_weights("procedural")
     assert not offline.exists()
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "stylize"])
+def test_terms_that_are_weighed_for_larger_features_are_told(
+    catalog: Catalog, command: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog.manifest([{"content": "none.png", "style": "none.png"}])
+    arguments = [command, *catalog.arguments()[1:]]
+    if command == "stylize":
+        names = [catalog.uri(name) for name in ("none.png", "none.png", "x.png")]
+        arguments = [command, *names[:2], "-o", names[2], *catalog.small]
+    for normalization, told in (("energy", False), ("mean", True), ("none", True)):
+        caplog.clear()
+        main([*arguments, "--set", f"normalization={normalization}"])
+        expected = f"normalization is {normalization} with weights procedural"
+        assert (expected in caplog.text) == told
+        assert ("blur" in caplog.text) == told
 
 
 def test_a_remote_file_is_copied_once_and_a_changed_one_anew(
