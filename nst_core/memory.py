@@ -33,6 +33,8 @@ HISTORY = 12
 SHARE = 0.85
 # Interiors that are tried, px: smaller ones spend most of their work on halos.
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
+# Small tiles save little where the optimiser's images are most of it, and take long.
+HARDLY_MORE = 1.03
 
 # TensorFlow counts a tensor's elements in 31 bits, and the first layers have 64 for each pixel.
 MOST_PIXELS = 2**31 // 64
@@ -129,15 +131,15 @@ def _countable(size: Size, batch: int = 1) -> bool:
 def fitting_tile(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:
     """The side of the largest tiles with which one image fits; None where it fits whole.
 
-    Where nothing fits, what takes the least.
+    Where nothing fits, the largest that take hardly more than the least.
     """
-    sides = (None, *SIDES)
-    for side in sides:
+    counted: dict[int | None, float] = {}
+    for side in (None, *SIDES):
         part = extents(size, side, halo(config.layers)) if side else size
-        needed = predicted(config, size, 1, precision, side)
-        if _countable(part) and needed <= SHARE * available:
-            return side
-    return min(sides, key=lambda side: predicted(config, size, 1, precision, side))
+        if _countable(part):
+            counted[side] = predicted(config, size, 1, precision, side)
+    bound = max(SHARE * available, HARDLY_MORE * min(counted.values()))
+    return next(side for side, needed in counted.items() if needed <= bound)
 
 
 def tile_side(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:

@@ -103,10 +103,25 @@ class TestPrediction:
             memory.fitting_tile(config, LARGE, "float32", gib * GIB) for gib in (1000, 24, 12, 6, 0)
         ]
         assert sides[0] is None
-        assert sides[-1] == memory.SIDES[-1]
         tiled = [side for side in sides if side]
         assert tiled == sorted(tiled, reverse=True)
         assert len(set(tiled)) >= 3
+
+    @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+    def test_where_none_fits_tiles_are_the_largest_that_save_nearly_all(
+        self, optimizer: str
+    ) -> None:
+        config = StyleConfig().updated({"optimizer": optimizer})
+        side = memory.fitting_tile(config, LARGE, "float32", 0.0)
+        needed = {
+            tile: memory.predicted(config, LARGE, 1, "float32", tile) for tile in memory.SIDES
+        }
+        least = min(needed.values())
+        assert side is not None
+        assert least < needed[side] <= 1.03 * least
+        assert all(needed[tile] > 1.03 * least for tile in memory.SIDES if tile > side)
+        whole = memory.work(config, LARGE, None)
+        assert memory.work(config, LARGE, side) < 5 * whole < memory.work(config, LARGE, 128)
 
     def test_no_layer_has_more_features_than_tensorflow_counts(self) -> None:
         config = StyleConfig().updated({"image_size": 8192})
