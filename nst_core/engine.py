@@ -285,7 +285,7 @@ class StyleEngine:
         """What tells an image's checkpoints from those of other inputs, settings or arithmetic."""
         # Images that settings name are among the inputs; their names can be those of a neighbour.
         shared = [name for name in PIXEL_SETTINGS if name not in URI_SETTINGS]
-        state = optimizer_for(config).start(tf.zeros([1, 1, 1, 3]), 1)
+        state = optimizer_for(config, self.precision).start(tf.zeros([1, 1, 1, 3]), 1)
         return digest(
             (FORMAT, ENGINE_VERSION, self.weights.sha256, self.precision, self.device),
             [(name, getattr(config, name)) for name in shared],
@@ -332,7 +332,7 @@ class StyleEngine:
             objective = Objective(self._networks[precision], config)
             # XLA has no fast eigenvalues, which the Wasserstein distance needs in every step.
             xla = self.device.startswith("/GPU") and config.style_statistics != "wasserstein"
-            optimizer = optimizer_for(config)
+            optimizer = optimizer_for(config, precision)
             self._programs[key] = (
                 TiledProgram(objective, optimizer, tile)
                 if tile

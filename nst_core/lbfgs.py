@@ -27,22 +27,23 @@ class Lbfgs:
 
     Every step evaluates one trial point. A trial that lowers the loss enough becomes the new
     point and a new direction follows from it; any other (also one whose loss is not a number)
-    is drawn back towards the point, so the loss never rises. Where a part of the objective's
-    curvature is known, the direction starts from the estimate of the module `curvature`, else
-    from a multiple of the identity.
+    is drawn back towards the point, so the loss rises by no more than its rounding. Where a part
+    of the objective's curvature is known, the direction starts from the estimate of the module
+    `curvature`, else from a multiple of the identity.
 
     Args:
         bounds: applied to every trial point; curvature is that of the bounded move.
+        rounding: of a loss, relative: trials this close are no ascent. Too small a value and the
+            search ends at the noise, long before the minimum that float32 finds.
     """
 
     guarded = frozenset({"moves", "changes", "rises"})
     sufficient_decrease = 1e-4
-    # Rounding of float32 sums: trials this close are no ascent.
-    rounding = 1e-6
     most_rejections = 8
 
-    def __init__(self, bounds: Bounds = tf.identity) -> None:
+    def __init__(self, bounds: Bounds = tf.identity, rounding: float = 1e-6) -> None:
         self.bounds = bounds
+        self.rounding = rounding
 
     def start(self, x: Tensor, columns: int) -> State:
         """See `Optimizer.start`."""

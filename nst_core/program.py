@@ -24,20 +24,25 @@ Tensor = Any
 
 # The host looks at the optimisation (progress, deadline) about this often.
 SECONDS_PER_CALL = 1.0
-# `tolerance` compares totals this many steps apart; fixed, so that timing changes no pixel.
+# What the network's arithmetic leaves uncertain of a loss, relative.
+LOSS_ROUNDING = {"float32": 1e-6, "bfloat16": 1e-3}
+# Totals are compared after every so many steps; fixed, so that timing changes no pixel.
 TOLERANCE_WINDOW = 20
+# L-BFGS that finds nothing lower over so many windows is at rest: by then its trials have become
+# smaller than what the network's rounding lets it tell apart.
+REST_WINDOWS = 2
 RUNAWAY_FACTOR = 100.0
 SETTLING_STEPS = 5
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
 
 
-def optimizer_for(config: StyleConfig) -> optimizers.Optimizer:
-    """The optimiser that the configuration names."""
+def optimizer_for(config: StyleConfig, precision: str) -> optimizers.Optimizer:
+    """The optimiser that the configuration names, for a network in this arithmetic."""
     bounds = optimizers.pixel_range if config.clip_pixels else tf.identity
     if config.optimizer == "adam":
         return optimizers.Adam(config.average_decay, bounds)
-    return Lbfgs(bounds)
+    return Lbfgs(bounds, LOSS_ROUNDING[precision])
 
 
 class Program:
@@ -230,7 +235,7 @@ def follow(
     while len(terms) < steps and active.any():
         before = time.monotonic()
         call = min(call, steps - len(terms))
-        if config.tolerance:
+        if config.tolerance or config.optimizer == "lbfgs":
             call = min(call, TOLERANCE_WINDOW - len(terms) % TOLERANCE_WINDOW)
         if camera:
             call = min(call, camera.due_in(len(terms), active))
@@ -247,7 +252,7 @@ def follow(
             )
         if camera and (due := camera.due(len(terms), active)).size:
             camera.look(len(terms), due, program.optimizer.result(leg.state).numpy())
-        settled = active & _settled(terms, config.tolerance)
+        settled = active & _settled(terms, config)
         if settled.any():
             leg.steps[settled] = len(terms)
             active &= ~settled
@@ -263,12 +268,18 @@ def follow(
     return Course(result, every, np.array(leg.seconds), taken, failed)
 
 
-def _settled(terms: list[np.ndarray], tolerance: float) -> Any:
-    """Images whose total fell by less than the tolerated share over the last window."""
-    if not tolerance or len(terms) <= TOLERANCE_WINDOW or len(terms) % TOLERANCE_WINDOW:
+def _settled(terms: list[np.ndarray], config: StyleConfig) -> Any:
+    """Images whose total fell by less than `tolerance` over the last window, or is at rest."""
+    if len(terms) % TOLERANCE_WINDOW:
         return False
-    before, now = terms[-1 - TOLERANCE_WINDOW][:, 0], terms[-1][:, 0]
-    return before - now < tolerance * np.abs(before)
+    settled = np.zeros(len(terms[-1]), bool)
+    if config.tolerance and len(terms) > TOLERANCE_WINDOW:
+        before, now = terms[-1 - TOLERANCE_WINDOW][:, 0], terms[-1][:, 0]
+        settled |= before - now < config.tolerance * np.abs(before)
+    rest = REST_WINDOWS * TOLERANCE_WINDOW
+    if config.optimizer == "lbfgs" and len(terms) > rest:
+        settled |= terms[-1][:, 0] >= terms[-1 - rest][:, 0]
+    return settled
 
 
 def _failed(terms: np.ndarray) -> np.ndarray:

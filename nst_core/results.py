@@ -10,7 +10,7 @@ import numpy as np
 from nst_core.canvas import Size
 
 # Raised whenever the pixels change for the same settings, so that catalogs are done again.
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 LOG_COLUMNS = ("step", "scale", "width", "height", "seconds")
 
 

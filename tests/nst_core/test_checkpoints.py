@@ -157,7 +157,7 @@ def test_an_image_that_has_settled_stays_so(
     style: Style,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def first_settles(terms: list[np.ndarray], _: float) -> Any:
+    def first_settles(terms: list[np.ndarray], _: StyleConfig) -> Any:
         several = terms[-1].shape[0] == 2
         return np.array([len(terms) == 5, False]) if several else np.array([False])
 

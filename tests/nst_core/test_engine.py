@@ -510,6 +510,19 @@ class TestTolerance:
             steps.append(found.steps)
         assert steps[0] > steps[1] == 40
 
+    @pytest.mark.parametrize(("optimizer", "steps"), [("lbfgs", 60), ("adam", 100)])
+    def test_lbfgs_ends_where_nothing_lower_is_found(
+        self,
+        engine: StyleEngine,
+        contents: list[np.ndarray],
+        style: Style,
+        optimizer: str,
+        steps: int,
+    ) -> None:
+        nothing_to_gain = {"style_weight": 0, "tv_weight": 0, "content_colors": "own"}
+        config = quick(steps=100, optimizer=optimizer, **nothing_to_gain)
+        assert engine.stylize(contents[0], [style], config).steps == steps
+
     def test_without_it_every_step_is_taken(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style
     ) -> None:
@@ -708,7 +721,9 @@ class TestDevice:
             steps=8,
         )
         plain = engine.program(config, "float32")
-        compiled = program.Program(plain.objective, program.optimizer_for(config), xla=True)
+        compiled = program.Program(
+            plain.objective, program.optimizer_for(config, "float32"), xla=True
+        )
         start = np.stack(contents[:2]).astype(np.float32)
         targets = {
             "content": plain.content_targets(tf.constant(start)),

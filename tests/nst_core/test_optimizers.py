@@ -115,6 +115,26 @@ def test_the_loss_of_lbfgs_never_rises(bounds: Any) -> None:
         assert (losses[-1] < losses[0]).all()
 
 
+def test_lbfgs_goes_on_below_the_rounding_of_a_loss_that_it_is_told_of() -> None:
+    target, curvature = random(1, deviation=5), stretched(3)
+    exact = quadratic(target, curvature)
+
+    def rough(x: Any) -> Any:
+        """To three digits: what is left of the minimum is far less than one of them."""
+        value = exact(x) + 1e4
+        return value * (1 + 5e-4 * tf.sin(1e5 * tf.reduce_sum(x, axis=[1, 2, 3])))
+
+    def evaluate_with_exact_gradient(x: Any) -> Any:
+        return exact(x) + tf.stop_gradient(rough(x) - exact(x))
+
+    left = []
+    for rounding in (1e-6, 1e-3):
+        optimizer = Lbfgs(rounding=rounding)
+        found, _ = minimised(optimizer, random(2), evaluate_with_exact_gradient, 60, 1.0)
+        left.append(float(exact(found)[0]))
+    assert left[1] < 1e-4 < 1 < left[0]
+
+
 @pytest.mark.parametrize(
     ("optimizer", "learning_rate"), [(Lbfgs(), 1.0), (Adam(), 0.2), (Adam(0.9), 0.2)]
 )

@@ -31,7 +31,7 @@ SHARED = {"content_layers": {"block2_conv1": 1}, "style_layers": SHALLOW["style_
 
 def programs(weights: VggWeights, config: StyleConfig, side: int) -> tuple[Program, TiledProgram]:
     network = Vgg19(weights, config.pooling, config.padding, tf.float32)
-    objective, optimizer = Objective(network, config), optimizer_for(config)
+    objective, optimizer = Objective(network, config), optimizer_for(config, "float32")
     return Program(objective, optimizer, xla=False), TiledProgram(objective, optimizer, side)
 
 
@@ -216,7 +216,7 @@ class TestOptimisation:
             courses.append(follow(program, x, targets, config, 6, np.inf, report))
         whole, tiled = courses
         np.testing.assert_allclose(tiled.terms, whole.terms, rtol=1e-3)
-        np.testing.assert_allclose(tiled.images, whole.images, atol=0.05)
+        np.testing.assert_allclose(tiled.images, whole.images, atol=0.2)
         assert np.abs(tiled.images - x).mean() > 1
         assert (tiled.steps, tiled.failed) == ([6], [False])
         assert seen[-1] == 6
