@@ -103,7 +103,7 @@ class StyleConfig:
     )
     content_weight: float = _setting(0.1, "weight of the content term", checks.number(0))
     style_weight: float = _setting(1.0, "weight of the style term", checks.number(0))
-    tv_weight: float = _setting(0.03, "weight of the total variation term", checks.number(0))
+    tv_weight: float = _setting(0.01, "weight of the total variation term", checks.number(0))
     tv_norm: str = _setting(
         "notebook",
         "what the total variation sums over pixels: `notebook` (dx² + dy²)^1.25, `l1` the absolute "
