@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import pathlib
 import threading
 from typing import Any
@@ -16,6 +17,9 @@ from nst_core.errors import DeviceError
 
 CPU = "/CPU:0"
 GPU = "/GPU:0"
+# TensorFlow reads it at its first operation, which may be somebody else's, before any engine.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
 # NVIDIA's first generation with bfloat16 matrix units.
 AMPERE = (8, 0)
 
@@ -36,9 +40,6 @@ def choose_device(wanted: str) -> str:
             "device is gpu, but TensorFlow sees none; install its CUDA libraries "
             "(tensorflow[and-cuda]) and a driver, or set device to auto or cpu."
         )
-    for gpu in gpus:
-        if not tf.config.experimental.get_memory_growth(gpu):
-            tf.config.experimental.set_memory_growth(gpu, True)
     return GPU if gpus else CPU
 
 
