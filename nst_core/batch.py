@@ -15,7 +15,7 @@ from nst_core import colors, images, memory, quality, starts
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
 from nst_core.checkpoints import Checkpoints, Interrupted
 from nst_core.config import StyleConfig
-from nst_core.device import CPU, available_memory
+from nst_core.device import CPU, GPU, available_memory
 from nst_core.errors import OutOfMemory
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective import Targets, mixed
@@ -90,9 +90,14 @@ class Batch:
         return self.checkpoints.interrupted(self.places, self.retried)
 
     def fitting(self, precision: str) -> int:
-        """How many of the contents to optimise at once: as many as fit, and at least one."""
+        """How many of the contents to optimise at once: as many as fit, and at least one.
+
+        GPUs compute a batch with other kernels than one image. In float32 images go one by one
+        there, so that they come out the same in any batch; bfloat16 is for speed.
+        """
         count = len(self.contents)
-        if count == 1 or isinstance(self.config.tile, int):
+        on_gpu = self.engine.device == GPU
+        if count == 1 or isinstance(self.config.tile, int) or (on_gpu and precision == "float32"):
             return 1
         canvas = canvas_size(self.sizes[0], self.config)
         available = available_memory(self.engine.device)
@@ -102,7 +107,7 @@ class Batch:
             count,
             precision,
             available,
-            one_by_one=self.engine.device == CPU,
+            one_by_one=not on_gpu,
         )
         return max(1, fitting)
 
