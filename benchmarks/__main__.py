@@ -23,7 +23,6 @@ from benchmarks import (
     time_to_loss,
 )
 from benchmarks.options import Options
-from nst_core.device import choose_device
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
@@ -75,8 +74,6 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Run the named sections, or those of `make bench`; RESULTS.md keeps all others."""
     chosen = options.parse(arguments, tuple(SECTIONS))
-    # Before anything else is on a GPU, so that its memory is taken as needed.
-    choose_device("auto")
     by_default = [name for name, section in SECTIONS.items() if section.by_default]
     for name in chosen.sections or by_default:
         section = SECTIONS[name]

@@ -1,7 +1,7 @@
 """The GPUs of Google Cloud that `--gpu` names: what belongs to each, and what pairs cost there.
 
-Of seconds nothing is measured here: they are estimated from the operations of the steps and from
-what a chip does of its maker's peak (docs/running.md has the table).
+Seconds are estimated from the operations of the steps and from what a chip does of its maker's
+peak, which is measured on one card (docs/running.md has the table).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.operations import PEAKS, pair_operations
 
-# The share of the maker's peak that VGG19's convolutions are assumed to reach: matrix units wait
-# for memory in the first layers, plain float32 less so.
-MATRIX_SHARE = 0.3
+# The share of the maker's peak that a pair's steps reach: on an H100 measured with `default` at
+# 512 px in bfloat16, one image at a time (benchmarks/RESULTS.md); assumed of other chips' matrix
+# units, and of the plain float32 of those that have none.
+MATRIX_SHARE = 0.067
 PLAIN_SHARE = 0.5
 # From the start of a worker to its first step: image, driver, tracing, XLA's compilation.
 START_MINUTES = 8.0

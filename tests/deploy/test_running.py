@@ -68,7 +68,8 @@ def test_the_table_of_seconds_is_the_code_s_estimate() -> None:
             side = int(config.image_size or 0)
             expected.append(f"{gpu.seconds(config, Size(side, side)):.2g} s")
         assert seconds == expected
-        assert source == "estimated"
+        measured = gpu.name == "nvidia-h100"
+        assert source == ("`default` measured" if measured else "estimated")
 
 
 def test_the_example_of_a_job_s_cost_is_the_code_s() -> None:
