@@ -697,6 +697,39 @@ class TestDevice:
         np.testing.assert_allclose(totals(found)[:3], totals(expected)[:3], rtol=1e-2)
         assert totals(found)[-1] == pytest.approx(totals(expected)[-1], rel=0.05)
 
+    @pytest.mark.parametrize(("precision", "at_once"), [("float32", 1), ("bfloat16", 3)])
+    def test_a_gpu_takes_images_one_by_one_in_float32_and_together_in_bfloat16(
+        self,
+        procedural: VggWeights,
+        contents: list[np.ndarray],
+        style: Style,
+        precision: str,
+        at_once: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        # Where there is no GPU, TensorFlow places its operations on the processor.
+        monkeypatch.setattr(engine_module, "choose_device", lambda _: device.GPU)
+        monkeypatch.setattr(batch, "available_memory", lambda _: np.inf)
+        config = quick(
+            content_layers={"block1_conv2": 1}, style_layers={"block1_conv1": 1}, steps=2
+        )
+        on_gpu = StyleEngine(procedural, precision=precision)
+        results = on_gpu.stylize_batch(contents, [style], config)
+        pictures(results)
+        assert [result.batch for result in results if isinstance(result, StyleResult)] == [
+            at_once
+        ] * len(contents)
+
+    @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU, and TensorFlow sees none")
+    def test_on_a_gpu_too_an_image_does_not_depend_on_its_neighbours(
+        self, procedural: VggWeights, contents: list[np.ndarray], style: Style
+    ) -> None:
+        on_gpu = StyleEngine(procedural, precision="float32", device="gpu")
+        config = quick(steps=50)
+        together = pictures(on_gpu.stylize_batch(contents, [style], config))
+        alone = on_gpu.stylize(contents[1], [style], config).image
+        np.testing.assert_allclose(together[1], alone, atol=1)
+
     def test_auto_takes_bfloat16_where_the_processor_computes_in_it(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
