@@ -263,6 +263,9 @@ def _logging(console: Console, *, verbose: bool, log_format: logs.LogFormat) -> 
     beam_before = beam.level
     # Beam warns of much that is not the user's concern, and its workers' own lines pass there.
     beam.setLevel(logging.INFO if verbose else logging.ERROR)
+    if not verbose:
+        # At the process's very end, long past this, it warns that it ends the job server.
+        logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
     try:
         yield
     finally:

@@ -321,7 +321,7 @@ class TestBatches:
         self, rough_engine: StyleEngine, draw: Draw, style: Style, statistics: str
     ) -> None:
         config = StyleConfig().updated(
-            {"image_size": 64, "steps": [12, 6], "style_statistics": statistics}
+            {"image_size": 64, "steps": [6, 3], "style_statistics": statistics}
         )
         several = [draw(96, 70, 1), draw(96, 80, 2), draw(96, 90, 3)]
         together = pictures(rough_engine.stylize_batch(several, [style], config))

@@ -24,6 +24,8 @@ BATCHES = ("--batch-size", "2")
 SLOW = ("--set", "steps=20")
 SCRIPT = pathlib.Path(__file__).parents[2] / "deploy" / "flink" / "local-cluster.sh"
 PORTS = 3
+# Of Beam's job server, which lives for one job.
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 # Generous: other tests run beside these, and Java, Beam and TensorFlow all have to start.
 TIMEOUT = 600
 
@@ -33,7 +35,7 @@ def start(catalog: Catalog, *more: str) -> subprocess.Popen[bytes]:
     with pathlib.Path(catalog.root, "log.txt").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "pipeline", *catalog.arguments(*BATCHES, *more)],
-            env={**os.environ, "COLUMNS": "200"},
+            env={**os.environ, "COLUMNS": "200", "JDK_JAVA_OPTIONS": JAVA},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -46,6 +48,7 @@ def finish(catalog: Catalog, running: subprocess.Popen[bytes], before: set[str])
     log = catalog.read("log.txt").decode()
     assert status == 0, log[-3000:]
     assert "Traceback" not in log
+    assert log.splitlines()[-1].startswith("Images: "), log[-3000:]
     catalog.note_run(before)
     assert [result["id"] for result in catalog.results()] == IDS
     assert sorted(catalog.records()) == IDS
