@@ -43,12 +43,12 @@ def kill_descendants() -> None:
     """End every process that this one has started, and those that they have started."""
     pids = map(int, filter(str.isdecimal, os.listdir(_PROC))) if _PROC.is_dir() else ()
     found = {pid: _look(pid) for pid in pids}
-    wanted = {os.getpid()}
-    while more := {p for p, one in found.items() if one and one.parent in wanted} - wanted:
-        wanted |= more
-    for pid in wanted - {os.getpid()}:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    generation = {os.getpid()}
+    # Parents first, so that none can answer its child's end, such as by starting another.
+    while generation := {pid for pid, one in found.items() if one and one.parent in generation}:
+        for pid in generation:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @functools.lru_cache(maxsize=1)
