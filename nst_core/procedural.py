@@ -115,8 +115,9 @@ def _write_cache(path: pathlib.Path, layers: dict[str, tuple[np.ndarray, np.ndar
         arrays[f"{name}/bias"] = bias
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.savez(file, **arrays)
-        os.replace(file.name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            complete = pathlib.Path(folder, path.name)
+            np.savez(complete, **arrays)
+            os.replace(complete, path)
     except OSError:
         return  # A cache that cannot be written costs the next start a few seconds, no more.

@@ -1,4 +1,4 @@
-"""Fixtures for every test: a Cloud Storage emulator inside this process."""
+"""Fixtures for every test: made weights, a Cloud Storage emulator inside this process."""
 
 import threading
 from collections.abc import Iterator
@@ -20,6 +20,17 @@ class EmulatedBucket:
     def uri(self, path: str) -> str:
         """The `gs://` URI of a path in the bucket."""
         return f"gs://{self.bucket}/{path}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_weights(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    """Made weights are kept in a folder that the workers of this run share, and made once."""
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NST_CACHE", str(folder / "weights"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,6 @@ from nst_core.weights import VggWeights, layer_shapes, load_weights
 
 Draw = Callable[..., np.ndarray]
 Features = Callable[[Any, Sequence[str]], dict[str, Any]]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Made weights are kept in a folder of this session, so that they are made once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NST_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="session")

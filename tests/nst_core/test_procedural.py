@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import resource
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,19 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(
     monkeypatch.setenv("NST_CACHE", str(tmp_path / "file" / "cache"))
     assert load_weights("procedural").sha256 == procedural.sha256
     assert counted == [SEED]
+
+
+def test_a_full_disk_is_no_obstacle_and_nothing_half_written_stays(
+    monkeypatch: pytest.MonkeyPatch, procedural: VggWeights, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv("NST_CACHE", str(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        assert load_weights("procedural").sha256 == procedural.sha256
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_documentation_s_weights_give_the_same_features_in_imagenet_s_sizes(

@@ -172,14 +172,6 @@ class Catalog:
             return np.asarray(image, np.int16)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def made_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Made weights are kept in a folder of this session, so that they are made once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NST_CACHE", str(tmp_path_factory.mktemp("weights")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def engines() -> Engines:
     """The engines that the runs of this session share."""
