@@ -27,6 +27,7 @@ from pipeline.manifest import check_header, find_manifests, read_rows
 from pipeline.options import RunOptions
 from pipeline.pairs import POSTPONED, SKIPPED, Outcome, Task
 from pipeline.planning import Existing
+from pipeline.watch import duration
 from pipeline.weights import check_weights, warn_of_small_features
 
 HEADER_THREADS = 16
@@ -269,11 +270,3 @@ def _gpu_sentence(gpu: dict[str, Any]) -> str:
         f"{gpu['gpu_hours']:.1f} GPU hours, {gpu['seconds_per_pair']:.2g} s per pair "
         f"({gpu['source']} from the steps' operations, see docs/running.md)."
     )
-
-
-def duration(seconds: float) -> str:
-    """For people: `40 s`, `12 min`, `3.5 h`, `2.1 days`."""
-    for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
-        if seconds < most * length:
-            return f"{seconds / length:.{1 if unit == 'h' else 0}f} {unit}"
-    return f"{seconds / 86400:.1f} days"

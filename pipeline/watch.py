@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from nst_core.errors import JobError
 from pipeline import logs, progress, storage
@@ -67,7 +67,7 @@ class Tracker:
         self.ended_of_planned = 0
         self.done_elsewhere: int | None = None
         self.current = ""
-        self.started = time.monotonic()
+        self.started = self.last_end = time.monotonic()
 
     def take(self, event: progress.Event) -> None:
         """Count one event."""
@@ -80,7 +80,9 @@ class Tracker:
                 self.current = f"{event.pair_id} step {now.step}/{now.steps} loss {loss:.4g}"
             else:
                 self.statuses[event.status] += 1
-                self.ended_of_planned += event.was_planned
+                if event.was_planned:
+                    self.ended_of_planned += 1
+                    self.last_end = time.monotonic()
 
     @property
     def done(self) -> int:
@@ -125,14 +127,21 @@ class Tracker:
             return f"{self.done_elsewhere} done by workers in other processes"
         return f"{self.done} done, {self.failed} failed, {self.skipped} skipped, {self.left} left"
 
+    def estimate(self) -> str:
+        """When the pairs that are left will have ended, if they take as long as those before.
+
+        Pairs of a batch end together, so the time since the last end is time of the next ones.
+        Nothing where that has passed already.
+        """
+        if not (self.ended_of_planned and self.left):
+            return ""
+        each = (self.last_end - self.started) / self.ended_of_planned
+        seconds = each * self.left - (time.monotonic() - self.last_end)
+        return f"about {duration(seconds)} left" if seconds > 0 else ""
+
     def line(self) -> str:
         """The counts, the estimate and the current optimisation."""
-        parts = [self.counts()]
-        if self.ended_of_planned and self.left:
-            elapsed = time.monotonic() - self.started
-            minutes = elapsed / self.ended_of_planned * self.left / 60
-            parts.append(f"about {minutes:.1f} min left")
-        return "; ".join([*parts, self.current] if self.current else parts)
+        return "; ".join(filter(None, (self.counts(), self.estimate(), self.current)))
 
 
 @contextlib.contextmanager
@@ -181,11 +190,11 @@ def _bar(tracker: Tracker, console: Console) -> Iterator[Callable[[], None]]:
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TextColumn("{task.description}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[estimate]}", style="cyan"),
         TextColumn("{task.fields[current]}", style="dim"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("planning", total=None, current="")
+        task = bar.add_task("planning", total=None, estimate="", current="")
         tracker.hide = bar.stop
 
         def show() -> None:
@@ -194,6 +203,7 @@ def _bar(tracker: Tracker, console: Console) -> Iterator[Callable[[], None]]:
                 total=tracker.planned or None,
                 completed=tracker.ended_of_planned,
                 description=tracker.counts(),
+                estimate=tracker.estimate(),
                 current=tracker.current,
             )
 
@@ -211,6 +221,14 @@ def _lines(tracker: Tracker) -> Iterator[Callable[[], None]]:
             _LOGGER.info("%s", tracker.line())
 
     yield show
+
+
+def duration(seconds: float) -> str:
+    """For people: `40 s`, `12 min`, `3.5 h`, `2.1 days`."""
+    for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
+        if seconds < most * length:
+            return f"{seconds / length:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.1f} days"
 
 
 def log_stopped(run: str, statuses: dict[str, int]) -> None:

@@ -17,7 +17,6 @@ from pipeline.__main__ import main
 from pipeline.engines import Engines
 from pipeline.estimate import Sample
 from pipeline.options import RunOptions
-from pipeline.plan import duration
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -285,11 +284,3 @@ def test_bytes_are_those_of_images_snapshots_logs_and_the_record() -> None:
     assert SAMPLE.written(CONFIG, size) == 3 * 1000 + 30 * 100 + 2000
     often = CONFIG.updated({"snapshot_every": 7})
     assert SAMPLE.written(often, size) == 5 * 3 * 1000 + 30 * 100 + 2000
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(40, "40 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")],
-)
-def test_times_are_in_the_unit_that_people_would_choose(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -19,7 +19,7 @@ from pipeline import progress, run, watch
 from pipeline.__main__ import main
 from pipeline.options import RunOptions
 from pipeline.progress import PairEnded, PairPlanned, Steps
-from pipeline.watch import Tracker, watching
+from pipeline.watch import Tracker, duration, watching
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -104,11 +104,22 @@ def test_a_line_names_the_current_pair_its_step_and_its_loss() -> None:
 
 
 def test_the_time_left_is_estimated_once_a_pair_has_ended() -> None:
-    assert "min left" not in tracker_of(*PLANNED, SKIPPED, UNPLANNED).line()
+    assert tracker_of(*PLANNED, SKIPPED, UNPLANNED).estimate() == ""
     tracker = tracker_of(*PLANNED, DONE)
     tracker.started -= 120
-    assert "about 6.0 min left" in tracker.line()
-    assert "min left" not in tracker_of(PairPlanned(), DONE).line()
+    assert "1 done, 0 failed, 0 skipped, 3 left; about 6 min left" in tracker.line()
+    assert tracker_of(PairPlanned(), DONE).estimate() == ""
+
+
+def test_the_time_left_runs_down_while_a_batch_is_in_work() -> None:
+    tracker = tracker_of(*PLANNED, *PLANNED, DONE, DONE)
+    tracker.started -= 300 + 120
+    tracker.last_end -= 300
+    # Six pairs of a minute each, of which five minutes have passed.
+    assert tracker.estimate() == "about 60 s left"
+    tracker.started -= 600
+    tracker.last_end -= 600
+    assert tracker.estimate() == ""
 
 
 def test_events_of_nobody_s_interest_are_dropped() -> None:
@@ -147,6 +158,14 @@ def test_pairs_that_other_processes_do_are_counted_by_their_records(
         waited_until(lambda: progress.emit(STEPS) or "1 left" in capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(40, "40 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")],
+)
+def test_times_are_in_the_unit_that_people_would_choose(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
 def waited_until(happened: Callable[[], bool]) -> None:
     """Returns once it has happened; fails after half a minute."""
     for _ in range(600):
@@ -157,10 +176,14 @@ def waited_until(happened: Callable[[], bool]) -> None:
 
 
 def test_in_a_terminal_there_is_a_bar(terminal: Terminal, catalog: Catalog) -> None:
-    with terminal.shown(), watching(verbose=False, records=catalog.uri("out/records")):
+    records = catalog.uri("out/records")
+    with terminal.shown(), watching(verbose=False, records=records) as tracker:
+        tracker.started -= 120
         for event in (*PLANNED, DONE, DIVERGED, STEPS):
             progress.emit(event)
     shown = terminal.text()
+    # However close together the pairs of a batch end.
+    assert "about 2 min left" in shown
     assert "1 done, 1 failed, 0 skipped, 2 left" in shown
     assert "town--wave step 30/120 loss 3" in shown
     assert "50%" in shown
