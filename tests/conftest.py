@@ -24,7 +24,7 @@ class EmulatedBucket:
 
 @pytest.fixture(scope="session", autouse=True)
 def made_weights(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
-    """Made weights are kept in a folder that the workers of this run share, and made once."""
+    """Made weights are kept in a folder that the workers of this run share."""
     folder = tmp_path_factory.getbasetemp()
     if worker_id != "master":
         folder = folder.parent
