@@ -30,6 +30,7 @@ def test_what_an_earlier_version_has_done_stays_done(
         name = path.relative_to(folder).as_posix()
         storage.write_bytes(gcs.uri(name), path.read_bytes(), "application/octet-stream")
     before = {uri: storage.read_bytes(uri) for uri in storage.list_uris(gcs.uri("out"))}
+    assert any(uri.endswith(".json") for uri in before)
     monkeypatch.setattr("pipeline.engines.load_engine", refuse)
     where = ["--manifest", gcs.uri("pairs.jsonl"), "--output", gcs.uri("out"), "--run-id", "again"]
     settings = [text for one in SETTINGS for text in ("--set", one)]
