@@ -25,7 +25,7 @@ from benchmarks.time_to_loss import say
 from nst_core.canvas import Size
 from nst_core.weights import load_weights
 from pipeline.manifest import write_manifest
-from pipeline.samples import CONTENTS
+from tools.draw_samples import CONTENTS
 
 CONTENT_COUNT = 8
 STYLE_NAMES = ("swirling_strokes", "mosaic")

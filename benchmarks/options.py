@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from nst_core.canvas import Size
-from pipeline.samples import CONTENTS, STYLES
+from tools.draw_samples import CONTENTS, STYLES
 
 DRAWN_WIDTH = 1024
 SCALE_ROWS = (1_000, 10_000, 100_000)

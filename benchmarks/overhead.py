@@ -12,10 +12,11 @@ from unittest import mock
 
 from nst_core.config import StyleConfig
 from nst_core.engine import StyleEngine
+from pipeline.demo import copy_samples
 from pipeline.manifest import write_manifest
 from pipeline.options import RunOptions
 from pipeline.run import run
-from pipeline.samples import write_samples
+from tools.draw_samples import CONTENTS, STYLES
 
 PAIRS = 12
 CONFIG = StyleConfig(weights="procedural", image_size=128, steps=(40, 15))
@@ -46,12 +47,13 @@ def measure() -> list[str]:
 
 
 def _options(folder: pathlib.Path) -> RunOptions:
-    contents, styles = write_samples(folder, 256)
+    samples = copy_samples(folder)
+    contents, styles = ([samples[name] for name in names] for names in (CONTENTS, STYLES))
     rows = (
         {
             "id": f"pair{index}",
-            "content": str(contents[index % len(contents)]),
-            "style": str(styles[index // len(contents) % len(styles)]),
+            "content": contents[index % len(contents)],
+            "style": styles[index // len(contents) % len(styles)],
         }
         for index in range(PAIRS)
     )

@@ -313,7 +313,7 @@ def _add_manifest(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
-    demo = _command(commands, "demo", "Draw sample images and stylize them: no download needed.")
+    demo = _command(commands, "demo", "Stylize the sample images: no download needed.")
     demo.add_argument("--output", default="out/demo", metavar="DIR", help="default out/demo")
 
 

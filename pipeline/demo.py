@@ -1,9 +1,10 @@
-"""`nst demo`: the real pipeline on images that the project draws itself, with made weights."""
+"""`nst demo`: the real pipeline on the sample images of the package, with made weights."""
 
 from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from importlib import resources
 
 from nst_core.config import StyleConfig
 from pipeline import records, storage
@@ -11,7 +12,6 @@ from pipeline.contact_sheet import Picture, contact_sheet
 from pipeline.manifest import write_manifest
 from pipeline.options import RunOptions
 from pipeline.run import EXIT_ALL_DONE, run
-from pipeline.samples import write_samples
 
 # Two styles for each content, each style twice: one to four minutes on two cores.
 PAIRS = (
@@ -34,19 +34,18 @@ CONFIG = StyleConfig(
 def demo(
     output: str, pairs: Sequence[tuple[str, str]] = PAIRS, config: StyleConfig = CONFIG
 ) -> int:
-    """Draw the samples, run the job on them, make the contact sheet; the exit status.
+    """Copy the samples, run the job on them, make the contact sheet; the exit status.
 
     Raises:
         JobError: the output cannot be written.
     """
     folder = pathlib.Path(output).absolute()
     storage.check_writable(str(folder))
-    print("Drawing the sample images…", flush=True)
-    drawn = {path.stem: str(path) for paths in write_samples(folder / "samples") for path in paths}
+    samples = copy_samples(folder / "samples")
     manifest = str(folder / "manifest.csv")
     ids = [f"{content}--{style}" for content, style in pairs]
     rows = (
-        {"id": pair_id, "content": drawn[content], "style": drawn[style]}
+        {"id": pair_id, "content": samples[content], "style": samples[style]}
         for pair_id, (content, style) in zip(ids, pairs, strict=True)
     )
     write_manifest(manifest, rows)
@@ -57,8 +56,8 @@ def demo(
         return status
     rows_of_sheet = [
         [
-            Picture(storage.read_bytes(drawn[content]), _words(content)),
-            Picture(storage.read_bytes(drawn[style]), _words(style)),
+            Picture(storage.read_bytes(samples[content]), _words(content)),
+            Picture(storage.read_bytes(samples[style]), _words(style)),
             Picture(storage.read_bytes(records.image_uri(str(folder), pair_id, config)), "result"),
         ]
         for pair_id, (content, style) in zip(ids, pairs, strict=True)
@@ -67,6 +66,21 @@ def demo(
     storage.write_bytes(place, contact_sheet(rows_of_sheet), "image/png")
     print(f"Contact sheet (content, style, result): {place}")
     return EXIT_ALL_DONE
+
+
+def copy_samples(folder: pathlib.Path) -> dict[str, str]:
+    """Copy the contents (`contents/`) and styles (`styles/`) to a folder; their paths by name.
+
+    Raises:
+        JobError: they cannot be written.
+    """
+    copies = {}
+    for part in ("contents", "styles"):
+        for sample in (resources.files("pipeline") / "samples" / part).iterdir():
+            path = folder / part / sample.name
+            storage.write_bytes(str(path), sample.read_bytes(), "image/jpeg")
+            copies[path.stem] = str(path)
+    return copies
 
 
 def _words(name: str) -> str:

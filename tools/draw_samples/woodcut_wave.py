@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.pictures.drawing import (
+from tools.draw_samples.drawing import (
     OVERSAMPLING,
     Array,
     blur,

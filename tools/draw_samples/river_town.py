@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipeline.pictures.drawing import (
+from tools.draw_samples.drawing import (
     OVERSAMPLING,
     Array,
     Overlay,
@@ -18,9 +18,9 @@ from pipeline.pictures.drawing import (
     sample,
     smoothstep,
 )
-from pipeline.pictures.town_paint import Look, Paint, Palette, slates
-from pipeline.pictures.town_shapes import Arches, hull, prism, pyramid
-from pipeline.pictures.tracing import Field, Solid, View, dot, lit, trace, unit
+from tools.draw_samples.town_paint import Look, Paint, Palette, slates
+from tools.draw_samples.town_shapes import Arches, hull, prism, pyramid
+from tools.draw_samples.tracing import Field, Solid, View, dot, lit, trace, unit
 
 SUN = unit(np.array([0.76, 0.46, -0.36], np.float32))
 HAZE = colour("#d9d6cf")

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.pictures.drawing import Array
+from tools.draw_samples.drawing import Array
 
 FAR = np.float32(1e6)
 

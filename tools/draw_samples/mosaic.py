@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipeline.pictures.drawing import (
+from tools.draw_samples.drawing import (
     OVERSAMPLING,
     Array,
     blur,

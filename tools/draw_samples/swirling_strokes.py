@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.pictures.drawing import (
+from tools.draw_samples.drawing import (
     OVERSAMPLING,
     Array,
     blur,

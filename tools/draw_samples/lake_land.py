@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.pictures.drawing import (
+from tools.draw_samples.drawing import (
     Array,
     blur,
     colour,
@@ -14,7 +14,7 @@ from pipeline.pictures.drawing import (
     sample,
     smoothstep,
 )
-from pipeline.pictures.tracing import dot, unit
+from tools.draw_samples.tracing import dot, unit
 
 SUN = unit(np.array([-0.78, 0.42, -0.30], np.float32))
 NEAR, DEEP, HALF = 0.38, 16.0, 10.0

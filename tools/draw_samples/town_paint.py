@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.pictures.drawing import Array, colour, fractal, mix, sample, smoothstep
-from pipeline.pictures.town_shapes import Arches
+from tools.draw_samples.drawing import Array, colour, fractal, mix, sample, smoothstep
+from tools.draw_samples.town_shapes import Arches
 
 Paint = Callable[[Array, Array], Array]
 

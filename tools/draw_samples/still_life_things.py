@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.pictures.drawing import Array, colour, fractal, mix, noise, sample, smoothstep
-from pipeline.pictures.tracing import FAR, dot
+from tools.draw_samples.drawing import Array, colour, fractal, mix, noise, sample, smoothstep
+from tools.draw_samples.tracing import FAR, dot
 
 Measure = Callable[[Array], Array]
 Paint = Callable[[Array], Array]

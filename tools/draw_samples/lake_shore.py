@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ImageDraw
 
-from pipeline.pictures.drawing import Array, colour, fractal, mix, smoothstep
-from pipeline.pictures.lake_land import BANK, DEEP, HALF, NEAR, Eye, Land, haze
+from tools.draw_samples.drawing import Array, colour, fractal, mix, smoothstep
+from tools.draw_samples.lake_land import BANK, DEEP, HALF, NEAR, Eye, Land, haze
 
 Levels = tuple[int, ...]
 GIANTS = (

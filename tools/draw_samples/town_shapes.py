@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.pictures.drawing import Array
-from pipeline.pictures.tracing import FAR, Convex, unit
+from tools.draw_samples.drawing import Array
+from tools.draw_samples.tracing import FAR, Convex, unit
 
 
 def prism(

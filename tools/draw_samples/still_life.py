@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipeline.pictures.drawing import (
+from tools.draw_samples.drawing import (
     OVERSAMPLING,
     Array,
     blur,
@@ -17,7 +17,7 @@ from pipeline.pictures.drawing import (
     sample,
     smoothstep,
 )
-from pipeline.pictures.still_life_things import (
+from tools.draw_samples.still_life_things import (
     Measure,
     Paint,
     Textures,
@@ -27,7 +27,7 @@ from pipeline.pictures.still_life_things import (
     pear,
     stem,
 )
-from pipeline.pictures.tracing import Field, View, dot, lit, trace, unit
+from tools.draw_samples.tracing import Field, View, dot, lit, trace, unit
 
 SUN = unit(np.array([-0.86, 0.62, -0.14], np.float32))
 WALL = 2.9

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from pipeline.pictures.drawing import (
+from tools.draw_samples.drawing import (
     OVERSAMPLING,
     Array,
     Overlay,
@@ -14,8 +14,8 @@ from pipeline.pictures.drawing import (
     sample,
     smoothstep,
 )
-from pipeline.pictures.lake_land import Eye, Land, haze, march, survey
-from pipeline.pictures.lake_shore import Pines, furnish
+from tools.draw_samples.lake_land import Eye, Land, haze, march, survey
+from tools.draw_samples.lake_shore import Pines, furnish
 
 EYE = 0.16
 ZOOM = 1.75

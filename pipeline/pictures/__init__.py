@@ -1,1 +1,0 @@
-"""The sample pictures, one module each, drawn with NumPy and Pillow alone."""
