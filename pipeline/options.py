@@ -116,6 +116,8 @@ def _from_source(source: str) -> StyleConfig:
         return preset(source)
     try:
         text = storage.read_bytes(source).decode()
+    except storage.NoFilesystem as error:
+        raise ConfigError(f"--config: {error}") from error
     except (storage.NotFound, storage.AccessDenied, UnicodeDecodeError) as error:
         raise ConfigError(
             f"--config {source} cannot be read as a text file; "

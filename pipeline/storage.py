@@ -16,9 +16,10 @@ from typing import BinaryIO, Protocol
 from uuid import uuid4
 
 from nst_core.errors import JobError
-from pipeline import processes
+from pipeline import filesystems, processes
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+[;,]", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")
 _COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 _TEMPORARY_PREFIX = ".nst-tmp-"
@@ -33,6 +34,10 @@ class StorageError(JobError):
 
 class NotFound(StorageError):
     """A read of what is not there, or is not a file."""
+
+
+class NoFilesystem(NotFound):
+    """A URI of a scheme that nothing here can read or write."""
 
 
 class TooLarge(StorageError):
@@ -73,6 +78,7 @@ def _backend(uri: str) -> _Backend:
         from pipeline import storage_gcs
 
         return storage_gcs
+    check_scheme(uri)
     from pipeline import storage_beam
 
     return storage_beam
@@ -81,8 +87,20 @@ def _backend(uri: str) -> _Backend:
 def scheme(uri: str) -> str:
     """The scheme in lower case, such as "gs"; "" for a local path, with or without `file://`."""
     match = _SCHEME.match(uri)
-    name = match[1].lower() if match else ""
+    if match is None:
+        return "data" if _DATA.match(uri) else ""
+    name = match[1].lower()
     return "" if name == "file" else name
+
+
+def check_scheme(uri: str) -> None:
+    """Refuse a URI of a scheme of which it is known, without Beam, that nothing here reads it.
+
+    Raises:
+        NoFilesystem: with what to do instead.
+    """
+    if reason := filesystems.missing_reason(uri, scheme(uri)):
+        raise NoFilesystem(reason)
 
 
 def local_path(uri: str) -> str:
