@@ -200,8 +200,8 @@ def _parsed(content: bytes) -> _Holder:
         found = None
     told = found if isinstance(found, dict) else {}
     names = ("run", "host", "pid", "process", "started_at")
-    texts = [" ".join(str(told.get(name, "unknown")).split())[:_MOST_SHOWN] for name in names]
-    return _Holder(*texts, renewed_at=_time(told.get("renewed_at")))
+    shown = {name: " ".join(str(told.get(name, "unknown")).split())[:_MOST_SHOWN] for name in names}
+    return _Holder(**shown, renewed_at=_time(told.get("renewed_at")))
 
 
 def _time(text: object) -> datetime.datetime | None:

@@ -242,7 +242,8 @@ def is_glob(uri: str) -> bool:
 def glob_uris(pattern: str) -> list[str]:
     """The files that match, sorted: `*`, `?` and `[…]` within a segment, `**` for any directories.
 
-    As in a shell, wildcards pass over names that start with a dot. A pattern that is the name of
+    As in a shell, wildcards pass over names that start with a dot. Local `**` follows links, to
+    each real folder once. A pattern that is the name of
     an existing file is that file. Raises AccessDenied, StorageError.
     """
     if exists(pattern):
@@ -251,9 +252,9 @@ def glob_uris(pattern: str) -> list[str]:
     if wildcard is None:
         return []
     if not scheme(pattern):
-        from pipeline import storage_local
+        from pipeline import local_globs
 
-        return sorted(storage_local.matching_files(pattern))
+        return sorted(local_globs.matching_files(pattern))
     root, path = split_root(pattern)
     if _WILDCARD.search(root):
         raise StorageError(
