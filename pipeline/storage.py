@@ -243,8 +243,8 @@ def glob_uris(pattern: str) -> list[str]:
     """The files that match, sorted: `*`, `?` and `[…]` within a segment, `**` for any directories.
 
     As in a shell, wildcards pass over names that start with a dot. Local `**` follows links, to
-    each real folder once. A pattern that is the name of
-    an existing file is that file. Raises AccessDenied, StorageError.
+    each real folder once. A pattern that is the name of an existing file is that file.
+    Raises AccessDenied, NoFilesystem, StorageError.
     """
     if exists(pattern):
         return [pattern if scheme(pattern) else os.path.abspath(local_path(pattern))]
