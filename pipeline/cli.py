@@ -305,7 +305,7 @@ def _add_manifest(commands: argparse._SubParsersAction[_Parser]) -> None:
             required=True,
             nargs="+",
             metavar="GLOB",
-            help=f"{what} images: globs, quoted or not, local or gs://…",
+            help=f"{what} images: globs, quoted or not, or folders, local or gs://…",
         )
     manifest.add_argument(
         "-o", "--output", required=True, metavar="M", help=".csv, .jsonl or .parquet"

@@ -2,7 +2,8 @@
 
 It saves work; that nothing is done twice does not hang on it. Whoever finds a lock ends at once,
 unless its run is dead: its process, where that is on this machine, has gone, or it has not renewed
-the lock for a while.
+the lock for a while. What no run can have written, or says that it was renewed in the future,
+locks nothing: it would do so for ever, and two runs at once lose only time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
 from nst_core.errors import JobError
 from pipeline import processes, records, storage
@@ -25,6 +26,9 @@ RENEW_SECONDS = 60.0
 TRIES = 3
 # Longer than any pause of a run that lives, and than clocks of two machines differ.
 LAPSE = datetime.timedelta(minutes=15)
+# Several times what a lock has.
+_MOST_BYTES = 8192
+_MOST_SHOWN = 100
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,6 +82,7 @@ class Lock:
 
         Raises:
             LockedError: another run has it.
+        StorageError: it cannot be read or written.
         """
         mine = self._content()
         for _ in range(TRIES):
@@ -91,7 +96,10 @@ class Lock:
             self._take_over(found, mine)
             break
         else:
-            raise self._refusal(b"")
+            raise storage.StorageError(
+                f"{self.uri} is in the way of a lock and cannot be read as a file; remove it if no "
+                f"run works on {self.output}, or leave --lock out."
+            )
         self._written = mine
 
     def renew(self) -> bool:
@@ -128,29 +136,35 @@ class Lock:
             storage.write_bytes(self.uri, mine, "application/json")
         finally:
             storage.delete(claim)
-        _LOGGER.warning("The lock of run %s, which has died, is taken over.", _parsed(found)["run"])
+        holder = _parsed(found)
+        if holder.renewed_at is None:
+            _LOGGER.warning("%s is no lock of a run, and is taken over.", self.uri)
+        else:
+            _LOGGER.warning("The lock of run %s, which has died, is taken over.", holder.run)
 
     def _is_dead(self, found: bytes) -> bool:
         holder = _parsed(found)
-        if processes.has_ended(str(holder["process"])):
+        if holder.renewed_at is None or processes.has_ended(holder.process):
             return True
-        now = datetime.datetime.now(datetime.UTC)
-        return now - datetime.datetime.fromisoformat(holder["renewed_at"]) > LAPSE
+        return abs(datetime.datetime.now(datetime.UTC) - holder.renewed_at) > LAPSE
 
     def _refusal(self, found: bytes) -> LockedError:
         holder = _parsed(found)
         return LockedError(
-            f"Run {holder['run']} ({holder['host']}, process {holder['pid']}) works on "
-            f"{self.output} since {holder['started_at']}; let it end, or leave --lock out to run "
+            f"Run {holder.run} ({holder.host}, process {holder.pid}) works on "
+            f"{self.output} since {holder.started_at}; let it end, or leave --lock out to run "
             f"beside it. If it has died, its lock lapses {LAPSE.seconds // 60} minutes after "
-            f"{holder['renewed_at']}."
+            f"{holder.renewed_at}."
         )
 
     def _read(self, uri: str | None = None) -> bytes | None:
         try:
-            return storage.read_bytes(uri or self.uri)
+            return storage.read_bytes(uri or self.uri, max_bytes=_MOST_BYTES)
         except storage.NotFound:
             return None
+        except storage.TooLarge as error:
+            # No run has written it; what is said of it tells it from another.
+            return str(error).encode()
         except storage.AccessDenied as error:
             raise storage.StorageError(f"The lock cannot be read: {error}") from error
 
@@ -167,11 +181,35 @@ class Lock:
         )
 
 
-def _parsed(content: bytes) -> dict[str, Any]:
-    """What a lock says; of what is no lock, that its holder is unknown and long gone."""
-    unknown = {"run": "unknown", "host": "unknown", "pid": 0, "process": ""}
-    long_ago = datetime.datetime.fromtimestamp(0, datetime.UTC).isoformat()
-    found = {**unknown, "started_at": long_ago, "renewed_at": long_ago}
-    with contextlib.suppress(ValueError, TypeError):
-        found.update(json.loads(content))
-    return found
+class _Holder(NamedTuple):
+    """What a lock says of its run, fit to be shown; `renewed_at` None where it tells no time."""
+
+    run: str
+    host: str
+    pid: str
+    process: str
+    started_at: str
+    renewed_at: datetime.datetime | None
+
+
+def _parsed(content: bytes) -> _Holder:
+    """What a lock says; of what is no lock, that all is unknown."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    told = found if isinstance(found, dict) else {}
+    names = ("run", "host", "pid", "process", "started_at")
+    shown = {name: " ".join(str(told.get(name, "unknown")).split())[:_MOST_SHOWN] for name in names}
+    return _Holder(**shown, renewed_at=_time(told.get("renewed_at")))
+
+
+def _time(text: object) -> datetime.datetime | None:
+    """The time that a text tells, of which one without a zone is UTC's; None for anything else."""
+    try:
+        time = datetime.datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if time is None or time.tzinfo is not None:
+        return time
+    return time.replace(tzinfo=datetime.UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import functools
@@ -28,6 +29,14 @@ HERE = ""
 RUN_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
 # Runners whose job server defines options of its own, which Beam's source does not name.
 PORTABLE_RUNNERS = ("portable", "flink", "spark", "prism", "samza", "kafka")
+
+# How alike two names are of which one is the other misspelt, as difflib measures it.
+_SURELY = 0.85
+_NO_DRY_RUN = {
+    "run": "{} is no option of nst run; nst plan, with the same options and without this one, "
+    "tells what would be done and writes nothing.",
+    "plan": "{} is no option of nst plan, which writes nothing as it is; leave it out.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +116,8 @@ def _from_source(source: str) -> StyleConfig:
         return preset(source)
     try:
         text = storage.read_bytes(source).decode()
+    except storage.NoFilesystem as error:
+        raise ConfigError(f"--config: {error}") from error
     except (storage.NotFound, storage.AccessDenied, UnicodeDecodeError) as error:
         raise ConfigError(
             f"--config {source} cannot be read as a text file; "
@@ -118,20 +129,49 @@ def _from_source(source: str) -> StyleConfig:
 def check_option_names(arguments: Sequence[str], command: str, own: Sequence[str]) -> None:
     """Refuse options that are neither the command's own nor, for a job, Beam's; imports no Beam.
 
+    A portable runner has more of its own, of which only those are refused that look like a
+    misspelt one of the command's: the runner would pass them over.
+
     Raises:
-        ConfigError: with the nearest known option.
+        ConfigError: with the nearest known option, or what there is instead of a dry run.
     """
-    if command in JOB_COMMANDS and _is_portable(arguments):
-        return
-    known, beam = {*own}, ""
+    known, beam, cutoff = {*own}, "", 0.6
     if command in JOB_COMMANDS:
         known, beam = known | beam_option_names(), ", nor of Beam"
+        cutoff = _SURELY if _is_portable(arguments) else cutoff
     for argument in arguments:
         name = argument.partition("=")[0]
-        if name.startswith("--") and name not in known:
-            near = difflib.get_close_matches(name, [*own, *sorted(known)], n=1)
-            hint = f"did you mean {near[0]}?" if near else "see --help."
+        if not name.startswith("--"):
+            continue
+        if command in JOB_COMMANDS and _is_dry_run(name):
+            raise ConfigError(_NO_DRY_RUN[command].format(name))
+        if name in known:
+            continue
+        near = _nearest(name, own, sorted(known), cutoff)
+        if near or cutoff != _SURELY:
+            hint = f"did you mean {near}?" if near else "see --help."
             raise ConfigError(f"{name} is no option of nst {command}{beam}; {hint}")
+
+
+def _is_dry_run(name: str) -> bool:
+    """Whether an option, in any spelling or cut short, is a dry run: Beam's is one of Dataflow's.
+
+    Every other runner would take it and do all the work.
+    """
+    return len(plain := _plain(name)) > 1 and "dryrun".startswith(plain)
+
+
+def _nearest(name: str, own: Sequence[str], known: Sequence[str], cutoff: float) -> str | None:
+    """The option that was meant: spelt alike, one that begins so, or one much the same."""
+    plain = _plain(name)
+    alike = [one for one in own if _plain(one) == plain]
+    begun = [one for one in own if len(plain) > 2 and _plain(one).startswith(plain)]
+    near = difflib.get_close_matches(name, own if cutoff == _SURELY else [*own, *known], 1, cutoff)
+    return next(iter([*alike, *begun, *near]), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[-_]", "", name).lower()
 
 
 def check_beam_arguments(arguments: Sequence[str]) -> None:
@@ -162,4 +202,10 @@ def beam_option_names() -> frozenset[str]:
         return frozenset()
     source = pathlib.Path(found.origin).parent / "options" / "pipeline_options.py"
     text = source.read_text(encoding="utf-8")
-    return frozenset(re.findall(r"""['"](--[A-Za-z][A-Za-z0-9_-]*)['"]""", text))
+    # Not by words alone: its docstrings have examples of options that there are not.
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    defining = [call for call in calls if ast.unparse(call.func).endswith("_argument")]
+    words = [
+        word.value for call in defining for word in call.args if isinstance(word, ast.Constant)
+    ]
+    return frozenset(word for word in words if isinstance(word, str) and word.startswith("--"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid, PairError
 from pipeline import storage
+from pipeline.filesystems import missing_reason
 from pipeline.manifest import Pair
 
 LOCAL = "file"
@@ -39,6 +40,8 @@ def parse_schemes(text: str) -> tuple[str, ...]:
                 f"--allow-schemes is {text!r}, and {name!r} is no scheme; give names with commas "
                 "between, such as gs,s3,file (file: local paths)."
             )
+        if reason := missing_reason(f"{name}://", name):
+            raise ConfigError(f"--allow-schemes is {text!r}: {reason}")
     return tuple(sorted(set(names)))
 
 
@@ -66,6 +69,11 @@ def check_option(key: str, uri: str, allowed: Sequence[str]) -> None:
 
 def _check(role: str, uri: str, allowed: Sequence[str], kind: type[PairError]) -> None:
     name = scheme_name(uri)
+    try:
+        # First: to allow what cannot be read would help nobody.
+        storage.check_scheme(uri)
+    except storage.NoFilesystem as error:
+        raise kind(f"{role}: {error}") from error
     if name not in allowed:
         raise kind(
             f"{role} is {uri}, of the scheme {name}, and rows may name only {', '.join(allowed)}; "

@@ -16,9 +16,10 @@ from typing import BinaryIO, Protocol
 from uuid import uuid4
 
 from nst_core.errors import JobError
-from pipeline import processes
+from pipeline import filesystems, processes
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+[;,]", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")
 _COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 _TEMPORARY_PREFIX = ".nst-tmp-"
@@ -33,6 +34,10 @@ class StorageError(JobError):
 
 class NotFound(StorageError):
     """A read of what is not there, or is not a file."""
+
+
+class NoFilesystem(NotFound):
+    """A URI of a scheme that nothing here can read or write."""
 
 
 class TooLarge(StorageError):
@@ -73,6 +78,7 @@ def _backend(uri: str) -> _Backend:
         from pipeline import storage_gcs
 
         return storage_gcs
+    check_scheme(uri)
     from pipeline import storage_beam
 
     return storage_beam
@@ -81,8 +87,20 @@ def _backend(uri: str) -> _Backend:
 def scheme(uri: str) -> str:
     """The scheme in lower case, such as "gs"; "" for a local path, with or without `file://`."""
     match = _SCHEME.match(uri)
-    name = match[1].lower() if match else ""
+    if match is None:
+        return "data" if _DATA.match(uri) else ""
+    name = match[1].lower()
     return "" if name == "file" else name
+
+
+def check_scheme(uri: str) -> None:
+    """Refuse a URI of a scheme of which it is known, without Beam, that nothing here reads it.
+
+    Raises:
+        NoFilesystem: with what to do instead.
+    """
+    if reason := filesystems.missing_reason(uri, scheme(uri)):
+        raise NoFilesystem(reason)
 
 
 def local_path(uri: str) -> str:
@@ -224,8 +242,9 @@ def is_glob(uri: str) -> bool:
 def glob_uris(pattern: str) -> list[str]:
     """The files that match, sorted: `*`, `?` and `[…]` within a segment, `**` for any directories.
 
-    As in a shell, wildcards pass over names that start with a dot. A pattern that is the name of
-    an existing file is that file. Raises AccessDenied, StorageError.
+    As in a shell, wildcards pass over names that start with a dot. Local `**` follows links, to
+    each real folder once. A pattern that is the name of an existing file is that file.
+    Raises AccessDenied, NoFilesystem, StorageError.
     """
     if exists(pattern):
         return [pattern if scheme(pattern) else os.path.abspath(local_path(pattern))]
@@ -233,9 +252,9 @@ def glob_uris(pattern: str) -> list[str]:
     if wildcard is None:
         return []
     if not scheme(pattern):
-        from pipeline import storage_local
+        from pipeline import local_globs
 
-        return sorted(storage_local.matching_files(pattern))
+        return sorted(local_globs.matching_files(pattern))
     root, path = split_root(pattern)
     if _WILDCARD.search(root):
         raise StorageError(

@@ -17,8 +17,10 @@ from typing import Any, BinaryIO, cast
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
+from pipeline.filesystems import unknown_reason
 from pipeline.storage import (
     AccessDenied,
+    NoFilesystem,
     NotFound,
     StorageError,
     TooLarge,
@@ -33,15 +35,11 @@ from pipeline.storage_local import spool
 _PLAIN = CompressionTypes.UNCOMPRESSED
 
 
-class _UnknownSchemeError(Exception):
-    """No filesystem of this scheme is installed."""
-
-
 def _filesystem(uri: str) -> Any:
     """Beam's filesystem for a URI, with the pipeline's options."""
     name = scheme(uri)
     if not any(kind.scheme() == name for kind in FileSystem.get_all_subclasses()):
-        raise _UnknownSchemeError(f"there is no filesystem for {name}:// here")
+        raise NoFilesystem(unknown_reason(uri, name))
     return FileSystems.get_filesystem(uri)
 
 
@@ -67,11 +65,6 @@ def _reading(uri: str) -> Iterator[None]:
         yield
     except (NotFound, TooLarge, StorageError):
         raise
-    except _UnknownSchemeError as error:
-        raise NotFound(
-            f"{uri} cannot be read, {error}: use a local path or gs://, or install Beam's extra "
-            "for that scheme."
-        ) from error
     # Each filesystem raises its own client's errors.
     except Exception as error:
         for cause in _causes(error):
@@ -140,6 +133,8 @@ def exists(uri: str) -> bool:
     try:
         with _reading(uri):
             return bool(_filesystem(uri).exists(uri))
+    except NoFilesystem:
+        raise
     except NotFound:
         return False
 

@@ -1,7 +1,6 @@
 """Local files: written under a temporary name in the same directory, synced, renamed."""
 
 import errno
-import glob
 import hashlib
 import io
 import os
@@ -178,19 +177,6 @@ def files(directory_uri: str) -> Iterator[str]:
                         pending.append(entry.path)
                     elif entry.is_file():
                         yield entry.path
-
-
-def matching_files(pattern: str) -> Iterator[str]:
-    """Absolute paths of the files that match; a directory that exists is taken at its word."""
-    path = os.path.abspath(local_path(pattern))
-    start = os.path.dirname(path)
-    while not os.path.isdir(start):
-        start = os.path.dirname(start)
-    below = path.removeprefix(start).lstrip("/")
-    for found in glob.iglob(below, root_dir=start, recursive=True):
-        candidate = os.path.join(start, found)
-        if os.path.isfile(candidate):
-            yield candidate
 
 
 def _sync_directory(path: str) -> None:

@@ -10,6 +10,7 @@ from pipeline import storage
 from pipeline.manifest import cross_product, write_manifest
 from pipeline.notices import without_notices
 from pipeline.options import HERE
+from pipeline.picture_files import find_pictures
 from pipeline.weights import fetch_weights, local_weights
 
 
@@ -17,12 +18,17 @@ def make_manifest(contents: Sequence[str], styles: Sequence[str], output: str) -
     """Write every content with every style; the exit status.
 
     Raises:
-        ConfigError: a glob matches nothing.
+        ConfigError: a glob or folder has no picture.
         ManifestError: the output's extension is no manifest format.
     """
     target = storage.resolve(output, HERE)
-    count = write_manifest(target, cross_product(_matches(contents), _matches(styles)))
-    print(f"{target}: {count} pairs")
+    found, left_out = [], []
+    for named in (contents, styles):
+        pictures, sentences = find_pictures([storage.resolve(name, HERE) for name in named])
+        found.append(pictures)
+        left_out += sentences
+    count = write_manifest(target, cross_product(*found))
+    print(f"{target}: {count} pairs", *left_out, sep="\n")
     return 0
 
 
@@ -46,13 +52,3 @@ def weights(action: str, source: str, target: str | None) -> int:
         loaded = load_weights(local_weights(source))
     print(f"{source}: good, {len(loaded.layers)} layers, sha256 {loaded.sha256}")
     return 0
-
-
-def _matches(globs: Sequence[str]) -> list[str]:
-    found: dict[str, None] = {}
-    for glob in globs:
-        matches = storage.glob_uris(storage.resolve(glob, HERE))
-        if not matches:
-            raise ConfigError(f"{glob!r} matches no file; check the path, and quote the glob.")
-        found.update(dict.fromkeys(matches))
-    return list(found)

@@ -70,6 +70,10 @@ fetch() {
 }
 
 configure() {
+  # In /tmp another user may have made the folder first, and would choose what runs.
+  mkdir -p "$STATE"
+  [ -O "$STATE" ] || fail "$STATE is another user's; give a folder of your own as NST_FLINK_STATE."
+  chmod 700 "$STATE"
   mkdir -p "$STATE/conf" "$STATE/log" "$STATE/pid" "$STATE/tmp"
   sed -e "s|@STATE@|$STATE|g" -e "s|@PORT@|$PORT|g" -e "s|@RPC_PORT@|$RPC_PORT|g" \
     "$HERE/config.yaml" > "$STATE/conf/config.yaml"
@@ -97,6 +101,12 @@ flink() {
 }
 
 up() {
+  local as_root=()
+  if [ "$(id -u)" = 0 ]; then
+    [ "${NST_FLINK_ALLOW_ROOT:-}" = 1 ] ||
+      fail "as root every job of the cluster would be root's; start it as a user without rights, or set NST_FLINK_ALLOW_ROOT=1 where only root is here (a container of its own)."
+    as_root=(--allow-root)
+  fi
   fetch
   need python "this project, and activate its environment (. .venv/bin/activate)"
   python -c 'import pipeline, apache_beam' 2> /dev/null ||
@@ -105,14 +115,14 @@ up() {
   flink jobmanager 320m org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint
   flink taskmanager-1 256m org.apache.flink.runtime.taskexecutor.TaskManagerRunner
   flink taskmanager-2 256m org.apache.flink.runtime.taskexecutor.TaskManagerRunner
-  start workers python -m pipeline.worker_pool "--port=$WORKER_PORT"
+  start workers python -m pipeline.worker_pool "--port=$WORKER_PORT" "${as_root[@]}"
   await_start
   cat << END
 Flink is at http://localhost:$PORT, its logs are in $STATE/log. Give nst run:
   --runner=FlinkRunner --flink_master=localhost:$PORT --parallelism=2
   --execution_mode_for_batch=BATCH_FORCED --environment_cache_millis=2000
   --flink_job_server_jar=$LIBRARIES/job-server.jar
-  --environment_type=EXTERNAL --environment_config=localhost:$WORKER_PORT
+  --environment_type=EXTERNAL --environment_config=127.0.0.1:$WORKER_PORT
 END
 }
 
@@ -123,7 +133,7 @@ import json, socket, sys, urllib.request
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 with direct.open(f"http://localhost:{sys.argv[1]}/overview", timeout=10) as answer:
     taskmanagers = json.load(answer)["taskmanagers"]
-socket.create_connection(("localhost", int(sys.argv[2])), timeout=10).close()
+socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=10).close()
 sys.exit(taskmanagers < 2)
 END
 }

@@ -105,6 +105,8 @@ class Cluster:
             "PATH": os.pathsep.join([python, os.environ["PATH"]]),
             "COLUMNS": "200",
             "NST_FLINK_STATE": str(self.state),
+            # Where the tests run as root, they are alone in a container.
+            "NST_FLINK_ALLOW_ROOT": "1",
             "NST_FLINK_PORT": str(self.port),
         }
 

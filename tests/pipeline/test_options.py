@@ -100,8 +100,9 @@ def test_no_option_that_beam_knows_is_refused() -> None:
         if cls.__module__ == pipeline_options.__name__:
             cls._add_argparse_args(parser)
     known = [o for action in parser._actions for o in action.option_strings if o.startswith("--")]
-    check_option_names([o for o in known if o != "--help"], "run", [])
+    check_option_names([o for o in known if o not in ("--help", "--dry_run")], "run", [])
     assert len(known) > 100
+    assert beam_option_names() == {*known} - {"--help"}
     assert {"--runner", "--project", "--direct_num_workers"} <= beam_option_names()
 
 
@@ -119,6 +120,33 @@ def test_an_unknown_option_is_named_with_its_nearest() -> None:
         check_option_names(["--num_worker=3"], "run", [])
     with pytest.raises(ConfigError, match=r"--contnts .*--contents"):
         check_option_names(["--contnts", "x"], "manifest", ["--contents"])
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize("runner", [[], ["--runner=DirectRunner"], ["--runner", "FlinkRunner"]])
+@pytest.mark.parametrize(
+    "name", ["--dry-run", "--dry_run", "--dry_run=true", "--dryrun", "--dryRun", "--dry", "--dry_r"]
+)
+def test_a_dry_run_in_any_spelling_is_refused_and_the_plan_named(
+    command: str, runner: list[str], name: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{name.partition('=')[0]} .*nst plan"):
+        check_option_names([*runner, name], command, ["--manifest"])
+
+
+@pytest.mark.parametrize("name", ["--xyz", "--abc", "--vp_arg1"])
+def test_an_example_in_beam_s_documentation_is_no_option(name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        check_option_names([name], "run", [])
+
+
+@pytest.mark.parametrize(
+    "given", ["--on_existing=redo", "--on-exist", "--onExisting", "--batchsize", "--limits=3"]
+)
+def test_a_misspelt_option_of_the_command_never_goes_to_a_portable_runner(given: str) -> None:
+    own = ["--on-existing", "--batch-size", "--limit"]
+    with pytest.raises(ConfigError, match="did you mean --"):
+        check_option_names(["--runner=FlinkRunner", given], "run", own)
 
 
 def test_a_value_may_follow_its_option_but_stand_nowhere_else() -> None:

@@ -19,7 +19,7 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
 from gcp_storage_emulator.server import Server
 
-from pipeline import storage, storage_beam, storage_gcs, storage_local
+from pipeline import storage, storage_gcs, storage_local
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
@@ -705,12 +705,3 @@ def test_what_a_filesystem_raises_is_told_apart(monkeypatch: Any, place: Any) ->
     monkeypatch.setattr(MemoryFiles, "create", failing(RuntimeError("the cluster sleeps")))
     with pytest.raises(storage.StorageError, match="the cluster sleeps"):
         storage.check_writable(place("out"))
-
-
-def test_a_scheme_without_a_filesystem_spoils_its_pair_only() -> None:
-    with pytest.raises(storage.NotFound, match="no filesystem for https://"):
-        storage.read_bytes("https://localhost/x.png")
-    assert not storage.exists("https://localhost/x.png")
-    with pytest.raises(storage.StorageError, match="no filesystem for https://"):
-        storage.check_writable("https://localhost/out")
-    assert storage_beam.exists("https://localhost/x.png") is False
