@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from nst_core import colors, images, memory, quality, starts
+from nst_core import colors, images, memory, quality, recoloring, starts
 from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
 from nst_core.checkpoints import Checkpoints, Interrupted
 from nst_core.config import StyleConfig
@@ -267,26 +267,21 @@ class Batch:
         """
         if not self.config.recolors_style:
             return self.styles
-        content = self.contents[0]
-        if self.config.preserve_colors == "histogram":
-            recolored = [colors.with_histograms(style.rgb, content) for style in self.styles]
-        else:
-            palette = colors.color_statistics(content)
-            recolored = [colors.with_colors(style.rgb, *palette) for style in self.styles]
-        return [
-            dataclasses.replace(style, rgb=rgb)
-            for style, rgb in zip(self.styles, recolored, strict=True)
-        ]
+        return recoloring.in_colors_of(
+            self.styles, self.contents[0], by=self.config.preserve_colors
+        )
 
     @functools.cached_property
-    def _palette(self) -> tuple[np.ndarray, np.ndarray]:
+    def _palette(self) -> colors.Palette:
         """Mean and covariance of the styles' colours, mixed by their weights."""
-        weights = [style.weight for style in self._styles]
-        palettes = [colors.color_statistics(style.rgb) for style in self._styles]
-        mean = np.average([mean for mean, _ in palettes], axis=0, weights=weights)
-        # About the common mean: between several styles, their means differ too.
-        spread = [covariance + np.outer(m - mean, m - mean) for m, covariance in palettes]
-        return mean, np.average(spread, axis=0, weights=weights)
+        return recoloring.palette_of(self._styles)
+
+    @functools.cached_property
+    def _in_grey(self) -> list[bool]:
+        """Which results have no colours."""
+        keep = self.config.preserve_colors != "none"
+        alike = keep or all(recoloring.is_grey(style.rgb, style.alpha) for style in self.styles)
+        return [alike and recoloring.is_grey(content) for content in self.contents]
 
     def _targets(
         self, program: Program, contents: np.ndarray, scale: float, precision: str
@@ -420,4 +415,4 @@ class Batch:
         image: np.ndarray = np.clip(x[: size.height, : size.width], 0, 255)
         if self.config.preserve_colors == "luminance":
             image = colors.keep_colors(image, self._own(index))
-        return image
+        return colors.in_grey(image) if self._in_grey[index] else image

@@ -11,21 +11,37 @@ SAMPLES = 512 * 512
 # Variance that every colour axis is taken to have at least: grey images have axes without any.
 LEAST_VARIANCE = 1.0
 
+Palette = tuple[np.ndarray, np.ndarray]
 
-def color_statistics(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `[3]` and covariance `[3, 3]` of an image `[H, W, 3]` in 0…255, float64."""
+
+def color_statistics(rgb: np.ndarray, alpha: np.ndarray | None = None) -> Palette:
+    """Mean `[3]` and covariance `[3, 3]` of an image `[H, W, 3]` in 0…255, float64.
+
+    With `alpha`, uint8 `[H, W]`, each pixel counts as much as it is opaque.
+    """
     pixels = _sampled(rgb).reshape(-1, 3).astype(np.float64)
-    centred = pixels - pixels.mean(axis=0)
-    return pixels.mean(axis=0), centred.T @ centred / len(pixels)
+    if alpha is None:
+        centred = pixels - pixels.mean(axis=0)
+        return pixels.mean(axis=0), centred.T @ centred / len(pixels)
+    shares = _sampled(alpha).reshape(-1, 1).astype(np.float64)
+    shares /= max(shares.sum(), 1.0)
+    mean = (shares * pixels).sum(axis=0)
+    return mean, (shares * (pixels - mean)).T @ (pixels - mean)
 
 
-def with_colors(rgb: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+def with_colors(
+    rgb: np.ndarray,
+    mean: np.ndarray,
+    covariance: np.ndarray,
+    alpha: np.ndarray | None = None,
+) -> np.ndarray:
     """The image with another mean and covariance of its colours: float32 `[H, W, 3]` in 0…255.
 
     The linear map that moves the colours least (Pitié, Kokaram 2007: The linear
-    Monge-Kantorovitch linear colour mapping for example-based colour transfer).
+    Monge-Kantorovitch linear colour mapping for example-based colour transfer). With `alpha` its
+    own colours are those of `color_statistics`.
     """
-    own_mean, own_covariance = color_statistics(rgb)
+    own_mean, own_covariance = color_statistics(rgb, alpha)
     if not np.isfinite([own_covariance, covariance]).all():
         return rgb  # Pixels that are no numbers: the loss will tell.
     root = _square_root(own_covariance + LEAST_VARIANCE * np.eye(3))
@@ -36,11 +52,17 @@ def with_colors(rgb: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np
     return clipped
 
 
-def with_histograms(rgb: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The image with each channel's histogram that of `reference`: float32 `[H, W, 3]`."""
+def with_histograms(
+    rgb: np.ndarray, reference: np.ndarray, alpha: np.ndarray | None = None
+) -> np.ndarray:
+    """The image with each channel's histogram that of `reference`: float32 `[H, W, 3]`.
+
+    With `alpha`, uint8 `[H, W]`, its own histogram is that of its pixels that are not transparent.
+    """
+    seen = None if alpha is None else _sampled(alpha) > 0
     matched = np.empty(rgb.shape, np.float32)
     for channel in range(3):
-        own, own_ranks = _ranks(rgb[:, :, channel])
+        own, own_ranks = _ranks(rgb[:, :, channel], seen)
         wanted, wanted_ranks = _ranks(reference[:, :, channel])
         moved = np.interp(own_ranks, wanted_ranks, wanted)
         matched[:, :, channel] = np.interp(rgb[:, :, channel], own, moved)
@@ -62,6 +84,11 @@ def luminance_of(rgb: np.ndarray) -> np.ndarray:
     return luma
 
 
+def in_grey(rgb: np.ndarray) -> np.ndarray:
+    """The luma of an image `[H, W, 3]` in all three channels, float32."""
+    return np.repeat(luminance_of(rgb)[:, :, None], 3, axis=2)
+
+
 def keep_colors(stylized: np.ndarray, content: np.ndarray) -> np.ndarray:
     """The stylized image's luminance with the content's chroma, float32 `[H, W, 3]` in 0…255.
 
@@ -73,9 +100,15 @@ def keep_colors(stylized: np.ndarray, content: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _ranks(channel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values of one channel, rising, and the share of pixels below each and half of it."""
-    values, counts = np.unique(_sampled(channel), return_counts=True)
+def _ranks(channel: np.ndarray, seen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The values of one channel, rising, and the share of pixels below each and half of it.
+
+    `seen`: which of the sampled pixels count; all, where none does.
+    """
+    sampled = _sampled(channel)
+    if seen is not None and seen.any():
+        sampled = sampled[seen]
+    values, counts = np.unique(sampled, return_counts=True)
     return values, (np.cumsum(counts) - counts / 2) / counts.sum()
 
 

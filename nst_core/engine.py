@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from nst_core import images
+from nst_core import images, recoloring
 from nst_core.batch import Batch
 from nst_core.canvas import LEAST_CANVAS, Size, canvas_size, content_size, size_of
 from nst_core.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
 from nst_core.config import PIXEL_SETTINGS, URI_SETTINGS, StyleConfig
 from nst_core.device import choose_device, choose_precision, describe, device_lock
-from nst_core.errors import Diverged, OutOfMemory, PairError
+from nst_core.errors import Diverged, InputTooSmall, OutOfMemory, PairError
 from nst_core.objective import Objective
 from nst_core.program import Program, optimizer_for
 from nst_core.quality import Grams
-from nst_core.regions import Regions
+from nst_core.regions import LEAST_REGION, Regions
 from nst_core.results import ENGINE_VERSION, Report, Shoot, Style, StyleResult
 from nst_core.tiled import TiledProgram
 from nst_core.vgg import Vgg19
@@ -155,7 +155,8 @@ class StyleEngine:
             For each content its result, or the error of this pair alone.
 
         Raises:
-            InputTooSmall, InputTooLarge: an image does not fit the network.
+            InputTooSmall, InputTooLarge: an image does not fit the network, or a style is of one
+                colour or transparent all over.
             ValueError: no contents, no styles, contents of different canvases, or masks that are
                 not one for each style.
         """
@@ -170,6 +171,8 @@ class StyleEngine:
                 f"A batch has contents of one canvas and at least one style, "
                 f"not {sorted(map(str, set(groups)))} and {len(styles)} styles."
             )
+        for style in styles:
+            recoloring.refuse_plain(style)
         if any(len(one) != len(styles) for one in masks or ()):
             raise ValueError(
                 f"masks holds {[len(one) for one in masks or ()]} masks for {len(styles)} styles; "
@@ -291,7 +294,7 @@ class StyleEngine:
             [(name, getattr(config, name)) for name in shared],
             config.init if config.init in URI_SETTINGS["init"] else "an image",
             layout(state),
-            *(value for style in styles for value in (style.rgb, style.weight)),
+            *(value for style in styles for value in (*_pixels(style), style.weight)),
             *inputs,
         )
 
@@ -348,7 +351,7 @@ class StyleEngine:
         With `tile` it passes in tiles whose interiors have this side, px.
         """
         key = (
-            digest(style.rgb),
+            digest(*_pixels(style)),
             size,
             config.resample,
             precision,
@@ -359,7 +362,7 @@ class StyleEngine:
         def measure() -> dict[str, Any]:
             self.style_passes += 1
             program = self.program(config, precision, tile)
-            return program.style_targets(_measured(style, size, config))
+            return program.style_targets(*_measured(style, size, config))
 
         return _cached(self._styles, key, measure)
 
@@ -371,22 +374,47 @@ class StyleEngine:
         `tile`: see `style_targets`.
         """
         layers = tuple(sorted(config.style_layers))
-        key = (digest(style.rgb), size, config.resample, precision, layers)
+        key = (digest(*_pixels(style)), size, config.resample, precision, layers)
 
         def measure() -> Grams:
             program = self.program(config, precision, tile)
-            grams = program.gram_matrices(_measured(style, size, config))
+            grams = program.gram_matrices(*_measured(style, size, config))
             return {name: gram[0] for name, gram in grams.items()}
 
         return _cached(self._grams, key, measure)
 
 
-def _measured(style: Style, size: Size, config: StyleConfig) -> np.ndarray:
-    """The style as the network sees it: float32 `[1, H, W, 3]`, of the least canvas at least."""
-    resized = images.resize(style.rgb, size.width, size.height, config.resample)
+def _pixels(style: Style) -> tuple[np.ndarray, ...]:
+    """What tells a style from others: its colours and, where there is any, its transparency."""
+    return (style.rgb,) if style.alpha is None else (style.rgb, style.alpha)
+
+
+def _measured(
+    style: Style, size: Size, config: StyleConfig
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The style as the network sees it: float32 `[1, H, W, 3]`, of the least canvas at least.
+
+    And, where it is transparent in part, how much each pixel counts: `[1, H, W, 1]` in 0…1.
+
+    Raises:
+        InputTooSmall: next to nothing of the style is left.
+    """
     least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
-    padded: np.ndarray = images.pad_reflect(resized, *least)[None]
-    return padded
+
+    def fitted(picture: np.ndarray) -> np.ndarray:
+        resized = images.resize(picture, size.width, size.height, config.resample)
+        padded: np.ndarray = images.pad_reflect(resized, *least)[None]
+        return padded
+
+    if style.alpha is None:
+        return fitted(style.rgb), None
+    opaque = np.clip(fitted(style.alpha[:, :, None].astype(np.float32) / 255), 0, 1)
+    if opaque.sum() < LEAST_REGION:
+        raise InputTooSmall(
+            f"{style.name} is transparent all over at {size} px, so that there is no style; "
+            "take another picture, or one without transparency."
+        )
+    return fitted(style.rgb), opaque
 
 
 def _cached(cache: Cache[T], key: tuple[Any, ...], make: Callable[[], T]) -> T:

@@ -29,8 +29,11 @@ Aims = dict[str, dict[str, Tensor]]
 PIXEL_RANGE = 255.0
 # The least difference of neighbours for the curvature of `tv_norm: l1`, in levels of 0…255.
 LEAST_DIFFERENCE = 0.25
-# Targets of flat images have next to no energy; this floor keeps their terms finite.
+# Features that are all nothing have no energy; this floor keeps terms finite.
 LEAST_ENERGY = 1e-12
+# What varies counts as at least this share of the energy of the means: flat pictures have next to
+# no variance, and a term measured in it would drown all others. Paintings have a tenth and more.
+LEAST_VARIATION = 0.01
 
 
 class Objective:
@@ -100,16 +103,26 @@ class Objective:
         found = self._features(content, self.content_layers, window)
         return {name: tf.cast(feature, tf.float32) for name, feature in found.items()}
 
-    def style_targets(self, style: Tensor) -> dict[str, Tensor]:
+    def style_targets(self, style: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`.
 
-        Those of several styles can be `mixed`; `finished` makes of them what `evaluate` takes.
+        With a `mask [1, H, W, 1]` in 0…1, those of what is under it. Those of several styles can
+        be `mixed`; `finished` makes of them what `evaluate` takes.
         """
-        return self.statistics(self.style_sums(style))
+        regions = None if mask is None else self.regions(mask, [1.0])
+        return self.statistics(self.style_sums(style, regions=regions))
 
-    def style_sums(self, style: Tensor, window: Tensor | None = None) -> Sums:
-        """What `statistics` and `grams` are made of, from images or the inside of their tiles."""
-        return self._style_sums(self._features(style, self.style_layers, window), None)
+    def style_sums(
+        self,
+        style: Tensor,
+        window: Tensor | None = None,
+        regions: dict[str, Tensor] | None = None,
+    ) -> Sums:
+        """What `statistics` and `grams` are made of, from images or the inside of their tiles.
+
+        `regions`: how much each position counts, as `regions` gives it.
+        """
+        return self._style_sums(self._features(style, self.style_layers, window), regions)
 
     def statistics(self, sums: Sums) -> dict[str, Tensor]:
         """Per position, by layer: the Gram matrix, or covariance with the means as one more row."""
@@ -303,7 +316,8 @@ class Objective:
         squares = [
             losses.sum_per_image((piece - mean[:, None, None, None]) ** 2) for piece in pieces
         ]
-        return count * (tf.add_n(squares) / count + LEAST_ENERGY)
+        variance = tf.maximum(tf.add_n(squares) / count, LEAST_VARIATION * tf.square(mean))
+        return count * (variance + LEAST_ENERGY)
 
     def _style_layer(self, name: str, sums: Sums, aims: Aims, size: Tensor) -> Tensor:
         """The distance from the style, or the mean of those from several under their masks."""
@@ -327,7 +341,8 @@ class Objective:
             return distance / channels if self.normalization == "mean" else distance
         if self.style_statistics == "covariance" and self.relative:
             # Covariances grow with the square of the features, means with the features.
-            covariances = _relative_distance(found[:, :-1], target[:, :-1])
+            least = LEAST_VARIATION * tf.reduce_sum(tf.square(target[:, -1]), axis=1) ** 2
+            covariances = _relative_distance(found[:, :-1], target[:, :-1], least)
             return (covariances + _relative_distance(found[:, -1:], target[:, -1:])) / 2
         if self.relative:
             return _relative_distance(found, target)
@@ -360,9 +375,9 @@ def mixed(targets: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dic
     }
 
 
-def _relative_distance(found: Tensor, target: Tensor) -> Tensor:
-    """Squared distance over the target's energy: `[B, …]` twice `→ [B]`."""
-    energy = tf.reduce_sum(tf.square(target), axis=[1, 2])
+def _relative_distance(found: Tensor, target: Tensor, least: Tensor | float = 0.0) -> Tensor:
+    """Squared distance over the target's energy, `least` at the least: `[B, …]` twice `→ [B]`."""
+    energy = tf.maximum(tf.reduce_sum(tf.square(target), axis=[1, 2]), least)
     return losses.squared_distance(found, target) / (energy + LEAST_ENERGY)
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from nst_core import optimizers
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from nst_core.divergence import diverged
 from nst_core.errors import DeadlineExceeded
 from nst_core.lbfgs import Lbfgs
 from nst_core.objective import Objective, Targets
@@ -31,10 +32,11 @@ TOLERANCE_WINDOW = 20
 # L-BFGS that finds nothing lower over so many windows is at rest: by then its trials have become
 # smaller than what the network's rounding lets it tell apart.
 REST_WINDOWS = 2
-RUNAWAY_FACTOR = 100.0
-SETTLING_STEPS = 5
+# A picture of which nothing is left, in 0…255: see `divergence`.
+PLAIN_GREY = 127.5
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
+MASKS = tf.TensorSpec([None, None, None, 1], tf.float32)
 
 
 def optimizer_for(config: StyleConfig, precision: str) -> optimizers.Optimizer:
@@ -58,7 +60,9 @@ class Program:
         self.optimizer = optimizer
         self._content_targets = traced(objective.content_targets, IMAGES)
         self._style_targets = traced(objective.style_targets, IMAGES)
+        self._masked_style_targets = traced(objective.style_targets, IMAGES, MASKS)
         self._gram_matrices = traced(self._grams, IMAGES)
+        self._masked_gram_matrices = traced(self._grams, IMAGES, MASKS)
         self._steps: Callable[..., Any] | None = None
         self._xla = xla
 
@@ -66,13 +70,23 @@ class Program:
         """See `Objective.content_targets`."""
         return self._each(self._content_targets, images)
 
-    def style_targets(self, image: Tensor) -> dict[str, Tensor]:
+    def style_targets(self, image: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """See `Objective.style_targets`."""
-        return self._style_targets(image)  # type: ignore[no-any-return]
+        found: dict[str, Tensor] = (
+            self._style_targets(image) if mask is None else self._masked_style_targets(image, mask)
+        )
+        return found
 
-    def gram_matrices(self, images: Tensor) -> Grams:
-        """Gram matrices per position `[B, C, C]` by style layer of images `[B, H, W, 3]`."""
-        found = self._each(self._gram_matrices, images)
+    def gram_matrices(self, images: Tensor, mask: Tensor | None = None) -> Grams:
+        """Gram matrices per position `[B, C, C]` by style layer of images `[B, H, W, 3]`.
+
+        With a `mask [1, H, W, 1]` in 0…1, those of what is under it in one image.
+        """
+        found = (
+            self._each(self._gram_matrices, images)
+            if mask is None
+            else self._masked_gram_matrices(images, mask)
+        )
         return {name: gram.numpy() for name, gram in found.items()}
 
     def _each(self, function: Any, images: Tensor) -> dict[str, Tensor]:
@@ -82,8 +96,9 @@ class Program:
         found = [function(images[i : i + 1]) for i in range(images.shape[0])]
         return {name: tf.concat([one[name] for one in found], axis=0) for name in found[0]}
 
-    def _grams(self, images: Tensor) -> dict[str, Tensor]:
-        return self.objective.grams(self.objective.style_sums(images))
+    def _grams(self, images: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        regions = None if mask is None else self.objective.regions(mask, [1.0])
+        return self.objective.grams(self.objective.style_sums(images, regions=regions))
 
     def start(self, images: Tensor) -> optimizers.State:
         """The optimiser's state at `images [B, H, W, 3]`."""
@@ -263,7 +278,13 @@ def follow(
         call = max(1, min(optimizers.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
     every = np.stack(terms)
     result = program.optimizer.result(leg.state).numpy()
-    failed = _failed(every) | ~np.isfinite(result).all(axis=(1, 2, 3))
+
+    def plain() -> np.ndarray:
+        grey = program.start(tf.fill(result.shape, PLAIN_GREY))
+        totals: np.ndarray = program.advance(grey, targets, weights, 0.0, 1)[1][0, :, 0]
+        return totals
+
+    failed = diverged(every, plain) | ~np.isfinite(result).all(axis=(1, 2, 3))
     taken = np.minimum(leg.steps, len(every))
     return Course(result, every, np.array(leg.seconds), taken, failed)
 
@@ -280,15 +301,6 @@ def _settled(terms: list[np.ndarray], config: StyleConfig) -> Any:
     if config.optimizer == "lbfgs" and len(terms) > rest:
         settled |= terms[-1][:, 0] >= terms[-1 - rest][:, 0]
     return settled
-
-
-def _failed(terms: np.ndarray) -> np.ndarray:
-    """Images whose last total is not finite, or far above all of its first few."""
-    totals = terms[:, :, 0]
-    highest = RUNAWAY_FACTOR * totals[:SETTLING_STEPS].max(axis=0)
-    with np.errstate(invalid="ignore"):
-        failed: np.ndarray = ~np.isfinite(terms[-1]).all(axis=1) | (totals[-1] > highest)
-    return failed
 
 
 def loss_log(

@@ -16,11 +16,16 @@ LOG_COLUMNS = ("step", "scale", "width", "height", "seconds")
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """One style image: RGB `[H, W, 3]` (uint8 or float32, 0…255), its weight among several."""
+    """One style image: RGB `[H, W, 3]` (uint8 or float32, 0…255), its weight among several.
+
+    `alpha`: uint8 `[H, W]` where it is transparent in part, else None. Transparent parts are no
+    part of the style, neither of its colours nor of its statistics.
+    """
 
     rgb: np.ndarray
     weight: float = 1.0
     name: str = "style"
+    alpha: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from nst_core.canvas import Size
 from nst_core.layers import halo, stride
 from nst_core.losses import per_matrix, sum_per_image
 from nst_core.objective import Aims, Objective, Sums, Targets
-from nst_core.program import IMAGES, Program, any_size, traced
+from nst_core.program import IMAGES, MASKS, Program, any_size, traced
 from nst_core.quality import Grams
 from nst_core.tiles import Tile, tiles_of
 
@@ -56,6 +56,8 @@ class TiledProgram(Program):
         self.halo = halo({*objective.content_layers, *objective.style_layers})
         self._content_inside = traced(objective.content_targets, IMAGES, WINDOW)
         self._style_sums = traced(objective.style_sums, IMAGES, WINDOW)
+        regions = dict.fromkeys(objective.style_layers, MASKS)
+        self._masked_style_sums = traced(objective.style_sums, IMAGES, WINDOW, regions)
         self._passes: _Passes | None = None
 
     def content_targets(self, images: Tensor) -> dict[str, Any]:
@@ -65,17 +67,30 @@ class TiledProgram(Program):
         found = [self._content_inside(tile.cut(images), tile.window) for tile in tiles]
         return {name: [piece[name] for piece in found] for name in layers}
 
-    def style_targets(self, image: Tensor) -> dict[str, Tensor]:
+    def style_targets(self, image: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """See `Objective.style_targets`."""
-        return self.objective.statistics(self._whole_style_sums(image))
+        return self.objective.statistics(self._whole_style_sums(image, mask))
 
-    def gram_matrices(self, images: Tensor) -> Grams:
+    def gram_matrices(self, images: Tensor, mask: Tensor | None = None) -> Grams:
         """See `Program.gram_matrices`."""
-        grams = self.objective.grams(self._whole_style_sums(images))
+        grams = self.objective.grams(self._whole_style_sums(images, mask))
         return {name: gram.numpy() for name, gram in grams.items()}
 
-    def _whole_style_sums(self, image: Tensor) -> Sums:
-        return _added(self._style_sums(tile.cut(image), tile.window) for tile in self._tiles(image))
+    def _whole_style_sums(self, image: Tensor, mask: Tensor | None) -> Sums:
+        tiles = self._tiles(image)
+        if mask is None:
+            return _added(self._style_sums(tile.cut(image), tile.window) for tile in tiles)
+        regions = self.objective.regions(tf.convert_to_tensor(mask), [1.0])
+        return _added(
+            self._masked_style_sums(tile.cut(image), tile.window, self._inside(tile, regions))
+            for tile in tiles
+        )
+
+    def _inside(self, tile: Tile, regions: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How much each position inside a tile counts, by style layer."""
+        return {
+            name: tile.inside(regions[name], stride(name)) for name in self.objective.style_layers
+        }
 
     def advance(
         self,
@@ -136,10 +151,7 @@ class TiledProgram(Program):
         content = targets["content"]
         piece = {"content": {name: content[name][index] for name in objective.content_layers}}
         if "regions" in targets:
-            regions = targets["regions"]
-            piece["regions"] = {
-                name: tile.inside(regions[name], stride(name)) for name in objective.style_layers
-            }
+            piece["regions"] = self._inside(tile, targets["regions"])
         if "kept" in targets:
             piece["kept"] = {name: tile.cut(one) for name, one in targets["kept"].items()}
         return piece

@@ -19,8 +19,10 @@ Tensor = Any
 # Features have directions without any variance, in which roots have no derivative; float32 tells
 # eigenvalues of the product apart down to about the square of this.
 BLUR = 2e-4
-# Variance of the blur at the least: the features of flat images have none at all.
+# Variance of the blur at the least: the features of flat images have none at all, only what
+# float32 rounds of their means, which is of this share of the means' squares, of either sign.
 LEAST_BLUR = 1e-6
+ROUNDING = 1e-5
 
 
 def target(statistics: Tensor) -> Tensor:
@@ -31,7 +33,8 @@ def target(statistics: Tensor) -> Tensor:
     """
     # In float64, so that equal distributions are at distance nothing.
     covariance, mean = tf.cast(statistics[:, :-1], tf.float64), statistics[:, -1:]
-    blur = (BLUR * tf.linalg.trace(covariance) + LEAST_BLUR)[:, None]
+    rounding = ROUNDING * tf.reduce_sum(tf.square(tf.cast(mean, tf.float64)), axis=[1, 2])
+    blur = tf.maximum(BLUR * tf.linalg.trace(covariance) + LEAST_BLUR, rounding)[:, None]
     values, vectors = _eigen(covariance)
     roots = tf.sqrt(tf.maximum(values, 0) + blur)
     root = tf.matmul(vectors * roots[:, None, :], vectors, transpose_b=True)

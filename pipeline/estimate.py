@@ -93,8 +93,9 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
 
     inputs = read_inputs(task.pair, task.config)
     styles = [
-        Style(read_picture(style.uri, task.config)[0].rgb, style.weight, style.uri)
+        Style(picture.rgb, style.weight, style.uri, picture.alpha)
         for style in task.pair.styles
+        for picture, _ in [read_picture(style.uri, task.config)]
     ]
     # The first one traces the graph and measures the styles.
     _timed(engine, task, inputs, styles, 1)

@@ -72,7 +72,7 @@ def stylize(
 
     engine = load_engine(task.config)
     named = [
-        Style(one.rgb, style.weight, style.uri)
+        Style(one.rgb, style.weight, style.uri, one.alpha)
         for one, style in zip(pictures, task.pair.styles, strict=True)
     ]
     with (

@@ -150,8 +150,9 @@ class Studio:
 
     def _read_styles(self, task: Task) -> list[Style]:
         return [
-            Style(self._style_picture(style, task.config).rgb, style.weight, style.uri)
+            Style(picture.rgb, style.weight, style.uri, picture.alpha)
             for style in task.pair.styles
+            for picture in [self._style_picture(style, task.config)]
         ]
 
     def _style_picture(self, style: StyleReference, config: StyleConfig) -> images.Picture:
