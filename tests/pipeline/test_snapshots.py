@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_core import images
+from nst_core import encoding, images
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.results import LOG_COLUMNS, LossLog, Quality, Snapshot, StyleResult
@@ -93,7 +93,7 @@ def test_snapshots_become_files_and_frames_with_the_result_last(
     for step, name in enumerate(names, start=1):
         with Image.open(io.BytesIO(catalog.read(f"out/{name}"))) as image:
             assert np.asarray(image).mean() == 50 * step
-        assert images.read_metadata(catalog.read(f"out/{name}"))["nst:id"] == "a"
+        assert encoding.read_metadata(catalog.read(f"out/{name}"))["nst:id"] == "a"
     assert greys(catalog, "out/animations/a.gif") == [50, 100, 150, 255]
 
 
