@@ -130,26 +130,27 @@ def float_tiff(data: bytes) -> FloatTiff | None:
 
 
 def _with_directory(data: bytes, entries: dict[int, int], lists: dict[int, Sequence[int]]) -> bytes:
-    """The file with a new first directory at its end."""
-    order = "<" if data.startswith(b"II") else ">"
+    """The file with a new first directory at its end.
+
+    It is little-endian whatever the file is, so that nobody swaps the bytes of the values.
+    """
     body = data + bytes(len(data) % 2)
-    packed = {tag: (_LONG, 1, struct.pack(order + "I", value)) for tag, value in entries.items()}
+    packed = {tag: (_LONG, 1, struct.pack("<I", value)) for tag, value in entries.items()}
     shorts = (_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT)
     for tag in shorts:
-        packed[tag] = (_SHORT, 1, struct.pack(order + "HH", entries[tag], 0))
+        packed[tag] = (_SHORT, 1, struct.pack("<HH", entries[tag], 0))
     for tag, values in lists.items():
-        content = struct.pack(f"{order}{len(values)}I", *values)
+        content = struct.pack(f"<{len(values)}I", *values)
         if len(values) > 1:
-            place = struct.pack(order + "I", len(body))
+            place = struct.pack("<I", len(body))
             body += content
             content = place
         packed[tag] = (_LONG, len(values), content)
-    directory = struct.pack(order + "H", len(packed)) + b"".join(
-        struct.pack(order + "HHI", tag, kind, count) + content
+    directory = struct.pack("<H", len(packed)) + b"".join(
+        struct.pack("<HHI", tag, kind, count) + content
         for tag, (kind, count, content) in sorted(packed.items())
     )
-    start = struct.pack(order + "I", len(body))
-    return body[:4] + start + body[8:] + directory + bytes(4)
+    return b"II*\0" + struct.pack("<I", len(body)) + body[8:] + directory + bytes(4)
 
 
 def _undone(plane: np.ndarray, predictor: int, beside: int, *, big: bool) -> np.ndarray:
@@ -157,14 +158,15 @@ def _undone(plane: np.ndarray, predictor: int, beside: int, *, big: bool) -> np.
 
     Adobe Photoshop TIFF Technical Note 3, 2005 (floating point predictor); TIFF 6.0, 14.
     """
+    height, wide = plane.shape
+    if predictor != _FLOAT_DIFFERENCES and big:
+        plane = plane.byteswap()
     if predictor == _NO_PREDICTOR:
         return plane
-    height, wide = plane.shape
     if predictor == _DIFFERENCES:
         steps = plane.view(np.uint32).reshape(height, -1, beside)
         return np.cumsum(steps, axis=1, dtype=np.uint32).view(np.float32)
-    stored = plane.byteswap() if big else plane
-    changes = stored.view(np.uint8).reshape(height, -1, beside)
+    changes = plane.view(np.uint8).reshape(height, -1, beside)
     bytes_of_rank = np.cumsum(changes, axis=1, dtype=np.uint8).reshape(height, 4, wide)
     # The highest bytes of a whole row come first.
     joined = np.ascontiguousarray(bytes_of_rank.transpose(0, 2, 1))

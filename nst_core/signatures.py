@@ -110,11 +110,10 @@ def _boxed(head: bytes) -> str | None:
 
 def _text(head: bytes) -> str | None:
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    text = head.decode(encoding, "replace").lstrip("\ufeff \t\r\n")
     # A character may be cut at the end.
-    text = head.decode(encoding, "ignore").lstrip("\ufeff \t\r\n")
-    if not text or len(text) < 0.9 * len(head.strip()) / (1 + (encoding == "utf-16")):
-        return None
-    if any(ord(letter) < 32 and letter not in "\t\r\n\f\x1b" for letter in text):
+    has_controls = any(ord(letter) < 32 and letter not in "\t\r\n\f" for letter in text)
+    if not text or has_controls or "\ufffd" in text[:-1]:
         return None
     for pattern, phrase in _TEXTS:
         if re.match(pattern, text, re.IGNORECASE):

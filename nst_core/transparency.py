@@ -44,7 +44,8 @@ def _surroundings(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     uint8 `[H, W, 3]`. Push and pull over halves (Gortler et al. 1996: The Lumigraph, 3.4).
     """
     levels = []
-    colors, weights = _halved(rgb, alpha.astype(np.float32) / 255)
+    # Squared: a wide rim of almost nothing would otherwise outweigh the edge beside it.
+    colors, weights = _halved(rgb, (alpha.astype(np.float32) / 255) ** 2)
     while weights.size > 1:
         levels.append((colors, weights))
         colors, weights = _halved(colors, weights)
