@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from nst_core.canvas import Size, size_of
-from nst_core.images import resize, srgb_profile, to_8_bit
+from nst_core.encoding import srgb_profile
+from nst_core.images import resize, to_8_bit
 
 MOST_FRAMES = 200
 LONG_SIDE = 512
@@ -35,7 +36,7 @@ def chosen(count: int) -> list[int]:
 
 
 def encode_animation(frames: Iterable[np.ndarray], kind: str, quality: int) -> bytes:
-    """Frames (uint8 `[H, W, 3]`, one or more of one size) that repeat for ever.
+    """Frames (uint8 `[H, W, 3]` or, in WebP, `[H, W, 4]`, of one size) that repeat for ever.
 
     Each shows for a tenth of a second, the last for two. `kind`: `webp` (with `quality`, 1 to
     100) or `gif` (256 colours a frame).

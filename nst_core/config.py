@@ -221,6 +221,13 @@ class StyleConfig:
         "png", "`png`, `jpeg`, `webp` or `tiff`", checks.one_of("png", "jpeg", "webp", "tiff")
     )
     jpeg_quality: int = _setting(92, "quality of JPEG and WebP (1 to 100)", checks.integer(1, 100))
+    metadata: str = _setting(
+        "full",
+        "what image files say: `full` (id, fingerprint, and the sources as the manifest names "
+        "them), `id` (id and fingerprint), both with author, copyright, date, description and "
+        "resolution of the content's EXIF data, or `none`",
+        checks.one_of("full", "id", "none"),
+    )
     snapshot_every: int = _setting(
         0,
         "steps between intermediate images, which are written too; 0: none",
@@ -369,6 +376,7 @@ WITHOUT_EFFECT = frozenset(
         "tile",
         "deadline_seconds",
         "checkpoint_seconds",
+        "metadata",
         "max_pixels",
         "max_bytes",
         "decode_seconds",

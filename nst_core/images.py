@@ -1,31 +1,23 @@
-"""Images: bytes to upright sRGB arrays, safely, and back to bytes."""
+"""Images: bytes to upright sRGB arrays, safely; arrays to other sizes."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
-import json
-import re
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 
-from nst_core import headers
-from nst_core.config import PIXELS_CEILING
-from nst_core.errors import InputTooLarge, InputUnreadable, PairError
+from nst_core import headers, opening, png_gamma
+from nst_core.credits import Credits, credits_of
+from nst_core.errors import InputTooLarge, InputUnreadable
+from nst_core.float_tiff import FloatTiff, float_tiff
+from nst_core.transparency import filled
 
-EXTENSIONS: dict[str, str] = {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "tiff"}
-CONTENT_TYPES: dict[str, str] = {name: f"image/{name}" for name in EXTENSIONS}
-
-# What Pillow may open; a phone's MPO is opened as the JPEG that it starts with.
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,24 +33,22 @@ _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 # leaves the transparent colour as it is in the file.
 _KEY_SCALES = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
 _RESAMPLE = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
-_DESCRIPTION = ExifTags.Base.ImageDescription
 _WEBP_HAS_EXIF = 0x08
-
-# Python's warning filters belong to the whole process, so they are changed by one thread at a
-# time; that also keeps the memory of decoding to one image.
-_PILLOW_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Picture:
     """A decoded image, upright, in sRGB.
 
-    `rgb`: uint8 [H, W, 3], composited onto white where the image is transparent.
+    `rgb`: uint8 [H, W, 3], straight colours (not multiplied by alpha), exactly the file's where
+    anything shows; where alpha is 0, the colours around (see `transparency.filled`).
     `alpha`: uint8 [H, W], 255 is opaque; None where the whole image is opaque.
+    `credits`: whose picture it is.
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None
+    credits: Credits = field(default_factory=Credits)
 
     @property
     def width(self) -> int:
@@ -75,7 +65,8 @@ def decode(data: bytes, *, name: str, max_pixels: int, max_bytes: int) -> Pictur
     """The first frame of a JPEG, PNG, WebP, TIFF, BMP or GIF file, whatever its mode.
 
     The orientation is the one in the EXIF data before the pixels, as in browsers; an embedded
-    profile leads to sRGB unless it is broken or of another colour space. `name` is for errors.
+    profile leads to sRGB unless it is broken or of another colour space, and without one a PNG's
+    gamma and primaries do. `name` is for errors.
 
     Raises:
         InputTooLarge: over `max_bytes`, over `max_pixels` (checked before decoding), or more
@@ -87,20 +78,42 @@ def decode(data: bytes, *, name: str, max_pixels: int, max_bytes: int) -> Pictur
             f"{name} has {len(data)} bytes, over the limit of {max_bytes}; "
             "raise max_bytes or shrink it."
         )
-    with _pillow(name, max_pixels, on_warning="ignore"):
-        image = _open(data, name, max_pixels)
-        turn = _TURNS.get(_orientation(image))
+    with opening.guarded(name, max_pixels, on_warning="ignore"):
+        if floats := float_tiff(data):
+            opening.check_pixels(floats.size, name, max_pixels)
+            return _of_floats(floats, data)
+        image = opening.opened(data, name, max_pixels)
+        turn = _TURNS.get(opening.orientation(image))
         key = _transparent_color(image)
         profile = image.info.get("icc_profile")
-        if headers.png_is_damaged(data):
-            raise ValueError("wrong checksum")
-        image.load()
+        chunks = dict(image.info) if image.format == "PNG" else {}
+        known = credits_of(opening.exif_of(image), opening.resolution(image))
+        image = opening.loaded(image, data)
         upright = image.transpose(turn) if turn is not None else image
         color, alpha = _split_alpha(upright, key)
-        rgb = np.asarray(_to_srgb(color, profile))
-        if alpha is None or alpha.min() == 255:
-            return Picture(rgb, None)
-        return Picture(onto_white(rgb, alpha), alpha)
+        return _picture(_to_srgb(color, profile, chunks), alpha, known)
+
+
+def _picture(rgb: np.ndarray, alpha: np.ndarray | None, known: Credits) -> Picture:
+    if alpha is None or alpha.min() == 255:
+        return Picture(rgb, None, known)
+    return Picture(filled(rgb, alpha), alpha, known)
+
+
+def _of_floats(floats: FloatTiff, data: bytes) -> Picture:
+    values = floats.read(data)
+    color = Image.fromarray(_8_bit(values[..., :3]))
+    alpha = Image.fromarray(_8_bit(values[..., 3])) if floats.samples > 3 else None
+    turn = _TURNS.get(floats.orientation)
+    if turn is not None:
+        color = color.transpose(turn)
+        alpha = alpha and alpha.transpose(turn)
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):
+        # A TIFF file is made like EXIF data; whatever is wrong there spoils no pixel.
+        exif.load(data)
+    rgb = _to_srgb(color, floats.profile, {})
+    return _picture(rgb, None if alpha is None else np.asarray(alpha), credits_of(exif, None))
 
 
 def header_size(
@@ -117,105 +130,24 @@ def header_size(
     # A TIFF directory that is cut off is read in part, with no more than a warning.
     strict = head.startswith((b"II", b"MM")) and not complete
     try:
-        with _pillow(name, max_pixels, on_warning="error" if strict else "ignore"):
+        with opening.guarded(name, max_pixels, on_warning="error" if strict else "ignore"):
             webp = headers.webp_header(head)
             if webp and not webp[2] & _WEBP_HAS_EXIF:
-                _check_pixels((webp[0], webp[1]), name, max_pixels)
+                opening.check_pixels((webp[0], webp[1]), name, max_pixels)
                 return webp[0], webp[1]
-            image = _open(head, name, max_pixels)
-            width, height = image.size
-            return (height, width) if _orientation(image) >= 5 else (width, height)
+            if floats := float_tiff(head):
+                opening.check_pixels(floats.size, name, max_pixels)
+                return _upright(floats.size, floats.orientation)
+            image = opening.opened(head, name, max_pixels)
+            return _upright(image.size, opening.orientation(image))
     except InputUnreadable:
         if complete:
             raise
         return None
 
 
-@contextlib.contextmanager
-def _pillow(
-    name: str, max_pixels: int, *, on_warning: Literal["ignore", "error"]
-) -> Iterator[None]:
-    """Every error inside becomes one of this project's; Pillow's warnings are muted or errors."""
-    try:
-        with _PILLOW_LOCK, warnings.catch_warnings():
-            warnings.filterwarnings(on_warning, module=r"PIL\.")
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
-    except PairError:
-        raise
-    except Image.DecompressionBombError as error:
-        pixels = re.search(r"\d+", str(error))
-        raise InputTooLarge(
-            f"{name} has {pixels[0] if pixels else 'too many'} pixels, over the limit of "
-            f"{max_pixels}; raise max_pixels or shrink it."
-        ) from error
-    except MemoryError as error:
-        raise InputTooLarge(
-            f"{name} takes more memory to decode than max_pixels allows or this machine has; "
-            "shrink it, raise max_pixels or use a machine with more memory."
-        ) from error
-    except UnidentifiedImageError as error:
-        raise InputUnreadable(
-            f"{name} is not a whole JPEG, PNG, WebP, TIFF, BMP or GIF image; convert it to one of "
-            "these, or export it again if it is damaged."
-        ) from error
-    except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise InputUnreadable(
-            f"{name} cannot be decoded ({reason}); it is damaged or cut off, so export it again."
-        ) from error
-
-
-def _open(data: bytes, name: str, max_pixels: int) -> ImageFile:
-    if not data:
-        raise InputUnreadable(f"{name} is empty (0 bytes); export or copy it again.")
-    # Opening a WebP file already allocates its canvas, and a PNG that is cut off is not opened.
-    size = headers.webp_header(data) or headers.png_size(data)
-    if size:
-        _check_pixels((size[0], size[1]), name, max_pixels)
-    try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError:
-        # Pillow asks EXIF for the resolution of a JPEG, and gives up on some nonsense in there.
-        if not data.startswith(b"\xff\xd8\xff") or b"Exif\0\0" not in data:
-            raise
-        without_exif = data.replace(b"Exif\0\0", b"none\0\0", 1)
-        image = Image.open(io.BytesIO(without_exif), formats=_FORMATS)
-    _check_pixels(image.size, name, max_pixels)
-    return image
-
-
-def _check_pixels(size: tuple[int, int], name: str, max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise InputTooLarge(
-            f"{name} has {width * height} pixels ({width} × {height}), over the limit of "
-            f"{max_pixels}; raise max_pixels or shrink it."
-        )
-
-
-def _orientation(image: ImageFile) -> int:
-    """The EXIF orientation, 1 to 8, of an image that is not loaded yet; 1 if EXIF is broken."""
-    if image.format == "TIFF":
-        # Pillow turns TIFF files itself, but would also ask XMP, after having told the size.
-        image.info.pop("xmp", None)
-        return 1
-    value = _exif_value(image, ExifTags.Base.Orientation)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _exif_value(image: ImageFile, tag: int) -> Any:
-    """None where the tag is missing or the EXIF data is broken."""
-    try:
-        if image.format == "TIFF":
-            return image.getexif().get(tag)
-        # `getexif` would decode a PNG, and take the orientation from XMP where EXIF has none.
-        exif = Image.Exif()
-        exif.load(image.info.get("exif", b""))
-        return exif.get(tag)
-    except Exception:
-        # The errors of Pillow's EXIF reader are not documented; none of them spoils the pixels.
-        return None
+def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return size if orientation < 5 else (size[1], size[0])
 
 
 def _transparent_color(image: ImageFile) -> np.ndarray | None:
@@ -241,11 +173,11 @@ def _split_alpha(
         same = np.asarray(image) == key
         alpha = np.where(same.all(axis=-1) if same.ndim == 3 else same, 0, 255).astype(np.uint8)
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_grey_8_bit(np.asarray(image)))
+        image = Image.fromarray(_8_bit(np.asarray(image)))
     return image, alpha
 
 
-def _grey_8_bit(values: np.ndarray) -> np.ndarray:
+def _8_bit(values: np.ndarray) -> np.ndarray:
     """uint8 from integers of 16 bits (or 32, if they need them) or floats in 0..1 or 0..255."""
     wide = np.nan_to_num(values.astype(np.float32), posinf=np.inf, neginf=-np.inf)
     if values.dtype.kind == "f":
@@ -255,8 +187,11 @@ def _grey_8_bit(values: np.ndarray) -> np.ndarray:
     return to_8_bit(wide * (255 / high))
 
 
-def _to_srgb(image: Image.Image, profile: Any) -> Image.Image:
-    """RGB in sRGB; without a usable profile of its colour space, as Pillow converts the mode."""
+def _to_srgb(image: Image.Image, profile: Any, chunks: Mapping[Any, Any]) -> np.ndarray:
+    """RGB in sRGB; without a usable profile of its colour space, as Pillow converts the mode.
+
+    `chunks`: what a PNG without such a profile tells of its colours.
+    """
     if profile:
         with contextlib.suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -269,15 +204,8 @@ def _to_srgb(image: Image.Image, profile: Any) -> Image.Image:
                     ImageCms.Intent.RELATIVE_COLORIMETRIC,
                     ImageCms.Flags.BLACKPOINTCOMPENSATION,
                 )
-                return transform.apply(image)
-    return image.convert("RGB")
-
-
-def onto_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3]: what is hidden under the alpha channel does not show."""
-    opacity: np.ndarray = alpha[..., None].astype(np.uint16)
-    composite: np.ndarray = (rgb * opacity + 255 * (255 - opacity) + 127) // 255
-    return composite.astype(np.uint8)
+                return np.asarray(transform.apply(image))
+    return png_gamma.to_srgb(np.asarray(image.convert("RGB")), chunks)
 
 
 def to_8_bit(values: np.ndarray) -> np.ndarray:
@@ -316,74 +244,3 @@ def pad_reflect(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     below, right = height - image.shape[0], width - image.shape[1]
     return np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect")
-
-
-def encode(
-    rgb: np.ndarray,
-    alpha: np.ndarray | None,
-    *,
-    output_format: str,
-    quality: int,
-    metadata: Mapping[str, str],
-) -> bytes:
-    """An image file in sRGB, its profile and `metadata` inside; equal input gives equal bytes.
-
-    rgb: float32 [H, W, 3] in 0..255, rounded to 8 bits; alpha: [H, W] in 0..255 or None, in a
-    JPEG composited onto white. `output_format`: a key of `EXTENSIONS`; `quality` (1 to 100) is
-    for JPEG, without chroma subsampling, and WebP. PNG holds the metadata as iTXt chunks, the
-    others as JSON in the EXIF image description (64 KiB at most in a JPEG).
-    """
-    pixels = to_8_bit(rgb)
-    if alpha is not None:
-        opacity = to_8_bit(alpha)
-        if output_format == "jpeg":
-            pixels = onto_white(pixels, opacity)
-        else:
-            pixels = np.dstack([pixels, opacity])
-    options: dict[str, Any] = {"icc_profile": srgb_profile()}
-    if output_format == "png":
-        text = PngImagePlugin.PngInfo()
-        for key, value in metadata.items():
-            text.add_itxt(key, value)
-        options["pnginfo"] = text
-    else:
-        exif = Image.Exif()
-        exif[_DESCRIPTION] = json.dumps(dict(metadata))
-        options["exif"] = exif
-    if output_format == "tiff":
-        options["compression"] = "tiff_adobe_deflate"
-    else:
-        options["quality"] = quality
-    if output_format == "jpeg":
-        options["subsampling"] = "4:4:4"
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, output_format.upper(), **options)
-    return buffer.getvalue()
-
-
-@functools.cache
-def srgb_profile() -> bytes:
-    """An sRGB profile, the same bytes every time."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # The creation date: it would make the bytes differ from run to run.
-    return profile[:24] + bytes(12) + profile[36:]
-
-
-def read_metadata(data: bytes) -> dict[str, str]:
-    """What `encode` wrote as `metadata`; empty for an image that holds none.
-
-    Raises:
-        InputTooLarge: more pixels than Pillow decodes.
-        InputUnreadable: the bytes are not an image.
-    """
-    with _pillow("The image", PIXELS_CEILING, on_warning="ignore"):
-        image = _open(data, "The image", PIXELS_CEILING)
-        if image.format == "PNG":
-            texts = image.info.items()
-            return {str(k): str(v) for k, v in texts if isinstance(v, PngImagePlugin.iTXt)}
-        description = _exif_value(image, _DESCRIPTION)
-    try:
-        texts = json.loads(description).items()
-    except (AttributeError, TypeError, ValueError):
-        return {}
-    return {str(key): str(value) for key, value in texts}

@@ -127,10 +127,11 @@ def _timed(
     engine: StyleEngine, task: Task, inputs: Inputs, styles: list[Style], steps: int
 ) -> tuple[StyleResult, float]:
     started = time.monotonic()
+    config = _sampled(task.config, inputs, steps)
     result = engine.stylize(
-        inputs.picture.rgb,
+        inputs.seen(config),
         styles,
-        _sampled(task.config, inputs, steps),
+        config,
         init=inputs.init,
         masks=inputs.masks,
         keep=inputs.keep,

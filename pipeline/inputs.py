@@ -9,10 +9,17 @@ import functools
 import numpy as np
 
 from nst_core import colors, images
-from nst_core.canvas import Size
+from nst_core.canvas import Size, content_size, size_of
 from nst_core.config import URI_SETTINGS, StyleConfig
 from nst_core.decoding import decoder
-from nst_core.errors import InputNotFound, InputTooLarge, InputUnreadable, OptionsInvalid
+from nst_core.errors import (
+    InputNotFound,
+    InputTooLarge,
+    InputTooSmall,
+    InputUnreadable,
+    OptionsInvalid,
+)
+from nst_core.transparency import onto_surroundings
 from pipeline import storage
 from pipeline.manifest import Pair
 
@@ -40,6 +47,20 @@ class Inputs:
     masks: tuple[np.ndarray | None, ...]
     keep: np.ndarray | None
     size: int
+
+    def seen(self, config: StyleConfig) -> np.ndarray:
+        """What the network sees of the picture, uint8 [H, W, 3]: its straight colours.
+
+        Before these are resized, what hardly shows gives way to the colours around it.
+        """
+        picture = self.picture
+        if picture.alpha is None or config.resample == "nearest":
+            return picture.rgb
+        with contextlib.suppress(InputTooSmall):  # The engine says so, with the picture's name.
+            own = size_of(picture.rgb)
+            if content_size(own, config, "") != own:
+                return onto_surroundings(picture.rgb, picture.alpha)
+        return picture.rgb
 
 
 def read_inputs(pair: Pair, config: StyleConfig) -> Inputs:
@@ -90,8 +111,7 @@ def _read_mask(
         )
     values = colors.luminance_of(mask.rgb)
     if mask.alpha is not None:
-        # The picture is composited onto white: taking that white away leaves it on black.
-        values = values - (255 - mask.alpha.astype(np.float32))
+        values = values * (mask.alpha.astype(np.float32) / 255)
     return np.clip(values / 255, 0, 1).astype(np.float32), size
 
 

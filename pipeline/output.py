@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import threading
 
 import numpy as np
 
-from nst_core import colors, images
+from nst_core import colors, encoding, images
 from nst_core.canvas import Size, size_of
 from nst_core.config import StyleConfig
 from nst_core.results import LossLog
 from pipeline.inputs import Inputs
 from pipeline.pairs import Task, sources
+from pipeline.spelling import name_of
 
 # Originals can be many times larger than what is optimised: one at a time is enlarged and encoded.
 _ORIGINAL_SIZE = threading.Lock()
@@ -32,6 +34,8 @@ def encode_image(
 ) -> bytes:
     """A stylized image (float32 `[H, W, 3]`) as a file, with the content's transparency put back.
 
+    Its colours are straight, so that it lies on any ground as the content does.
+
     Where it is enlarged to the original's size, what the content keeps is the original's, with
     its detail: colours, and the parts that `keep` names.
     """
@@ -44,12 +48,13 @@ def encode_image(
         alpha = None
         if content.alpha is not None:
             alpha = images.resize(content.alpha, size.width, size.height, config.resample)
-        return images.encode(
+        return encoding.encode(
             image,
             alpha,
             output_format=config.output_format,
             quality=config.jpeg_quality,
             metadata=metadata,
+            credits=None if config.metadata == "none" else content.credits,
         )
 
 
@@ -67,12 +72,25 @@ def _at_original_size(
 
 
 def metadata_of(task: Task) -> dict[str, str]:
-    """What an image file says of itself."""
-    return {
-        "nst:id": task.pair.id,
-        "nst:sources": json.dumps(sources(task.pair)),
-        "nst:fingerprint": task.fingerprint,
-    }
+    """What an image file says of itself, by the setting `metadata`."""
+    if task.config.metadata == "none":
+        return {}
+    marks = {"nst:id": task.pair.id, "nst:fingerprint": task.fingerprint}
+    if task.config.metadata == "id":
+        return marks
+    pair = task.pair
+    styles = [
+        dataclasses.replace(
+            style,
+            uri=name_of(style.uri, task.names),
+            mask=style.mask and name_of(style.mask, task.names),
+        )
+        for style in pair.styles
+    ]
+    named = dataclasses.replace(
+        pair, content=name_of(pair.content, task.names), styles=tuple(styles)
+    )
+    return {**marks, "nst:sources": json.dumps(sources(named))}
 
 
 def loss_csv(log: LossLog) -> bytes:

@@ -36,6 +36,8 @@ class Task:
     stale_snapshots: tuple[str, ...] = ()
     # Checkpoints of other fingerprints: once this task is done nobody goes on from them.
     stale_checkpoints: tuple[str, ...] = ()
+    # What the manifest calls the files of these URIs, where that is something else.
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

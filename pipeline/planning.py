@@ -37,6 +37,7 @@ from pipeline.pairs import (
     finished_pair,
 )
 from pipeline.schemes import check_option, check_sources
+from pipeline.spelling import names_in
 from pipeline.weights import weights_identity
 
 OnExisting = Literal["skip", "redo", "error"]
@@ -75,7 +76,7 @@ def plan_row(
         mark = records.fingerprint(pair, own, weights_identity(own.weights))
     except PairError as error:
         return failed_pair(number, pair, error)
-    return Task(number, pair, own, mark)
+    return Task(number, pair, own, mark, names=names_in(row, manifest_uri))
 
 
 def row_config(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nst_core.canvas import Size, size_of
 from nst_core.config import PIXEL_SETTINGS, StyleConfig, with_changes
-from nst_core.images import EXTENSIONS
+from nst_core.encoding import EXTENSIONS
 from nst_core.results import ENGINE_VERSION
 from pipeline import storage
 from pipeline.manifest import Pair

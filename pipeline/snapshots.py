@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nst_core import animation, images
+from nst_core import animation, encoding, images
 from nst_core.results import Snapshot, StyleResult
+from nst_core.transparency import onto_white
 from pipeline import storage, storage_local
 from pipeline.inputs import Inputs
 from pipeline.output import encode_image, metadata_of
@@ -73,13 +74,20 @@ class Roll:
         return self._read(step, 0)
 
     def frame(self, image: np.ndarray) -> np.ndarray:
-        """An image as a frame of the animation, on white where the content is transparent."""
+        """An image as a frame of the animation, with the content's transparency.
+
+        GIF knows no half of it: there it is on white.
+        """
         shown = animation.frame(image)
         alpha = self.inputs.picture.alpha
         if alpha is None:
             return shown
-        resized = images.resize(alpha, shown.shape[1], shown.shape[0], "lanczos")
-        return images.onto_white(shown, images.to_8_bit(resized))
+        resized = images.to_8_bit(
+            images.resize(alpha, shown.shape[1], shown.shape[0], self.task.config.resample)
+        )
+        if self.task.config.animation == "gif":
+            return onto_white(shown, resized)
+        return np.dstack([shown, resized])
 
     def encode_animation(self, result: StyleResult) -> bytes:
         """The snapshots, and the result as the last frame."""
@@ -88,7 +96,8 @@ class Roll:
         picked = [index for index in animation.chosen(len(steps) + 1) if index < len(steps)]
         with _ANIMATION:
             frames = (
-                np.frombuffer(self._read(steps[index], 1), np.uint8).reshape(last.shape)
+                # A checkpoint may hold frames on white, as they were made before.
+                np.frombuffer(self._read(steps[index], 1), np.uint8).reshape(*last.shape[:2], -1)
                 for index in picked
             )
             config = self.task.config
@@ -166,7 +175,7 @@ def write_snapshots(
     config, size = roll.task.config, 0
     for step in roll.steps_of(result):
         uri, data = place.snapshot(step, config), roll.encoded(step)
-        storage.write_bytes(uri, data, images.CONTENT_TYPES[config.output_format])
+        storage.write_bytes(uri, data, encoding.CONTENT_TYPES[config.output_format])
         written["snapshots"].append(uri)
         size += len(data)
     if config.animation != "none":

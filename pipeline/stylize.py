@@ -15,8 +15,8 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nst_core.config import StyleConfig
+from nst_core.encoding import CONTENT_TYPES
 from nst_core.errors import ConfigError
-from nst_core.images import CONTENT_TYPES
 from nst_core.results import Progress, Style, StyleResult
 from pipeline import records, storage
 from pipeline.engines import load_engine
@@ -27,6 +27,7 @@ from pipeline.output import encode_image, metadata_of, output_size
 from pipeline.pairs import RowNumber, Task
 from pipeline.records import SnapshotPlace
 from pipeline.snapshots import Roll, Snapshots, write_snapshots
+from pipeline.spelling import spelled
 from pipeline.weights import warn_of_small_features, weights_identity
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def stylize(
         storage.resolve(content, HERE),
         _references(styles, masks),
         config.updated({"output_format": _format(target)}),
+        spelled([content, *styles, *filter(None, masks)], HERE),
     )
     storage.check_writable(storage.directory(target))
     warn_of_small_features(config)
@@ -110,7 +112,7 @@ def _optimized(
             bar.update(shown, description=text)
 
         result = engine.stylize(
-            inputs.picture.rgb,
+            inputs.seen(config),
             styles,
             config,
             init=inputs.init,
@@ -142,10 +144,15 @@ def _references(styles: Sequence[str], masks: Sequence[str | None]) -> tuple[Sty
     )
 
 
-def _task(content: str, styles: tuple[StyleReference, ...], config: StyleConfig) -> Task:
+def _task(
+    content: str,
+    styles: tuple[StyleReference, ...],
+    config: StyleConfig,
+    names: dict[str, str],
+) -> Task:
     pair = Pair(storage.stem(content), content, styles, {}, {}, {})
     mark = records.fingerprint(pair, config, weights_identity(config.weights))
-    return Task(RowNumber("", 1), pair, config, mark)
+    return Task(RowNumber("", 1), pair, config, mark, names=names)
 
 
 def _format(target: str) -> str:

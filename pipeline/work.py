@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from nst_core import images
+from nst_core import encoding, images
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid, PairError, WeightsError
 from nst_core.results import Style, StyleResult
@@ -222,7 +222,7 @@ class Studio:
         passes = engine.style_passes
         inits = [inputs.init for _, inputs in ready if inputs.init is not None]
         results = engine.stylize_batch(
-            [inputs.picture.rgb for _, inputs in ready],
+            [inputs.seen(first.config) for _, inputs in ready],
             styles,
             first.config,
             inits=inits or None,
@@ -288,7 +288,7 @@ class Studio:
         snapshots, snapshot_bytes = self._write_snapshots(task, roll, result)
         encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
         storage.write_bytes(
-            place["image"], encoded, images.CONTENT_TYPES[task.config.output_format]
+            place["image"], encoded, encoding.CONTENT_TYPES[task.config.output_format]
         )
         log = loss_csv(result.losses)
         storage.write_bytes(place["losses"], log, "text/csv")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_core import decoding, images
+from nst_core import decoding, encoding, images
 from nst_core.decoding import Decoder
 from nst_core.errors import InputTooLarge, InputUnreadable, JobError, PairError
 from tests import corpus
@@ -152,7 +152,9 @@ def test_the_largest_picture_allowed_has_the_memory_that_it_takes(decoder: Decod
     side = 2000
     alpha = np.dstack([corpus.texture(100, 100), np.full((100, 100), 99, np.uint8)])
     alpha = np.tile(alpha, (side // 100, side // 100, 1))
-    data = corpus.file_of(alpha, "TIFF", exif=corpus.exif_of(6), icc_profile=images.srgb_profile())
+    data = corpus.file_of(
+        alpha, "TIFF", exif=corpus.exif_of(6), icc_profile=encoding.srgb_profile()
+    )
     limits = {"max_pixels": side * side, "max_bytes": len(data), "seconds": 600.0}
     picture = decoder.decode(data, name="x", **limits)
     assert picture.alpha is not None

@@ -165,6 +165,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("output_format", "gif", "png, jpeg, webp, tiff"),
     ("jpeg_quality", 0, "1 to 100"),
     ("jpeg_quality", 101, "1 to 100"),
+    ("metadata", "all", "full, id, none"),
     ("snapshot_every", -1, "0 to 1000000"),
     ("animation", "png", "none, webp, gif"),
     ("max_pixels", 255, "256 to"),

@@ -97,3 +97,12 @@ def test_what_stays_is_the_original_with_all_its_detail() -> None:
     found = decoded(encoded).astype(int)
     assert (found[:, 90:] == content.rgb[:, 90:]).all()
     assert (found[:, :60] == 90).all()
+
+
+def test_a_half_transparent_part_that_stays_comes_back_as_it_was() -> None:
+    rgb = np.full((48, 64, 3), (78, 96, 107), np.uint8)
+    content = images.Picture(rgb, np.full((48, 64), 128, np.uint8))
+    kept = inputs(content, np.ones((48, 64), np.float32))
+    for config in (original(), original(preserve_colors="luminance")):
+        found = decoded(output.encode_image(GREY, kept, config, {}))
+        assert (found == (78, 96, 107, 128)).all()

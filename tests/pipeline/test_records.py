@@ -57,6 +57,7 @@ NO_PIXEL: dict[str, Any] = {
     "tile": 64,
     "deadline_seconds": 9.0,
     "checkpoint_seconds": 0.0,
+    "metadata": "none",
     "max_pixels": 5000,
     "max_bytes": 70,
     "decode_seconds": 7.0,

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from nst_core.config import StyleConfig
-from nst_core.images import read_metadata
+from nst_core.encoding import read_metadata
 from nst_core.results import LOG_COLUMNS
 from pipeline import storage
 from pipeline.__main__ import main
@@ -254,7 +254,10 @@ def test_an_image_has_its_format_an_srgb_profile_and_its_origin(
     record = catalog.records()["dir/a"]
     assert metadata["nst:id"] == "dir/a"
     assert metadata["nst:fingerprint"] == record["fingerprint"]
-    assert json.loads(metadata["nst:sources"]) == record["sources"]
+    assert json.loads(metadata["nst:sources"]) == {
+        "content": "a.png",
+        "styles": [{"uri": "s.png", "weight": 1.0}],
+    }
 
 
 def test_a_result_may_have_the_original_s_size(catalog: Catalog) -> None:

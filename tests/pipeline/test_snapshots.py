@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_core import images
+from nst_core import encoding, images
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.results import LOG_COLUMNS, LossLog, Quality, Snapshot, StyleResult
@@ -93,7 +93,7 @@ def test_snapshots_become_files_and_frames_with_the_result_last(
     for step, name in enumerate(names, start=1):
         with Image.open(io.BytesIO(catalog.read(f"out/{name}"))) as image:
             assert np.asarray(image).mean() == 50 * step
-        assert images.read_metadata(catalog.read(f"out/{name}"))["nst:id"] == "a"
+        assert encoding.read_metadata(catalog.read(f"out/{name}"))["nst:id"] == "a"
     assert greys(catalog, "out/animations/a.gif") == [50, 100, 150, 255]
 
 
@@ -145,6 +145,35 @@ def test_what_is_transparent_is_so_in_snapshots_and_white_in_the_animation(
     with Image.open(io.BytesIO(catalog.read("out/snapshots/a/000001.png"))) as image:
         assert (np.asarray(image)[..., 3] == 0).all()
     assert set(greys(catalog, "out/animations/a.gif")) == {255}
+
+
+def test_an_animation_in_webp_is_as_transparent_as_the_content(
+    taking: Callable[..., Snapshots], catalog: Catalog
+) -> None:
+    alpha = np.full((48, 64), 128, np.uint8)
+    alpha[:, :32] = 0
+    taken = taking(entry(alpha=alpha, animation="webp"))
+    taken.take(Snapshot(0, 1, grey(50)))
+    taken.settle()
+    place = records.snapshot_place(catalog.uri("out"), "a")
+    snapshots.write_snapshots(taken.rolls[0], result(4), place)
+    with Image.open(io.BytesIO(catalog.read("out/animations/a.webp"))) as image:
+        first = np.asarray(image.convert("RGBA")).astype(int)
+    assert (first[:, :30, 3] == 0).all()
+    assert (first[:, 34:, 3] == 128).all()
+    assert np.abs(first[:, 34:, :3] - 50).max() <= 3
+
+
+def test_frames_of_an_earlier_checkpoint_lie_on_white_among_the_others(
+    taking: Callable[..., Snapshots], catalog: Catalog
+) -> None:
+    taken = taking(entry(alpha=np.full((48, 64), 128, np.uint8), animation="webp"))
+    (roll,) = taken.rolls
+    assert roll is not None
+    roll.restore(1, [b"an image", np.full((48, 64, 3), 200, np.uint8).tobytes()])
+    data = roll.encode_animation(result(4))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.n_frames == 2
 
 
 def test_a_run_writes_them_and_its_record_names_them(catalog: Catalog) -> None:

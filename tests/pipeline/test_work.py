@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from nst_core import images
+from nst_core import encoding
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import Diverged, JobError, WeightsError
@@ -434,12 +434,12 @@ def test_a_record_says_how_its_image_was_made(prepare: Prepare, catalog: Catalog
 def test_a_picture_says_what_it_is(prepare: Prepare, catalog: Catalog) -> None:
     studio, _, batch = prepare(count=1)
     ended(studio, batch)
-    metadata = images.read_metadata(catalog.read("out/images/a.png"))
+    metadata = encoding.read_metadata(catalog.read("out/images/a.png"))
     assert metadata["nst:id"] == "a"
     assert metadata["nst:fingerprint"] == batch.tasks[0].fingerprint
     assert json.loads(metadata["nst:sources"]) == {
-        "content": catalog.uri("a.png"),
-        "styles": [{"uri": catalog.uri("s.png"), "weight": 1.0}],
+        "content": "a.png",
+        "styles": [{"uri": "s.png", "weight": 1.0}],
     }
 
 

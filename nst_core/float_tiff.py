@@ -1,0 +1,173 @@
+"""TIFF files of several floats a pixel, which Pillow does not open: renders, stacks, HDR.
+
+Pillow (libtiff) does read a grey picture of floats. So the same strips or tiles are given a second
+directory that calls them one: three times as wide where a pixel's values lie side by side, or one
+plane after the other. Only the predictors, which go by pixels, are undone here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+_STARTS = (b"II*\0", b"MM\0*")
+_FLOAT, _BITS = 3, 32
+_RGB, _GREY = 2, 1
+_SEPARATE = 2
+_NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
+_SHORT, _LONG = 3, 4
+_ENTRIES_AT_MOST = 1000
+
+_WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 274, 277, 278, 279
+_PLANES, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT = 284, 317, 322, 323
+_TILE_OFFSETS, _TILE_BYTES, _SAMPLE_FORMAT, _PROFILE = 324, 325, 339, 34675
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatTiff:
+    """The first picture of such a file.
+
+    `size`: width and height as stored, px; `samples`: values of a pixel, 3 or (with alpha) 4.
+    """
+
+    tags: dict[int, Any]
+    size: tuple[int, int]
+    samples: int
+
+    @property
+    def orientation(self) -> int:
+        """As in EXIF: 1 to 8."""
+        value = self.tags.get(_ORIENTATION, 1)
+        return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+    @property
+    def profile(self) -> bytes | None:
+        """The embedded colour profile."""
+        value = self.tags.get(_PROFILE)
+        return value if isinstance(value, bytes) else None
+
+    def read(self, data: bytes) -> np.ndarray:
+        """float32 `[H, W, samples]`, as stored.
+
+        Raises:
+            OSError, ValueError: the file is damaged, or stored in a way that is not read.
+        """
+        predictor = self.tags.get(_PREDICTOR, _NO_PREDICTOR)
+        if predictor not in (_NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES):
+            raise ValueError(f"predictor {predictor}")
+        if predictor != _NO_PREDICTOR and _TILE_WIDTH in self.tags:
+            raise ValueError("floats in tiles with a predictor")
+        is_separate = self.tags.get(_PLANES) == _SEPARATE
+        planes = self.samples if is_separate else 1
+        beside = self.samples // planes
+        read = [self._plane(data, number, planes, beside) for number in range(planes)]
+        width, height = self.size
+        plain = [
+            _undone(plane, predictor, beside, big=data.startswith(b"MM")).reshape(
+                height, width, beside
+            )
+            for plane in read
+        ]
+        return np.concatenate(plain, axis=-1)
+
+    def _plane(self, data: bytes, number: int, planes: int, beside: int) -> np.ndarray:
+        """One plane as a grey picture, float32 `[H, W * beside]`, its predictor not undone."""
+        width, height = self.size
+        entries = {
+            _WIDTH: width * beside,
+            _HEIGHT: height,
+            _BITS_PER_SAMPLE: _BITS,
+            _COMPRESSION: self.tags.get(_COMPRESSION, 1),
+            _PHOTOMETRIC: _GREY,
+            _SAMPLES: 1,
+            _SAMPLE_FORMAT: _FLOAT,
+        }
+        if _TILE_WIDTH in self.tags:
+            entries[_TILE_WIDTH] = self.tags[_TILE_WIDTH] * beside
+            entries[_TILE_HEIGHT] = self.tags[_TILE_HEIGHT]
+            places, sizes = _TILE_OFFSETS, _TILE_BYTES
+        else:
+            entries[_ROWS_PER_STRIP] = self.tags.get(_ROWS_PER_STRIP, height)
+            places, sizes = _STRIP_OFFSETS, _STRIP_BYTES
+        lists: dict[int, Sequence[int]] = {}
+        for tag in (places, sizes):
+            values = tuple(self.tags[tag])
+            share = len(values) // planes
+            lists[tag] = values[number * share : (number + 1) * share]
+        again = _with_directory(data, entries, lists)
+        with Image.open(io.BytesIO(again), formats=("TIFF",)) as image:
+            return np.asarray(image, np.float32)
+
+
+def float_tiff(data: bytes) -> FloatTiff | None:
+    """The first picture of a TIFF file of several 32-bit floats a pixel; None for any other."""
+    if not data.startswith(_STARTS):
+        return None
+    with contextlib.suppress(Exception):  # Whatever is wrong, Pillow says it better.
+        directory = ImageFileDirectory_v2(data[:8])
+        stream = io.BytesIO(data)
+        stream.seek(directory.next)
+        order = "little" if data.startswith(b"II") else "big"
+        count = int.from_bytes(data[directory.next : directory.next + 2], order)  # type: ignore[arg-type]
+        if not 0 < count <= _ENTRIES_AT_MOST:
+            return None
+        directory.load(stream)
+        tags = dict(directory)
+        samples = tags[_SAMPLES]
+        is_float = set(tags[_SAMPLE_FORMAT]) == {_FLOAT} and set(tags[_BITS_PER_SAMPLE]) == {_BITS}
+        if is_float and tags[_PHOTOMETRIC] == _RGB and samples in (3, 4):
+            return FloatTiff(tags, (tags[_WIDTH], tags[_HEIGHT]), samples)
+    return None
+
+
+def _with_directory(data: bytes, entries: dict[int, int], lists: dict[int, Sequence[int]]) -> bytes:
+    """The file with a new first directory at its end.
+
+    It is little-endian whatever the file is, so that nobody swaps the bytes of the values.
+    """
+    body = data + bytes(len(data) % 2)
+    packed = {tag: (_LONG, 1, struct.pack("<I", value)) for tag, value in entries.items()}
+    shorts = (_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT)
+    for tag in shorts:
+        packed[tag] = (_SHORT, 1, struct.pack("<HH", entries[tag], 0))
+    for tag, values in lists.items():
+        content = struct.pack(f"<{len(values)}I", *values)
+        if len(values) > 1:
+            place = struct.pack("<I", len(body))
+            body += content
+            content = place
+        packed[tag] = (_LONG, len(values), content)
+    directory = struct.pack("<H", len(packed)) + b"".join(
+        struct.pack("<HHI", tag, kind, count) + content
+        for tag, (kind, count, content) in sorted(packed.items())
+    )
+    return b"II*\0" + struct.pack("<I", len(body)) + body[8:] + directory + bytes(4)
+
+
+def _undone(plane: np.ndarray, predictor: int, beside: int, *, big: bool) -> np.ndarray:
+    """The values of a plane `[H, W * beside]` from what its predictor made of them.
+
+    Adobe Photoshop TIFF Technical Note 3, 2005 (floating point predictor); TIFF 6.0, 14.
+    """
+    height, wide = plane.shape
+    if predictor != _FLOAT_DIFFERENCES and big:
+        plane = plane.byteswap()
+    if predictor == _NO_PREDICTOR:
+        return plane
+    if predictor == _DIFFERENCES:
+        steps = plane.view(np.uint32).reshape(height, -1, beside)
+        return np.cumsum(steps, axis=1, dtype=np.uint32).view(np.float32)
+    changes = plane.view(np.uint8).reshape(height, -1, beside)
+    bytes_of_rank = np.cumsum(changes, axis=1, dtype=np.uint8).reshape(height, 4, wide)
+    # The highest bytes of a whole row come first.
+    joined = np.ascontiguousarray(bytes_of_rank.transpose(0, 2, 1))
+    return joined.view(">f4").astype(np.float32).reshape(height, wide)
