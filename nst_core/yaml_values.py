@@ -68,7 +68,7 @@ class _Loader(yaml.SafeLoader):
                 f"has {shown(sign + event.anchor)}, and anchors and aliases are not read here; "
                 "write the value out, or quote it"
             )
-        if self.depth > DEPTH_LIMIT:
+        if self.depth == DEPTH_LIMIT and isinstance(event, yaml.CollectionStartEvent):
             raise _RefusedError(f"is nested more than {DEPTH_LIMIT} levels deep; flatten it")
         self.depth += 1
         node = super().compose_node(parent, index)

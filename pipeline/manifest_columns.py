@@ -73,7 +73,7 @@ def misspelt(names: Iterable[str]) -> str | None:
     if not found:
         return None
     said = ", ".join(f"{shown(name)} (nearest: {near})" for name, near in found.items())
-    return f"has {said}, which is not a setting but looks like one; rename it"
+    return f"has {said} among its columns, which would set nothing; write settings as options.KEY"
 
 
 @functools.lru_cache(maxsize=1024)

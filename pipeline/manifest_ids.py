@@ -130,10 +130,10 @@ def id_maker(template: str) -> Callable[[str, str, int], str]:
         }
         made = _FIELD.sub(lambda found: fields[found[1]], template)
         usable = usable_id(made)
-        if usable is None:
+        if usable is None or usable.startswith("-"):
             raise ConfigError(
                 f"--id {shown(template)} makes the id {shown(made)}, which cannot name files; "
-                f"give {ID_RULE}."
+                f"give {ID_RULE} or a dash."
             )
         return usable
 
