@@ -18,6 +18,7 @@ from pipeline.manifest_values import OPTION, defect
 NEAR_WORD = 0.75  # to the word options
 NEAR_SETTING = 0.8  # to a setting, behind such a word
 NEAR_COLUMN = 0.9  # to a setting, as a column of its own
+LONG_NAME = 10  # characters of a setting whose name, with an error in it, is no other word
 
 
 class ManifestError(JobError):
@@ -114,12 +115,20 @@ def bare_sentence(name: str, setting: str) -> str:
 def _bare_setting(name: str) -> str | None:
     if "." in name or len(name) > LONGEST_NAME:
         return None
-    return _nearest(name, NEAR_COLUMN)
+    near = _nearest(name, NEAR_COLUMN)
+    # A column weight is a weight, and not the setting weights.
+    is_short = near is not None and len(near) < LONG_NAME
+    return None if is_short and near != _as_setting(name) else near
 
 
 def _nearest(text: str, cutoff: float) -> str | None:
-    name = re.sub(r"[\s-]+", "_", text.strip().casefold())
-    return next(iter(difflib.get_close_matches(name, SETTINGS, n=1, cutoff=cutoff)), None)
+    found = difflib.get_close_matches(_as_setting(text), SETTINGS, n=1, cutoff=cutoff)
+    return next(iter(found), None)
+
+
+def _as_setting(text: str) -> str:
+    """`text` as settings are written: small letters, and `_` between words."""
+    return re.sub(r"[\s-]+", "_", text.strip().casefold())
 
 
 def columns_of(names: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:

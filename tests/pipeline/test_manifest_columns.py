@@ -33,7 +33,10 @@ NEARLY = {
     "optoins.seed": "options.seed",
     "Option.zzzzz": "options.KEY",
 }
-OTHERS = ("option", "options", "option_1", "optional_note", "options_sold", "sku", "price.steps")
+OTHERS = (
+    *("option", "options", "option_1", "optional_note", "options_sold"),
+    *("sku", "price.steps", "weight", "scale", "size"),
+)
 
 
 def row(**more: Any) -> dict[str, Any]:
