@@ -61,23 +61,24 @@ def foreign_bytes(stream: BinaryIO) -> str | None:
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     problem = None
     line = 1
-    while chunk := stream.read(_CHUNK):
-        text = decoder.decode(chunk)
-        if text.isascii():
-            line += text.count("\n")
-            continue
-        if _BEYOND_ASCII.search(text):
-            return None
-        if problem is None and (found := _NOT_UTF8.search(text)):
-            problem = _foreign(text, found.start(), line + text.count("\n", 0, found.start()))
+    chunk, last = b"first", ""
+    while chunk:
+        chunk = stream.read(_CHUNK)
+        text = decoder.decode(chunk, not chunk)
+        if not text.isascii():
+            if _BEYOND_ASCII.search(text):
+                return None
+            if problem is None and (found := _NOT_UTF8.search(text)):
+                before, after = last + text[: found.start()], text[found.start() :]
+                problem = _foreign(before, after, line + text.count("\n", 0, found.start()))
         line += text.count("\n")
+        last = text[-_AROUND:]
     return problem
 
 
-def _foreign(text: str, place: int, line: int) -> str:
-    before = text[max(0, place - _AROUND) : place].splitlines()[-1:]
-    after = text[place : place + _AROUND].splitlines()[0]
-    seen = "".join([*before, after]).encode("utf-8", "surrogateescape")
+def _foreign(before: str, after: str, line: int) -> str:
+    same_line = before[-_AROUND:].rpartition("\n")[2] + after[:_AROUND].splitlines()[0]
+    seen = same_line.encode("utf-8", "surrogateescape")
     return (
         f"is not UTF-8: line {line} has bytes that read {shown(seen.decode('cp1252', 'replace'))} "
         "in Windows-1252, as spreadsheets save it; save the file as UTF-8 (in Excel: CSV UTF-8)"

@@ -122,6 +122,16 @@ def test_a_file_in_windows_1252_is_refused_at_once_and_said_to_be_one(
     assert catalog.names("") == before
 
 
+@pytest.mark.parametrize("end", ["caf\u00e9", "\u00fcber.png,s.png\n", "x,\u00e9\u00e0"])
+def test_the_first_bytes_of_another_encoding_are_found_wherever_they_are(
+    rows_of: Any, end: str
+) -> None:
+    with pytest.raises(
+        ManifestError, match=f'not UTF-8: line 2 has bytes that read "{end.strip()}'
+    ):
+        rows_of(("content,style\n" + end).encode("cp1252"))
+
+
 def test_bytes_that_are_not_utf8_beside_letters_that_are_spoil_only_their_row(
     rows_of: Any,
 ) -> None:
