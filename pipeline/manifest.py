@@ -236,7 +236,7 @@ def _default_id(content: str, styles: Sequence[StyleReference]) -> str:
 
 def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
     is_typed = manifest_kind(manifest_uri)[0] != "csv"
-    problem = misspelt(row.columns)
+    problem = misspelt(tuple(row.columns))
     if problem:
         raise OptionsInvalid(f"Row {row.number} {problem}.")
     options = {}

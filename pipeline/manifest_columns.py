@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nst_core.config import LONGEST_NAME, SETTINGS
@@ -60,12 +60,13 @@ def check_header(names: Sequence[str], uri: str) -> None:
             f"The header of the manifest {uri} has the columns {shown(names)} but not "
             f"{' and '.join(missing)}; name the columns of the images content and style."
         )
-    problem = misspelt(names)
+    problem = misspelt(tuple(names))
     if problem:
         raise ManifestError(f"The header of the manifest {uri} {problem}.")
 
 
-def misspelt(names: Iterable[str]) -> str | None:
+@functools.lru_cache(maxsize=1024)
+def misspelt(names: tuple[str, ...]) -> str | None:
     """Which columns are nearly named as settings, as a phrase that follows their place's name.
 
     None where there are none. They would travel through as columns of no meaning.
@@ -77,7 +78,6 @@ def misspelt(names: Iterable[str]) -> str | None:
     return f"has {said} among its columns, which would set nothing; write settings as options.KEY"
 
 
-@functools.lru_cache(maxsize=1024)
 def _near_option(name: str) -> str | None:
     """The column that `name` is nearly; None where it is that column, or another."""
     if name.startswith(OPTION) or len(name) > LONGEST_NAME:
@@ -96,7 +96,7 @@ def bare_settings(columns: Mapping[str, Any]) -> dict[str, str]:
 
     Also an object `options` that holds settings, as JSON and Parquet can have one.
     """
-    found = {name: near for name in columns if (near := _bare_setting(name)) is not None}
+    found = dict(_bare_settings(tuple(columns)))
     inside = columns.get(OPTION[:-1])
     if isinstance(inside, dict) and (settings := inside.keys() & SETTINGS.keys()):
         found[OPTION[:-1]] = min(settings)
@@ -111,7 +111,12 @@ def bare_sentence(name: str, setting: str) -> str:
     )
 
 
+# Rows of JSON have keys each, but most have those of the row before.
 @functools.lru_cache(maxsize=1024)
+def _bare_settings(names: tuple[str, ...]) -> dict[str, str]:
+    return {name: near for name in names if (near := _bare_setting(name)) is not None}
+
+
 def _bare_setting(name: str) -> str | None:
     if "." in name or len(name) > LONGEST_NAME:
         return None

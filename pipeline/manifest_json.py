@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -43,7 +44,7 @@ def _rows(lines: Lines, uri: str) -> Iterator[Row]:
         except ValueError as error:
             row = lines.unreadable(number + 1, str(error))
         number = row.number
-        if number == 1 and (problem := misspelt(row.columns)):
+        if number == 1 and (problem := misspelt(tuple(row.columns))):
             # What is wrong in the first is wrong in all, as a rule; in a later one it fails alone.
             raise ManifestError(f"Row 1 of the manifest {uri} {problem}.")
         if row.problem is None:
@@ -63,8 +64,13 @@ def _object(line: str) -> dict[str, Any]:
     value = json_value(line)
     if not isinstance(value, dict):
         raise ValueError('is JSON but no object; write {"content": …, "style": …}')
-    names = [name.strip() for name in value]
+    return columns_of(_names(tuple(value)), list(value.values()))
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(keys: tuple[str, ...]) -> list[str]:
+    names = [key.strip() for key in keys]
     twice = repeated(filter(None, names))
     if twice is not None:
         raise ValueError(f"has the key {shown(twice)} twice; remove one of them")
-    return columns_of(names, list(value.values()))
+    return names

@@ -122,7 +122,7 @@ def test_a_file_in_windows_1252_is_refused_at_once_and_said_to_be_one(
     assert catalog.names("") == before
 
 
-@pytest.mark.parametrize("end", ["caf\u00e9", "\u00fcber.png,s.png\n", "x,\u00e9\u00e0"])
+@pytest.mark.parametrize("end", ["caf\u00e9", "\u00fcber.png,s.png\n", "x,\u00e9\u00e0\n"])
 def test_the_first_bytes_of_another_encoding_are_found_wherever_they_are(
     rows_of: Any, end: str
 ) -> None:
