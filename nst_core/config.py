@@ -6,20 +6,19 @@ import dataclasses
 import difflib
 import functools
 import json
-import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any, TypeGuard
 
-import yaml
-
 from nst_core import config_checks as checks
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, shortened, shown
 from nst_core.layers import CONV_LAYERS
+from nst_core.yaml_values import read_yaml
 
 PRESETS = ("default", "preview", "quality", "notebook", "neural_style")
 # Pillow refuses to decode more than this many pixels itself (its decompression bomb check).
 PIXELS_CEILING = 178_956_970
+LONGEST_NAME = 60  # characters of what is looked up as the name of a setting
 
 # Settings that hold a path or URI, and the names that stand beside these.
 URI_SETTINGS = {
@@ -257,7 +256,7 @@ class StyleConfig:
             value = getattr(self, field.name)
             expected = field.metadata["check"](value)
             if expected:
-                raise ConfigError(f"{field.name} is {_shown(value)}; give {expected}.")
+                raise ConfigError(f"{field.name} is {shown(value)}; give {expected}.")
             object.__setattr__(self, field.name, _canonical(value, str(field.type)))
         if (self.image_size is None) == (self.image_height is None):
             raise ConfigError(
@@ -398,37 +397,12 @@ def _canonical(value: Any, kind: str) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
-    try:
-        return json.dumps(value, default=str)
-    except (TypeError, ValueError):
-        return repr(value)
-
-
 def unknown_setting(key: str) -> str:
     """The sentence for a key that is no setting, without the final stop."""
-    near = difflib.get_close_matches(str(key), SETTINGS, n=1, cutoff=0.5)
+    name = shortened(str(key), LONGEST_NAME)
+    near = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.5)
     hint = f"the nearest one is {near[0]}" if near else "known are: " + ", ".join(SETTINGS)
-    return f"{key!r} is not a setting; {hint}"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 without its surprise that `1e-4` is text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def _load_yaml(text: str, what: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{what} is not YAML ({reason}); quote it or mend it.") from error
+    return f"{name!r} is not a setting; {hint}"
 
 
 def parse_value(text: str) -> Any:
@@ -437,7 +411,7 @@ def parse_value(text: str) -> Any:
     Raises:
         ConfigError: the text is not YAML.
     """
-    return _load_yaml(text, repr(text))
+    return read_yaml(text, shown(text))
 
 
 def names_file(value: Any, key: str) -> TypeGuard[str]:
@@ -468,7 +442,7 @@ def parse_settings(text: str, source: str) -> dict[str, Any]:
     Raises:
         ConfigError: not YAML, or not a mapping.
     """
-    values = _load_yaml(text, source)
+    values = read_yaml(text, source)
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -1,10 +1,61 @@
 """The errors of this project: those of one pair, and those of the whole job.
 
-Every message is one sentence that gives the value, what it means and what to do.
+Every message is one sentence that gives the value, what it means and what to do. It is bounded,
+whatever the value: see `shown` and `shortened`.
 """
 
+import json
+from typing import Any
 
-class PairError(Exception):
+SENTENCE_LIMIT = 2000  # characters of a message
+SHOWN_LIMIT = 200  # characters of one value in it
+
+
+def shortened(text: str, limit: int) -> str:
+    """`text`, of which at most `limit` characters are left: its start and its end."""
+    if len(text) <= limit:
+        return text
+    kept = limit - 1
+    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+
+
+def shown(value: Any, limit: int = SHOWN_LIMIT) -> str:
+    """`value` for people: JSON where it can be, on one line, cut off after `limit` characters.
+
+    What does not print, or would print as something else than it is, is escaped.
+    """
+    if isinstance(value, str):
+        value = value[: limit + 1]
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        text = _represented(value)
+    text = "".join(map(_printable, text[: limit + 1]))
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _represented(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits.
+        return f"a number too long to show, or {type(value).__name__} with one"
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class _SentenceError(Exception):
+    """An error whose message is a sentence, cut in its middle where it would be endless."""
+
+    def __init__(self, sentence: object = "") -> None:
+        super().__init__(shortened(str(sentence), SENTENCE_LIMIT))
+
+
+class PairError(_SentenceError):
     """One pair cannot be stylized; the others can. `status` is what its result says."""
 
     status = "internal"
@@ -70,11 +121,11 @@ class OutOfMemory(PairError):
     status = "out_of_memory"
 
 
-class ConfigError(ValueError):
+class ConfigError(_SentenceError, ValueError):
     """A setting is unknown or has a value that cannot be used."""
 
 
-class JobError(Exception):
+class JobError(_SentenceError):
     """Trouble that is not one pair's: the job stops, says this sentence, and exits with 1."""
 
 

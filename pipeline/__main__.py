@@ -65,7 +65,8 @@ def _dispatch(given: Sequence[str]) -> int:
     from pipeline import tools
 
     if arguments.command == "manifest":
-        return tools.make_manifest(arguments.contents, arguments.styles, arguments.output)
+        found = arguments.contents, arguments.styles
+        return tools.make_manifest(*found, arguments.output, arguments.id)
     return tools.weights(arguments.action, arguments.weights, arguments.to)
 
 

@@ -310,6 +310,12 @@ def _add_manifest(commands: argparse._SubParsersAction[_Parser]) -> None:
     manifest.add_argument(
         "-o", "--output", required=True, metavar="M", help=".csv, .jsonl or .parquet"
     )
+    manifest.add_argument(
+        "--id",
+        metavar="TEMPLATE",
+        help="ids such as '{content}-{style}', also of {number} and {hash} (default: none, and the "
+        "run makes '{content}--{style}-{hash}')",
+    )
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -5,20 +5,18 @@ Rows are read in `manifest_rows`, written in `manifest_writing`; both are public
 
 import contextlib
 import dataclasses
-import hashlib
-import json
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nst_core.config import URI_SETTINGS, names_file
-from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid
+from nst_core.config import URI_SETTINGS, names_file, parse_setting
+from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid, shown
 from pipeline import storage
+from pipeline.manifest_columns import ManifestError, Row, misspelt
+from pipeline.manifest_ids import ID_RULE, default_id, usable_id
 from pipeline.manifest_rows import (
-    ManifestError,
-    Row,
     check_header,
+    check_manifests,
     find_manifests,
     manifest_kind,
     read_rows,
@@ -28,9 +26,7 @@ from pipeline.manifest_values import (
     OUTCOME,
     json_value,
     option_text,
-    option_value,
     plain,
-    shown,
 )
 from pipeline.manifest_writing import (
     CONTENT_TYPES,
@@ -47,6 +43,7 @@ __all__ = [
     "Row",
     "StyleReference",
     "check_header",
+    "check_manifests",
     "cross_product",
     "failure_fieldnames",
     "find_manifests",
@@ -56,10 +53,6 @@ __all__ = [
     "write_failures",
     "write_manifest",
 ]
-
-ID_LIMIT = 512  # characters
-ID_SEGMENT = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,150}")
-STEM_LIMIT = 60  # characters of each side in a default id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +93,7 @@ def parse_pair(row: Row, manifest_uri: str) -> Pair:
 
     Raises:
         ManifestInvalid: the row is not a pair.
-        OptionsInvalid: the text of an option is not YAML.
+        OptionsInvalid: the text of an option is not YAML, or a column is nearly an option.
     """
     if row.problem:
         raise ManifestInvalid(f"Row {row.number} {row.problem}.")
@@ -157,7 +150,7 @@ def _portable(
         if option in cells:
             with contextlib.suppress(ConfigError):
                 text = cells[option]
-                value = option_value(name, text) if isinstance(text, str) else None
+                value = parse_setting(name, text) if isinstance(text, str) else None
                 if names_file(value, name):
                     cells[option] = option_text(storage.resolve(value, manifest_uri))
     return cells
@@ -222,44 +215,37 @@ def _id(row: Row) -> str:
         value = str(value)
     if value is None or (isinstance(value, str) and not value.strip()):
         return ""
-    if (
-        not isinstance(value, str)
-        or len(value) > ID_LIMIT
-        or not all(map(ID_SEGMENT.fullmatch, value.split("/")))
-    ):
+    usable = usable_id(value) if isinstance(value, str) else None
+    if usable is None:
         raise ManifestInvalid(
-            f"Row {row.number} has the id {shown(value)}, which cannot name its files; give "
-            "segments of 1 to 150 characters out of A-Z a-z 0-9 . _ -, none beginning with a dot, "
-            f"joined by / to at most {ID_LIMIT} characters."
+            f"Row {row.number} has the id {shown(value)}, which cannot name its files; "
+            f"give {ID_RULE}."
         )
-    return value
+    return usable
 
 
 def _default_id(content: str, styles: Sequence[StyleReference]) -> str:
-    sources: list[Any] = [content, *(style.uri for style in styles)]
+    uris = [style.uri for style in styles]
+    sources: list[Any] = [content, *uris]
     if any(style.weight != 1 for style in styles):
         sources.append([style.weight for style in styles])
     if any(style.mask for style in styles):
         sources.append([style.mask for style in styles])
-    digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:8]
-    stems = "-and-".join(_stem(style.uri) for style in styles)
-    return f"{_stem(content)}--{stems[:STEM_LIMIT]}-{digest}"
-
-
-def _stem(uri: str) -> str:
-    stem = re.sub(r"[^A-Za-z0-9._-]", "-", storage.stem(uri)).lstrip(".")
-    return stem[:STEM_LIMIT] or "image"
+    return default_id(content, uris, sources)
 
 
 def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
     is_typed = manifest_kind(manifest_uri)[0] != "csv"
+    problem = misspelt(tuple(row.columns))
+    if problem:
+        raise OptionsInvalid(f"Row {row.number} {problem}.")
     options = {}
     for name, value in row.columns.items():
         if not name.startswith(OPTION) or value is None or (not is_typed and not value.strip()):
             continue
         key = name.removeprefix(OPTION)
         try:
-            parsed = plain(value) if is_typed else option_value(key, value)
+            parsed = plain(value) if is_typed else parse_setting(key, value)
         except ConfigError as error:
             raise OptionsInvalid(f"In {name} of row {row.number}, {error}") from error
         options[key] = parsed

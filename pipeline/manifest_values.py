@@ -5,26 +5,14 @@ import datetime
 import json
 import math
 import re
-from collections.abc import Iterable
 from typing import Any
 
-from nst_core.config import parse_setting
-from nst_core.errors import ConfigError
+from nst_core.config import parse_value
+from nst_core.errors import ConfigError, shortened, shown
+from nst_core.yaml_values import DEPTH_LIMIT, DIGITS_LIMIT, repeated
 
 OPTION = "options."  # what the columns with settings begin with
 OUTCOME = ("status", "error")  # the columns that failures.csv adds to a row
-DIGITS_LIMIT = 1000  # of a whole number
-DEPTH_LIMIT = 32  # levels of nesting in one cell
-
-
-def repeated(names: Iterable[str]) -> str | None:
-    """The first name that is there twice."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None
 
 
 def plain(value: Any) -> Any:
@@ -42,12 +30,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     return str(value)
-
-
-def shown(value: Any, limit: int = 200) -> str:
-    """`value` for people: JSON, cut off after `limit` characters."""
-    text = json.dumps(plain(value), ensure_ascii=False)
-    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def defect(value: Any, depth: int = 0) -> str | None:
@@ -98,7 +80,7 @@ def json_value(text: str) -> Any:
 def _unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
     twice = repeated(key for key, _ in items)
     if twice is not None:
-        raise ValueError(f"has the key {json.dumps(twice)} twice; remove one of them")
+        raise ValueError(f"has the key {shown(twice)} twice; remove one of them")
     return dict(items)
 
 
@@ -112,31 +94,18 @@ def _whole(text: str) -> int:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"holds {text}, which is no finite number; give one, or null")
+        raise ValueError(
+            f"holds {shortened(text, 40)}, which is no finite number; give one, or null"
+        )
     return number
 
 
-def option_value(key: str, text: str) -> Any:
-    """What `parse_setting` makes of the text of `options.KEY`.
-
-    Raises:
-        ConfigError: the text is not YAML.
-    """
-    try:
-        return parse_setting(key, text)
-    except ConfigError:
-        raise
-    except Exception as error:
-        # PyYAML's constructors fail in their own ways: ValueError for 2020-13-45, and others.
-        raise ConfigError(f"{shown(text)} is not a YAML value; quote it or mend it.") from error
-
-
 def option_text(value: Any) -> str:
-    """Text that `option_value` reads as `value`: itself where it can be, else YAML in one line."""
+    """Text that `parse_setting` reads as `value`: itself where it can be, else YAML in one line."""
     if isinstance(value, str):
         with contextlib.suppress(ConfigError):
             # Under any key.
-            if option_value("", value) == value:
+            if parse_value(value) == value:
                 return value
     return _yaml_flow(value)
 

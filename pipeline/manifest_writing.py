@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 from pipeline import storage
-from pipeline.manifest_rows import BATCH_ROWS, ManifestError, manifest_kind
+from pipeline.manifest_columns import ManifestError
+from pipeline.manifest_parquet import BATCH_ROWS
+from pipeline.manifest_rows import manifest_kind
 from pipeline.manifest_values import OPTION, OUTCOME, defect, option_text, plain
 
 CONTENT_TYPES = {

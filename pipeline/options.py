@@ -14,6 +14,7 @@ from typing import Any
 
 from nst_core.config import PRESETS, StyleConfig, parse_setting, parse_settings, preset
 from nst_core.errors import ConfigError
+from nst_core.yaml_values import TEXT_LIMIT
 from pipeline import storage
 from pipeline.budget import MaxFailures
 from pipeline.gpus import Gpu
@@ -26,6 +27,7 @@ DEFAULT_BATCH_SIZE = 4
 JOB_COMMANDS = ("run", "plan")
 # What URIs on the command line are relative to: a file in the working directory.
 HERE = ""
+CONFIG_BYTES = 4 * TEXT_LIMIT
 RUN_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
 # Runners whose job server defines options of its own, which Beam's source does not name.
 PORTABLE_RUNNERS = ("portable", "flink", "spark", "prism", "samza", "kafka")
@@ -115,12 +117,17 @@ def _from_source(source: str) -> StyleConfig:
     if source in PRESETS:
         return preset(source)
     try:
-        text = storage.read_bytes(source).decode()
+        text = storage.read_bytes(source, max_bytes=CONFIG_BYTES).decode()
     except storage.NoFilesystem as error:
         raise ConfigError(f"--config: {error}") from error
-    except (storage.NotFound, storage.AccessDenied, UnicodeDecodeError) as error:
+    except (
+        storage.NotFound,
+        storage.AccessDenied,
+        storage.TooLarge,
+        UnicodeDecodeError,
+    ) as error:
         raise ConfigError(
-            f"--config {source} cannot be read as a text file; "
+            f"--config {source} cannot be read as a text file of at most {CONFIG_BYTES} bytes; "
             f"give a YAML file or one of the presets {', '.join(PRESETS)}."
         ) from error
     return StyleConfig().updated(parse_settings(text, source))

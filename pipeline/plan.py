@@ -23,7 +23,7 @@ from pipeline import gpus, planning
 from pipeline.engines import load_engine
 from pipeline.estimate import STEPS, Sample, measure
 from pipeline.inputs import Headers
-from pipeline.manifest import check_header, find_manifests, read_rows
+from pipeline.manifest import check_manifests, find_manifests, read_rows
 from pipeline.options import RunOptions
 from pipeline.pairs import POSTPONED, SKIPPED, Outcome, Task
 from pipeline.planning import Existing
@@ -44,8 +44,8 @@ def plan(options: RunOptions, *, as_json: bool, workers: int = 1) -> int:
         ManifestError: the manifest as a whole cannot be used.
         JobError: `nst run` would fail at once, by these words.
     """
-    for manifest in find_manifests(options.manifest):
-        check_header(manifest)
+    for note in check_manifests(options.manifest):
+        print(note, file=sys.stderr)
     check_weights(options.config.weights)
     warn_of_small_features(options.config)
     found = Catalog(options)

@@ -23,7 +23,7 @@ from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
 from pipeline import checkpoints, lock, logs, processes, records, reports, storage
 from pipeline.ending import death_sentence, heeding
-from pipeline.manifest import check_header, find_manifests
+from pipeline.manifest import check_manifests
 from pipeline.options import RunOptions
 from pipeline.pairs import NO_FAILURES, OK
 from pipeline.reports import Place
@@ -33,6 +33,8 @@ from pipeline.weights import check_weights, warn_of_small_features
 
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3
+
+_LOGGER = logging.getLogger(__name__)
 
 # What Beam may say of a worker process that has died.
 _LOST_WORKER = "Channel closed prematurely"
@@ -51,7 +53,7 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
     run_name = options.run_id or new_run_name()
     place = Place(options.output, run_name, options.results_shards, options.results_format)
     logs.name_run(place.run)
-    preflight(options)
+    notes = preflight(options)
     # Without a runner the workers are in this process, and tell more than their records do.
     records_folder = storage.join(options.output, "records") if options.runner else None
     storage.sweep(options.output)
@@ -60,6 +62,8 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
         tracker = stack.enter_context(
             watching(verbose=verbose, records=records_folder, log_format=log_format)
         )
+        for note in notes:
+            _LOGGER.warning("%s", note)
         warn_of_small_features(options.config)
         locked = stack.enter_context(lock.held(options.output, run_name)) if options.lock else None
         stack.enter_context(
@@ -107,16 +111,18 @@ def read_summary(place: Place) -> dict[str, Any]:
         ) from error
 
 
-def preflight(options: RunOptions) -> None:
+def preflight(options: RunOptions) -> list[str]:
     """Find what would stop the job before any work is done and anything is written.
+
+    What would not, but should be known, as sentences.
 
     Raises:
         ManifestError, JobError: the first trouble found.
     """
-    for manifest in find_manifests(options.manifest):
-        check_header(manifest)
+    notes = check_manifests(options.manifest)
     check_weights(options.config.weights)
     storage.check_writable(options.output)
+    return notes
 
 
 def new_pipeline(options: RunOptions) -> Any:
@@ -203,7 +209,7 @@ def sentence_of(error: Exception) -> str:
     if _LOST_WORKER in text:
         return death_sentence([])
     lines = [line for line in text.splitlines() if line.strip()] or [repr(error)]
-    logging.getLogger(__name__).error("The job failed.", exc_info=error)
+    _LOGGER.error("The job failed.", exc_info=error)
     return f"The job failed: {type(error).__name__}: {lines[-1].strip()}"
 
 

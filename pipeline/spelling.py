@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline import storage
-from pipeline.manifest_rows import Row
+from pipeline.manifest_columns import Row
 
 
 def names_in(row: Row, manifest_uri: str) -> dict[str, str]:

@@ -8,17 +8,20 @@ from nst_core.config import URI_SETTINGS
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.manifest import cross_product, write_manifest
+from pipeline.manifest_ids import refuse_repeated, with_ids
 from pipeline.notices import without_notices
 from pipeline.options import HERE
 from pipeline.picture_files import find_pictures
 from pipeline.weights import fetch_weights, local_weights
 
 
-def make_manifest(contents: Sequence[str], styles: Sequence[str], output: str) -> int:
-    """Write every content with every style; the exit status.
+def make_manifest(
+    contents: Sequence[str], styles: Sequence[str], output: str, template: str | None
+) -> int:
+    """Write every content with every style, with ids by a template if given; the exit status.
 
     Raises:
-        ConfigError: a glob or folder has no picture.
+        ConfigError: a glob or folder has no picture, or the template makes no ids, or one twice.
         ManifestError: the output's extension is no manifest format.
     """
     target = storage.resolve(output, HERE)
@@ -27,7 +30,11 @@ def make_manifest(contents: Sequence[str], styles: Sequence[str], output: str) -
         pictures, sentences = find_pictures([storage.resolve(name, HERE) for name in named])
         found.append(pictures)
         left_out += sentences
-    count = write_manifest(target, cross_product(*found))
+    rows = cross_product(*found)
+    if template is not None:
+        refuse_repeated(template, with_ids(rows, template))
+        rows = with_ids(cross_product(*found), template)
+    count = write_manifest(target, rows)
     print(f"{target}: {count} pairs", *left_out, sep="\n")
     return 0
 

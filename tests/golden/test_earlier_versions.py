@@ -18,6 +18,10 @@ HERE = pathlib.Path(__file__).parent
 SETTINGS = ("image_size=64", "scales=[1]", "steps=2", "precision=float32")
 
 
+# Names without an ASCII letter made ids of dashes; such an id, given as the row's own, stays.
+FORMER_ID = ('{"content": "\\u5199', '{"id": "-------cbe894a1", "content": "\\u5199')
+
+
 def refuse(*_: Any) -> None:
     raise AssertionError("a network was loaded")
 
@@ -28,7 +32,10 @@ def test_what_an_earlier_version_has_done_stays_done(
 ) -> None:
     for path in folder.rglob("*.*"):
         name = path.relative_to(folder).as_posix()
-        storage.write_bytes(gcs.uri(name), path.read_bytes(), "application/octet-stream")
+        data = path.read_bytes()
+        if name == "pairs.jsonl":
+            data = data.decode().replace(*FORMER_ID).encode()
+        storage.write_bytes(gcs.uri(name), data, "application/octet-stream")
     before = {uri: storage.read_bytes(uri) for uri in storage.list_uris(gcs.uri("out"))}
     assert any(uri.endswith(".json") for uri in before)
     monkeypatch.setattr("pipeline.engines.load_engine", refuse)

@@ -154,9 +154,11 @@ def test_any_bytes_are_rows_or_sentences_as_csv(
 
 @search
 @given(
-    names=st.lists(st.text("abcé ._-\n\"'", min_size=1, max_size=8), max_size=4, unique=True).map(
-        lambda names: ["content", *names, "style"]
-    ),
+    names=st.lists(
+        st.text("abcé ._-\n\"'", min_size=1, max_size=8).filter(str.strip),
+        max_size=4,
+        unique_by=str.strip,
+    ).map(lambda names: ["content", *names, "style"]),
     data=st.data(),
     delimiter=st.sampled_from([",", ";", "\t"]),
     ending=st.sampled_from(["\n", "\r\n", "\r"]),
@@ -171,7 +173,7 @@ def test_every_dialect_of_csv_gives_back_its_cells(
     start: str,
 ) -> None:
     cells = st.lists(texts, min_size=len(names), max_size=len(names))
-    rows = data.draw(st.lists(cells, max_size=5))
+    rows = data.draw(st.lists(cells.filter(lambda row: "".join(row).strip()), max_size=5))
     table = io.StringIO(newline="")
     writer = csv.writer(table, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL)
     writer.writerows([names, *rows])
@@ -179,7 +181,8 @@ def test_every_dialect_of_csv_gives_back_its_cells(
     file.write_bytes((start + table.getvalue()).encode())
     read = list(read_rows(str(file)))
     assert [row.problem for row in read] == [None] * len(rows)
-    assert [row.columns for row in read] == [dict(zip(names, row, strict=True)) for row in rows]
+    stripped = [name.strip() for name in names]
+    assert [row.columns for row in read] == [dict(zip(stripped, row, strict=True)) for row in rows]
 
 
 @search

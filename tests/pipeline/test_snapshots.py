@@ -165,7 +165,7 @@ def test_an_animation_in_webp_is_as_transparent_as_the_content(
 
 
 def test_frames_of_an_earlier_checkpoint_lie_on_white_among_the_others(
-    taking: Callable[..., Snapshots], catalog: Catalog
+    taking: Callable[..., Snapshots],
 ) -> None:
     taken = taking(entry(alpha=np.full((48, 64), 128, np.uint8), animation="webp"))
     (roll,) = taken.rolls
