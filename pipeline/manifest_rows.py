@@ -92,7 +92,7 @@ def read_rows(uri: str) -> Iterator[Row]:
             for row in _READERS[kind](unpacked, uri):
                 reached = row.number
                 yield row
-    except (storage.NotFound, storage.AccessDenied) as error:
+    except storage.ABOUT_ONE_FILE as error:
         raise ManifestError(f"The manifest cannot be read: {error}") from error
     except (OSError, EOFError, zlib.error) as error:
         reason = " ".join(str(error).split())[:200]
