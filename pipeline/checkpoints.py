@@ -64,7 +64,7 @@ class Checkpoints:
             return None
         try:
             file = storage.open_binary(self._uris[index])
-        except (storage.NotFound, storage.AccessDenied):
+        except storage.ABOUT_ONE_FILE:
             return None
         self._files.append(file)
         self._there.add(index)

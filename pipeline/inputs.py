@@ -188,7 +188,7 @@ def _read(uri: str, config: StyleConfig, first: int | None = None) -> bytes:
         return storage.read_bytes(uri, max_bytes=config.max_bytes, first=first)
     except storage.NotFound as error:
         raise InputNotFound(str(error)) from error
-    except (storage.AccessDenied, storage.Damaged) as error:
+    except storage.ABOUT_ONE_FILE as error:
         raise InputUnreadable(str(error)) from error
     except storage.TooLarge as error:
         raise InputTooLarge(str(error)) from error

@@ -115,7 +115,7 @@ def _opened(uri: str) -> Iterator[BinaryIO]:
     try:
         with storage.open_binary(uri) as stream:
             yield cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if packed else stream
-    except (storage.NotFound, storage.AccessDenied) as error:
+    except storage.ABOUT_ONE_FILE as error:
         raise ManifestError(f"The manifest cannot be read: {error}") from error
 
 

@@ -9,7 +9,7 @@ spaces are ordinary characters, and nothing is ever decoded.
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from typing import BinaryIO, Protocol
@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from nst_core.errors import JobError
 from pipeline import filesystems, processes
+from pipeline.storage_hints import hint
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+[;,]", re.IGNORECASE)
@@ -50,6 +51,14 @@ class AccessDenied(StorageError):
 
 class Damaged(StorageError):
     """A file's bytes do not have its checksum, however often they are read."""
+
+
+class Unreadable(StorageError):
+    """The system fails to read a file that is there and may be read: a bad sector, a lost mount."""
+
+
+# A read that fails for what is about this file, not about all.
+ABOUT_ONE_FILE = (NotFound, AccessDenied, Damaged, Unreadable)
 
 
 class _Backend(Protocol):
@@ -180,9 +189,11 @@ def temporary_writer(uri: str) -> str | None:
     return name.removeprefix(_TEMPORARY_PREFIX).rpartition("-")[0]
 
 
-def missing(uri: str) -> NotFound:
-    """The error for a file that is not there."""
-    return NotFound(f"{uri} does not exist: correct the URI or put the file there.")
+def missing(uri: str, exists: Callable[[str], bool] = lambda _: False) -> NotFound:
+    """The error for a file that is not there; `exists` tells whether another name is meant."""
+    return NotFound(
+        f"{uri} does not exist: correct the URI or put the file there{hint(uri, exists)}."
+    )
 
 
 def refuse_too_large(uri: str, size: int, max_bytes: int | None) -> None:
@@ -199,7 +210,8 @@ def read_bytes(uri: str, *, max_bytes: int | None = None, first: int | None = No
 
     `max_bytes` bounds the size of the file, also where only its first bytes are read. From `gs://`
     a whole file is verified by its crc32c, also one that has no more than its `first` bytes if
-    there is `max_bytes`. Raises NotFound, TooLarge, AccessDenied, Damaged, StorageError.
+    there is `max_bytes`. Raises TooLarge, NotFound, AccessDenied, Damaged, Unreadable,
+    StorageError.
     """
     return _backend(uri).read(uri, max_bytes, first)
 
@@ -208,7 +220,8 @@ def open_binary(uri: str) -> BinaryIO:
     """A seekable binary file for reading in a `with`, of any size at little memory.
 
     A remote file is first copied to the local temporary directory, so that it is whole and
-    verified before its first byte is used. Raises NotFound, AccessDenied, Damaged, StorageError.
+    verified before its first byte is used. Raises NotFound, AccessDenied, Damaged, Unreadable,
+    StorageError; a local file also while it is read.
     """
     return _backend(uri).stream(uri)
 
@@ -331,6 +344,6 @@ def identity(uri: str) -> str:
     """A short string that changes with the file's content.
 
     `sha256:…` for a local file, `crc32c:…:size` on `gs://`, elsewhere what the filesystem has.
-    Raises NotFound, AccessDenied, StorageError.
+    Raises NotFound, AccessDenied, Damaged, Unreadable, StorageError.
     """
     return _backend(uri).identity(uri)

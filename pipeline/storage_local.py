@@ -10,44 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from pipeline import processes
 from pipeline.storage import (
-    AccessDenied,
     NotFound,
     StorageError,
     local_path,
-    missing,
     refuse_too_large,
     temporary_name,
     temporary_writer,
 )
+from pipeline.storage_hints import other_spelling
+from pipeline.storage_local_errors import SourceFile, TargetFile, changing, reading
 
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
-_DENIED = {errno.EACCES, errno.EPERM}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
-_REASONS = [
-    (
-        {errno.ENOSPC, errno.EDQUOT},
-        "disk full or quota used up: free space there or choose another output directory",
-    ),
-    (
-        {*_DENIED, errno.EROFS},
-        "no permission or a read-only filesystem: give this user write permission or choose "
-        "another output directory",
-    ),
-    (
-        {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY},
-        "a file is in the way of a directory or a directory in the way of a file: move it away "
-        "or choose another output directory",
-    ),
-    (
-        {errno.ENAMETOOLONG},
-        "the name is too long for this filesystem: choose a shorter output directory or id",
-    ),
-]
 _OPENING_TRIES = 3
 _STALE_SECONDS = 24 * 3600.0
 
@@ -59,59 +37,13 @@ class _AlreadyThereError(Exception):
     """The final name of a file to be created is taken."""
 
 
-@contextmanager
-def _reading(path: str) -> Iterator[None]:
-    """Turn what the system says about a read into this module's errors."""
-    try:
-        yield
-    except ValueError as error:
-        raise NotFound(f"{path!r} is not a file name ({error}): correct it.") from error
-    except OSError as error:
-        if error.errno in _ABSENT:
-            raise missing(path) from error
-        if error.errno in _DENIED:
-            raise AccessDenied(
-                f"{path} may not be read by this user: grant read permission."
-            ) from error
-        raise StorageError(
-            f"{path} cannot be read, {error.strerror}: check the disk and run again."
-        ) from error
-
-
-@contextmanager
-def _changing(path: str, action: str = "written") -> Iterator[None]:
-    """Turn what the system says about a write into a StorageError."""
-    try:
-        yield
-    except ValueError as error:
-        raise StorageError(
-            f"{path!r} cannot be {action}, it is not a file name ({error}): choose another."
-        ) from error
-    except OSError as error:
-        default = f"{error.strerror}: check the disk and run again"
-        reason = next((text for codes, text in _REASONS if error.errno in codes), default)
-        raise StorageError(f"{path} cannot be {action}, {reason}.") from error
-
-
-class _File(io.FileIO):
-    """A file whose failed writes are StorageErrors, also those inside a caller's `with`."""
-
-    def __init__(self, file: str | int, mode: str, final_path: str) -> None:
-        super().__init__(file, mode)
-        self._final_path = final_path
-
-    def write(self, data: Any, /) -> int:
-        with _changing(self._final_path):
-            return super().write(data)
-
-
 def spool() -> BinaryIO:
     """A nameless temporary file, for a remote file on its way in or out."""
     folder = tempfile.gettempdir()
-    with _changing(folder):
+    with changing(folder):
         descriptor, name = tempfile.mkstemp(dir=folder)
         os.unlink(name)
-    return io.BufferedRandom(_File(descriptor, "r+", folder))
+    return io.BufferedRandom(TargetFile(descriptor, "r+", folder))
 
 
 def _check_file(path: str) -> os.stat_result:
@@ -126,25 +58,31 @@ def _check_file(path: str) -> os.stat_result:
 
 def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
     """See `storage.read_bytes`."""
-    path = local_path(uri)
-    with stream(uri) as file, _reading(path):
-        refuse_too_large(path, os.fstat(file.fileno()).st_size, max_bytes)
+    with stream(uri) as file:
+        refuse_too_large(local_path(uri), os.fstat(file.fileno()).st_size, max_bytes)
         return file.read() if first is None else file.read(first)
 
 
 def stream(uri: str) -> io.BufferedReader:
     """See `storage.open_binary`."""
     path = local_path(uri)
-    with _reading(path):
-        _check_file(path)
-        return open(path, "rb")
+    with reading(path):
+        try:
+            _check_file(path)
+        except FileNotFoundError:
+            found = other_spelling(path, os.path.lexists)
+            if found is None:
+                raise
+            path = found
+            _check_file(path)
+        return io.BufferedReader(SourceFile(path))
 
 
 def exists(uri: str) -> bool:
     """See `storage.exists`."""
     path = local_path(uri)
     try:
-        with _reading(path):
+        with reading(path):
             _check_file(path)
     except NotFound:
         return False
@@ -154,7 +92,7 @@ def exists(uri: str) -> bool:
 def remove(uri: str) -> None:
     """See `storage.delete`."""
     path = local_path(uri)
-    with _changing(path, "deleted"):
+    with changing(path, "deleted"):
         try:
             os.unlink(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -166,7 +104,7 @@ def files(directory_uri: str) -> Iterator[str]:
     pending = [os.path.abspath(local_path(directory_uri))]
     while pending:
         folder = pending.pop()
-        with _changing(folder, "listed"):
+        with changing(folder, "listed"):
             try:
                 entries = os.scandir(folder)
             except (FileNotFoundError, NotADirectoryError):
@@ -206,13 +144,13 @@ def _make_directories(path: str, made: list[str]) -> None:
         _sync_directory(os.path.dirname(folder) or ".")
 
 
-def _open_temporary(final_path: str, made: list[str]) -> _File:
+def _open_temporary(final_path: str, made: list[str]) -> TargetFile:
     """A new file beside `final_path`, with the permissions that the umask gives."""
     folder = os.path.dirname(final_path)
     for attempt in range(_OPENING_TRIES):
         try:
             with _opening:
-                return _File(temporary_name(folder or "."), "x", final_path)
+                return TargetFile(temporary_name(folder or "."), "x", final_path)
         except FileNotFoundError:
             # Also where another process that checks whether it may write has just removed it.
             if attempt == _OPENING_TRIES - 1:
@@ -224,13 +162,13 @@ def _open_temporary(final_path: str, made: list[str]) -> _File:
 @contextmanager
 def _published(path: str, publish: Callable[[str, str], None]) -> Iterator[BinaryIO]:
     """A temporary file that `publish(temporary, path)` names on a clean exit; else it vanishes."""
-    with _changing(path):
+    with changing(path):
         raw = _open_temporary(path, [])
     temporary = cast(str, raw.name)
     file = io.BufferedWriter(raw)
     try:
         yield file
-        with _changing(path):
+        with changing(path):
             file.flush()
             os.fsync(raw.fileno())
             file.close()
@@ -287,7 +225,7 @@ def check_writable(directory_uri: str) -> None:
     folder = local_path(directory_uri).rstrip("/") or "/"
     made: list[str] = []
     try:
-        with _changing(folder):
+        with changing(folder):
             probe = _open_temporary(os.path.join(folder, "probe"), made)
             try:
                 with probe:
@@ -320,5 +258,5 @@ def sweep(directory_uri: str, *, ending: bool) -> None:
 
 def identity(uri: str) -> str:
     """See `storage.identity`."""
-    with stream(uri) as file, _reading(local_path(uri)):
+    with stream(uri) as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

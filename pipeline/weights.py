@@ -39,8 +39,11 @@ def weights_identity(source: str) -> str:
         return f"procedural:{PROCEDURAL_VERSION}"
     try:
         return storage.identity(source)
-    except (storage.NotFound, storage.AccessDenied) as error:
-        raise WeightsError(f"The weights {source} cannot be read; {OTHER_WEIGHTS}.") from error
+    except storage.ABOUT_ONE_FILE as error:
+        reason = str(error).removesuffix(".")
+        raise WeightsError(
+            f"The weights cannot be read, for {reason}; or {OTHER_WEIGHTS}."
+        ) from error
 
 
 def check_weights(source: str) -> None:

@@ -18,14 +18,14 @@ from typing import Any
 import nst_core.engine  # noqa: F401
 import pipeline.__main__
 import pipeline.job
-from pipeline import storage_local
+from pipeline import storage_local_errors
 
 # Where a kill hurts: before a file is safe, before it has its name, and with half of it written.
 PLACES = {
     "fsync": (os, "fsync"),
     "replace": (os, "replace"),
     "link": (os, "link"),
-    "write": (storage_local._File, "write"),
+    "write": (storage_local_errors.TargetFile, "write"),
 }
 
 

@@ -19,7 +19,7 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
 from gcp_storage_emulator.server import Server
 
-from pipeline import storage, storage_gcs, storage_local
+from pipeline import storage, storage_gcs, storage_local_errors
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
@@ -385,7 +385,7 @@ def test_a_failing_disk_is_named_and_leaves_the_old_file(
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
 def test_a_disk_that_fills_up_inside_the_with_is_named() -> None:
-    file = storage_local._File("/dev/full", "w", "/out/x.png")
+    file = storage_local_errors.TargetFile("/dev/full", "w", "/out/x.png")
     with file, pytest.raises(storage.StorageError, match=r"/out/x.png cannot .* disk full"):
         file.write(b"pixels")
 
