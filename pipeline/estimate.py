@@ -14,7 +14,6 @@ from pipeline import records
 from pipeline.inputs import Inputs, read_inputs, read_picture
 from pipeline.output import encode_image, loss_csv, metadata_of
 from pipeline.pairs import Task
-from pipeline.planning import where_it_is
 
 if TYPE_CHECKING:
     from nst_core.engine import StyleEngine
@@ -103,7 +102,7 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
     result, seconds = _timed(engine, task, inputs, styles, 1 + STEPS)
     step = max(0.0, seconds - once) / STEPS
     size = size_of(result.image)
-    files = {**where_it_is(task, output), "snapshots": [], "animation": None}
+    files = {**records.place_of(task, output), "snapshots": [], "animation": None}
     times = {"read": 0.0, "optimize": round(seconds, 3), "write": 0.0}
     record = records.build_record(task, result, size, files, times, engine, "")
     sampled = _sampled(task.config, inputs, STEPS)

@@ -18,8 +18,8 @@ from nst_core.yaml_values import TEXT_LIMIT
 from pipeline import storage
 from pipeline.budget import MaxFailures
 from pipeline.gpus import Gpu
-from pipeline.planning import OnExisting
 from pipeline.reports import ResultsFormat
+from pipeline.resolving import OnExisting
 from pipeline.schemes import default_schemes
 
 DEFAULT_BATCH_SIZE = 4

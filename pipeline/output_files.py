@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
+import functools
+import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
-from nst_core.config import StyleConfig
-from nst_core.errors import DuplicateId
-from nst_core.images import EXTENSIONS
+from nst_core.config import URI_SETTINGS, names_file
+from nst_core.encoding import EXTENSIONS
 from pipeline import records, storage
-from pipeline.pairs import Task
+from pipeline.pairs import Outcome, RowNumber, Task, sources
 
 # Folders of files whose names end with the fingerprint, and their extensions.
 _MARKED = {"records": "json", "checkpoints": "npz"}
-LISTED = (*_MARKED, "images", "snapshots", "animations")
-KINDS = (*LISTED, "losses")
+_LISTED = (*_MARKED, "images", "snapshots", "animations")
+_KINDS = (*_LISTED, "losses")
 
 _IMAGE = "|".join(sorted(EXTENSIONS.values()))
 # The beginning of an id that is the name of a file of another id, which is its first group.
-_LIKE_A_FILE = re.compile(rf"(.+?)\.(?:{_IMAGE}|gif|csv|[0-9a-f]{{16}}\.(?:json|npz))/")
+_LIKE_A_FILE = re.compile(
+    rf"(.+?)(?:\.(?:{_IMAGE}|gif|csv|[0-9a-f]{{16}}\.(?:json|npz))|/\d{{6,}}\.(?:{_IMAGE}))/"
+)
 _SNAPSHOT = re.compile(rf"\d{{6,}}\.(?:{_IMAGE})")
 
 
@@ -36,53 +38,99 @@ class Existing:
     kind: str
     mark: str
 
-    def name(self, pair_id: str) -> str:
-        """Its path below the output."""
+    def path(self, pair_id: str) -> str:
+        """Where it lies below the output."""
         separator = "/" if self.kind == "snapshots" else "."
-        extension = _MARKED.get(self.kind)
-        return f"{self.kind}/{pair_id}{separator}{self.mark}" + (
-            extension and f".{extension}" or ""
-        )
+        ending = f".{_MARKED[self.kind]}" if self.kind in _MARKED else ""
+        return f"{self.kind}/{pair_id}{separator}{self.mark}{ending}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """That a row reads a file which has the name of a pair's: `path` is that below the output."""
+
+    path: str
+    uri: str
+    number: RowNumber
 
 
 def list_existing(output: str) -> Iterator[tuple[str, Existing]]:
     """Id and file of every file of a pair below the output, by listing, not by look-ups."""
-    for folder in LISTED:
+    for folder in _LISTED:
         root = storage.join(output, folder)
         for uri in storage.list_uris(root):
-            if parsed := parse_name(folder, uri[len(root) :].lstrip("/")):
+            if parsed := _parse(folder, uri[len(root) :].lstrip("/")):
                 yield parsed[0], Existing(folder, parsed[1])
 
 
-def parse_name(kind: str, name: str) -> tuple[str, str] | None:
-    """Id and mark (as `Existing` has it) of a file with this name below the folder of its kind."""
+def _parse(kind: str, name: str) -> tuple[str, str] | None:
+    """Id and mark (as `Existing` has it) of a file with this name in the folder of its kind."""
     if extension := _MARKED.get(kind):
         return records.parse_record_name(name, extension)
     pair_id, _, mark = name.rpartition("/" if kind == "snapshots" else ".")
     return pair_id, mark
 
 
-def is_snapshot(file: Existing) -> bool:
-    """Whether it has a name as this program gives to snapshots."""
-    return file.kind == "snapshots" and _SNAPSHOT.fullmatch(file.mark) is not None
+def list_readings(row: Task | Outcome, output: str) -> Iterator[tuple[str, Reading]]:
+    """The inputs of a row that lie where this output has the files of an id, with that id.
+
+    By links too: an input counts as the file that it leads to.
+    """
+    for uri in _inputs(row):
+        real = storage.real_uri(uri)
+        for kind, root in _real_roots(output):
+            if real.startswith(root):
+                path = real[len(root) :]
+                if parsed := _parse(kind, path):
+                    yield parsed[0], Reading(f"{kind}/{path}", uri, row.number)
 
 
-def looks_like_a_snapshot(pair_id: str) -> bool:
-    """Whether a folder of the id has the name of a snapshot, and so may be another pair's file."""
-    return any(map(_SNAPSHOT.fullmatch, pair_id.split("/")[1:-1]))
+def _inputs(row: Task | Outcome) -> Iterator[str]:
+    yield row.number.manifest
+    named = sources(row.pair) if isinstance(row, Task) else row.details
+    yield named["content"]
+    for style in named["styles"]:
+        yield style["uri"]
+        if style.get("mask"):
+            yield style["mask"]
+    if isinstance(row, Task):
+        for key in URI_SETTINGS:
+            value = getattr(row.config, key)
+            if names_file(value, key):
+                yield value
 
 
-def written(task: Task) -> Iterator[str]:
-    """The files that a task writes, as paths below the output; its snapshots as `is_written`."""
-    for uri in (
-        records.image_uri("", task.pair.id, task.config),
-        records.losses_uri("", task.pair.id),
-        records.record_uri("", task.pair.id, task.fingerprint),
-        records.checkpoint_uri("", task.pair.id, task.fingerprint),
-    ):
-        yield uri
-    if task.config.snapshot_every and task.config.animation != "none":
-        yield records.snapshot_place("", task.pair.id).animation(task.config)
+@functools.lru_cache(maxsize=16)
+def _real_roots(output: str) -> tuple[tuple[str, str], ...]:
+    roots = (storage.join(output, kind, "") for kind in _KINDS)
+    return tuple((kind, storage.real_uri(root)) for kind, root in zip(_KINDS, roots, strict=True))
+
+
+def written_by(task: Task) -> Iterator[str]:
+    """The files that a task writes, as paths below the output."""
+    pair_id, config = task.pair.id, task.config
+    yield records.image_uri("", pair_id, config)
+    yield records.losses_uri("", pair_id)
+    yield records.record_uri("", pair_id, task.fingerprint)
+    yield records.checkpoint_uri("", pair_id, task.fingerprint)
+    if config.snapshot_every:
+        place = records.snapshot_place("", pair_id)
+        steps = sum(config.steps_per_scale)
+        for step in range(config.snapshot_every, steps, config.snapshot_every):
+            yield place.snapshot(step, config)
+        yield place.snapshot(steps, config)
+        if config.animation != "none":
+            yield place.animation(config)
+
+
+def replaced_by(task: Task, output: str) -> Iterator[str]:
+    """The files that a task may replace or remove, as paths below the output."""
+    yield from written_by(task)
+    for uri in (*task.stale_records, *task.stale_snapshots, *task.stale_checkpoints):
+        yield uri[len(storage.join(output, "")) :]
+    if task.stale_records:
+        for extension in EXTENSIONS.values():
+            yield f"images/{task.pair.id}.{extension}"
 
 
 def fold(name: str) -> str:
@@ -98,3 +146,38 @@ def family_of(pair_id: str) -> str:
     folded = fold(pair_id)
     found = _LIKE_A_FILE.match(folded) if "/" in folded and "." in folded else None
     return found[1] if found else folded
+
+
+class Claims:
+    """Which id has which paths of an output, to find out whose would meet.
+
+    Args:
+        ignores_case: whether the output's disk takes `A` and `a` for one name.
+    """
+
+    def __init__(self, *, ignores_case: bool) -> None:
+        self._name = fold if ignores_case else str
+        self._files: dict[str, tuple[str, str]] = {}
+        self._folders: dict[str, tuple[str, str]] = {}
+
+    def add(self, pair_id: str, path: str) -> None:
+        """Take note that an id has the file of this path."""
+        self._files.setdefault(self._name(path), (pair_id, path))
+        for folder in _folders(self._name(path)):
+            self._folders.setdefault(folder, (pair_id, path))
+
+    def against(self, pair_id: str, path: str) -> tuple[str, str] | None:
+        """Another id, and that path of it beside which this one cannot be."""
+        name = self._name(path)
+        found = (self._files.get(folder) for folder in (name, *_folders(name)))
+        for claim in itertools.chain(found, [self._folders.get(name)]):
+            if claim and claim[0] != pair_id:
+                return claim
+        return None
+
+
+def _folders(path: str) -> Iterator[str]:
+    """Every folder that the path is in."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path

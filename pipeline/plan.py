@@ -25,8 +25,9 @@ from pipeline.estimate import STEPS, Sample, measure
 from pipeline.inputs import Headers
 from pipeline.manifest import check_manifests, find_manifests, read_rows
 from pipeline.options import RunOptions
+from pipeline.output_files import list_existing, list_readings
 from pipeline.pairs import POSTPONED, SKIPPED, Outcome, Task
-from pipeline.planning import Existing
+from pipeline.resolving import Families, id_of
 from pipeline.watch import duration
 from pipeline.weights import check_weights, warn_of_small_features
 
@@ -94,19 +95,18 @@ class Catalog:
 
     def _resolved(self) -> Iterator[Task | Outcome]:
         options = self.options
-        existing: dict[str, list[Existing]] = {}
-        for pair_id, file in planning.list_existing(options.output):
-            existing.setdefault(pair_id, []).append(file)
-        by_id: dict[str, list[Task | Outcome]] = {}
+        families = Families()
+        for pair_id, file in list_existing(options.output):
+            families.add(pair_id, file)
         for planned in self._planned():
-            named = planning.id_of(planned)
+            named = id_of(planned)
             if named is None:
                 yield planned
-            else:
-                by_id.setdefault(named, []).append(planned)
-        for pair_id, rows in by_id.items():
-            files = existing.get(pair_id, [])
-            yield from planning.resolve_id(rows, files, options.output, options.on_existing)
+                continue
+            families.add(named, planned)
+            for pair_id, reading in list_readings(planned, options.output):
+                families.add(pair_id, reading)
+        yield from families.resolve(options.output, options.on_existing)
 
     def _planned(self) -> Iterator[Task | Outcome]:
         options = self.options

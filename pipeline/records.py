@@ -106,6 +106,16 @@ def checkpoint_uri(output: str, pair_id: str, mark: str) -> str:
     return storage.join(output, "checkpoints", f"{pair_id}.{mark}.npz")
 
 
+def place_of(task: Task, output: str) -> dict[str, Any]:
+    """The URIs of a pair's image, loss log and record, and its fingerprint."""
+    return {
+        "image": image_uri(output, task.pair.id, task.config),
+        "losses": losses_uri(output, task.pair.id),
+        "record": record_uri(output, task.pair.id, task.fingerprint),
+        "fingerprint": task.fingerprint,
+    }
+
+
 def parse_record_name(name: str, extension: str = "json") -> tuple[str, str] | None:
     """Id and fingerprint from a path below `records/`, with `npz` below `checkpoints/`.
 

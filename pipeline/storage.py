@@ -347,3 +347,30 @@ def identity(uri: str) -> str:
     Raises NotFound, AccessDenied, Damaged, Unreadable, StorageError.
     """
     return _backend(uri).identity(uri)
+
+
+def real_uri(uri: str) -> str:
+    """The URI of the file that this one leads to: a local path without symbolic links."""
+    if scheme(uri):
+        return uri
+    from pipeline import storage_local
+
+    return storage_local.real_path(local_path(uri))
+
+
+def is_same_file(uri: str, other: str) -> bool:
+    """Whether two URIs lead to one file, by another spelling or link too."""
+    if uri == other or scheme(uri) or scheme(other):
+        return uri == other
+    from pipeline import storage_local
+
+    return storage_local.is_same(local_path(uri), local_path(other))
+
+
+def ignores_case(directory_uri: str) -> bool:
+    """Whether names in a directory that differ in capitals alone are one name."""
+    if scheme(directory_uri):
+        return False
+    from pipeline import storage_local
+
+    return storage_local.ignores_case(local_path(directory_uri))

@@ -1,6 +1,7 @@
 """Local files: written under a temporary name in the same directory, synced, renamed."""
 
 import errno
+import functools
 import hashlib
 import io
 import os
@@ -260,3 +261,37 @@ def identity(uri: str) -> str:
     """See `storage.identity`."""
     with stream(uri) as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def real_path(path: str) -> str:
+    """The path without symbolic links, whether there is a file or not."""
+    folder, name = os.path.split(path)
+    found = os.path.join(_real_folder(folder), name)
+    # Most files are no links, and each part of a path costs a call of the system.
+    return os.path.realpath(found) if os.path.islink(found) else found
+
+
+@functools.lru_cache(maxsize=4096)
+def _real_folder(path: str) -> str:
+    with suppress(ValueError):  # No file name, which is told once it is read.
+        return os.path.realpath(path)
+    return path
+
+
+def is_same(path: str, other: str) -> bool:
+    """See `storage.is_same_file`."""
+    with suppress(OSError, ValueError):
+        return os.path.samefile(path, other)
+    return real_path(path) == real_path(other)
+
+
+@functools.lru_cache(maxsize=16)
+def ignores_case(folder: str) -> bool:
+    """See `storage.ignores_case`; by the names of the folder itself or of the next above it."""
+    path = os.path.abspath(folder)
+    while path != "/":
+        parent, name = os.path.split(path)
+        if name.swapcase() != name and os.path.exists(path):
+            return is_same(path, os.path.join(parent, name.swapcase()))
+        path = parent
+    return False

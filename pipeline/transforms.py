@@ -30,15 +30,16 @@ from pipeline.gpus import Gpu
 from pipeline.inputs import Headers
 from pipeline.manifest import Row, find_manifests, read_rows
 from pipeline.options import RunOptions
+from pipeline.output_files import Existing, family_of, list_existing, list_readings
 from pipeline.pairs import Batch, Outcome, RowNumber, Task
-from pipeline.planning import Existing, OnExisting
+from pipeline.resolving import Families, OnExisting, id_of
 from pipeline.work import Studio
 
 NAMESPACE = "nst"
 HEADER_THREADS = 16
 HEADERS_AT_ONCE = 256
 READ_AT_ONCE = 8192  # rows or files in one list
-BUCKETS = 256  # of ids: all rows and files of an id are in one
+BUCKETS = 256  # of ids: all rows and files of a family of ids are in one
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class PlanPairs(beam.PTransform):  # type: ignore[misc]
     def expand(self, catalog: Any) -> Any:
         """`ReadCatalog`'s → `todo` [Several of Task], `ended`, some [Several of Outcome]."""
         options = self.options
-        arguments = options.config, options.schemes, self.failures
+        arguments = options.output, options.config, options.schemes, self.failures
         planned = catalog | "PlanRows" >> _split(_plan, *arguments)
         resolved = (
             planned.todo
@@ -286,7 +287,7 @@ def _batches(keyed: tuple[str, Iterable[Several]], batch_size: int) -> Iterator[
 def _read(place: tuple[str, str]) -> Iterator[Several]:
     kind, uri = place
     entries: Iterator[tuple[str, Row | Existing]] = (
-        ((uri, row) for row in read_rows(uri)) if kind == "rows" else planning.list_existing(uri)
+        ((uri, row) for row in read_rows(uri)) if kind == "rows" else list_existing(uri)
     )
     while some := Several(itertools.islice(entries, READ_AT_ONCE)):
         yield some
@@ -295,8 +296,8 @@ def _read(place: tuple[str, str]) -> Iterator[Several]:
 def _by_bucket(values: Several) -> Iterable[tuple[int, Several]]:
     buckets: collections.defaultdict[int, Several] = collections.defaultdict(Several)
     for value in values:
-        name, entry = value if isinstance(value, tuple) else (planning.id_of(value), value)
-        buckets[zlib.crc32(name.encode()) % BUCKETS].append((name, entry))
+        name, entry = value if isinstance(value, tuple) else (id_of(value), value)
+        buckets[zlib.crc32(family_of(name).encode()) % BUCKETS].append((name, entry))
     return buckets.items()
 
 
@@ -306,21 +307,16 @@ def _resolve(
     on_existing: OnExisting,
     failures: Failures,
 ) -> Iterator[Any]:
-    rows: dict[str, list[Task | Outcome]] = {}
-    files: dict[str, list[Existing]] = {}
+    families, tasks = Families(), set()
     for name, value in itertools.chain.from_iterable(entry[1]):
-        if isinstance(value, Existing):
-            files.setdefault(name, []).append(value)
-        else:
-            rows.setdefault(name, []).append(value)
+        families.add(name, value)
+        if isinstance(value, Task):
+            tasks.add(value.number)
     todo, ended = Several(), Several()
-    # What has files but no row is of another catalog in the same output.
-    for name, those in rows.items():
-        tasks = {row.number for row in those if isinstance(row, Task)}
-        for row in planning.resolve_id(those, files.get(name, ()), output, on_existing):
-            if row.number in tasks:  # Else it has failed, and been counted, before.
-                failures.take("ids", row if isinstance(row, Outcome) else None)
-            (todo if isinstance(row, Task) else ended).append(row)
+    for row in families.resolve(output, on_existing):
+        if row.number in tasks:  # Else it has failed, and been counted, before.
+            failures.take("ids", row if isinstance(row, Outcome) else None)
+        (todo if isinstance(row, Task) else ended).append(row)
     yield from _parted(todo, ended)
 
 
@@ -362,6 +358,7 @@ def _ended(outcomes: Several) -> Any:
 
 def _plan(
     entries: Several,
+    output: str,
     config: StyleConfig,
     schemes: Sequence[str],
     failures: Failures,
@@ -374,8 +371,9 @@ def _plan(
         row = planning.plan_row(entry[1], entry[0], config, schemes)
         failures.take("rows", row if isinstance(row, Outcome) else None)
         # Failures with an id are resolved like tasks: they may be the first of their id.
-        if isinstance(row, Task) or row.id is not None:
+        if id_of(row) is not None:
             planned.append(row)
+            planned += list_readings(row, output)
         else:
             ended.append(row)
     yield from _parted(planned, ended)

@@ -31,7 +31,6 @@ from pipeline.pairs import (
     failed_pair,
     finished_pair,
 )
-from pipeline.planning import where_it_is
 from pipeline.snapshots import Roll, Snapshots, write_snapshots
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ class Studio:
         return self._done_meanwhile(task) or self._read_content(task)
 
     def _done_meanwhile(self, task: Task) -> Outcome | None:
-        place = where_it_is(task, self.output)
+        place = records.place_of(task, self.output)
         record = records.read_record(place["record"])
         if record is None:
             return None
@@ -140,7 +139,7 @@ class Studio:
         return self._as_recorded(task, record)
 
     def _as_recorded(self, task: Task, record: dict[str, Any]) -> Outcome:
-        place = where_it_is(task, self.output)
+        place = records.place_of(task, self.output)
         # A bundle that Beam tries again finds what its first try had finished.
         if record["run"] == self.run:
             return finished_pair(
@@ -281,7 +280,7 @@ class Studio:
         # A last time, before anything is replaced: another run may have been faster.
         if done := self._done_meanwhile(task):
             return done
-        place = where_it_is(task, self.output)
+        place = records.place_of(task, self.output)
         # First the records of what is about to be replaced: no record may vouch for lost pixels.
         for stale in task.stale_records:
             storage.delete(stale)

@@ -16,8 +16,9 @@ from nst_core.errors import JobError, OptionsInvalid
 from pipeline import planning, records
 from pipeline.inputs import Headers
 from pipeline.manifest import Pair, Row, StyleReference
+from pipeline.output_files import Existing, list_existing
 from pipeline.pairs import Batch, Outcome, RowNumber, Task
-from pipeline.planning import Existing
+from pipeline.resolving import resolve_id
 from pipeline.transforms import Several
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def task(number: int = 1, content: str = "/c/a.png", **changes: Any) -> Task:
 
 def resolve(tasks: list[Any], *existing: Existing, on_existing: Any = "skip") -> list[Any]:
     """What `resolve_id` makes of the rows of one id."""
-    return list(planning.resolve_id(tasks, existing, OUTPUT, on_existing))
+    return list(resolve_id(tasks, existing, OUTPUT, on_existing))
 
 
 def test_a_row_becomes_a_task_with_absolute_uris_and_its_own_settings() -> None:
@@ -217,8 +218,8 @@ def test_existing_files_are_found_by_listing(catalog: Catalog) -> None:
     )
     for name in others:
         catalog.write(f"out/{name}", b"x")
-    found = dict(planning.list_existing(catalog.uri("out")))
-    both = {*planning.list_existing(catalog.uri("out"))}
+    found = dict(list_existing(catalog.uri("out")))
+    both = {*list_existing(catalog.uri("out"))}
     assert both == {
         ("a/b", Existing("records", mark)),
         ("a/b", Existing("checkpoints", mark)),
@@ -226,7 +227,7 @@ def test_existing_files_are_found_by_listing(catalog: Catalog) -> None:
         ("c.v1", Existing("images", "jpg")),
     }
     assert found.keys() == {"a/b", "c.v1"}
-    assert list(planning.list_existing(catalog.uri("none"))) == []
+    assert list(list_existing(catalog.uri("none"))) == []
 
 
 def key_of(catalog: Catalog, name: str, **changes: Any) -> Any:
