@@ -76,7 +76,7 @@ def list_readings(row: Task | Outcome, output: str) -> Iterator[tuple[str, Readi
 
     By links too: an input counts as the file that it leads to.
     """
-    for uri in _inputs(row):
+    for uri in (row.number.manifest, *inputs_of(row)):
         real = storage.real_uri(uri)
         for kind, root in _real_roots(output):
             if real.startswith(root):
@@ -85,8 +85,8 @@ def list_readings(row: Task | Outcome, output: str) -> Iterator[tuple[str, Readi
                     yield parsed[0], Reading(f"{kind}/{path}", uri, row.number)
 
 
-def _inputs(row: Task | Outcome) -> Iterator[str]:
-    yield row.number.manifest
+def inputs_of(row: Task | Outcome) -> Iterator[str]:
+    """The URIs of the files that a row reads."""
     named = sources(row.pair) if isinstance(row, Task) else row.details
     yield named["content"]
     for style in named["styles"]:

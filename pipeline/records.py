@@ -136,6 +136,18 @@ def read_record(uri: str) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and "run" in record else None
 
 
+def image_of(uri: str, output: str, pair_id: str) -> str | None:
+    """The image of a pair of this id that the record at a URI is about; None where it is no record.
+
+    Below this output, wherever that was when the record was written.
+    """
+    record = read_record(uri)
+    extension = str((record or {}).get("image")).rpartition(".")[2]
+    if extension not in EXTENSIONS.values():
+        return None
+    return storage.join(output, "images", f"{pair_id}.{extension}")
+
+
 def now() -> str:
     """The time of day, UTC, as records and summaries write it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

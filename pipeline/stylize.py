@@ -24,6 +24,7 @@ from pipeline.inputs import Inputs, read_inputs, read_picture
 from pipeline.manifest import Pair, StyleReference
 from pipeline.options import HERE
 from pipeline.output import encode_image, metadata_of, output_size
+from pipeline.output_files import inputs_of
 from pipeline.pairs import RowNumber, Task
 from pipeline.records import SnapshotPlace
 from pipeline.snapshots import Roll, Snapshots, write_snapshots
@@ -57,7 +58,7 @@ def stylize(
         masks: of the first styles, in their order.
 
     Raises:
-        ConfigError: the output's extension is no image format.
+        ConfigError: the output's extension is no image format, or the output is an input.
         PairError, JobError: the pair cannot be stylized, or nothing can.
     """
     target = storage.resolve(output, HERE)
@@ -67,6 +68,7 @@ def stylize(
         config.updated({"output_format": _format(target)}),
         spelled([content, *styles, *filter(None, masks)], HERE),
     )
+    _spare_inputs(task, target)
     storage.check_writable(storage.directory(target))
     warn_of_small_features(config)
     inputs = read_inputs(task.pair, task.config)
@@ -129,12 +131,33 @@ def _write_snapshots(roll: Roll | None, result: StyleResult, target: str) -> Non
     """Beside the image: `NAME.snapshots/000050.png` …, `NAME.animation.webp`."""
     if roll is None:
         return
-    stem = target.rpartition(".")[0]
-    place = SnapshotPlace(f"{stem}.snapshots", f"{stem}.animation")
+    place = _snapshot_place(target)
     before = {uri for uri in storage.list_uris(place.folder) if SNAPSHOT.fullmatch(uri)}
     written, _ = write_snapshots(roll, result, place)
     for stale in before.difference(written["snapshots"]):
         storage.delete(stale)
+
+
+def _snapshot_place(target: str) -> SnapshotPlace:
+    stem = target.rpartition(".")[0]
+    return SnapshotPlace(f"{stem}.snapshots", f"{stem}.animation")
+
+
+def _spare_inputs(task: Task, target: str) -> None:
+    written = [target]
+    place = _snapshot_place(target)
+    snapshots = storage.real_uri(storage.join(place.folder, ""))
+    if task.config.snapshot_every and task.config.animation != "none":
+        written.append(place.animation(task.config))
+    for uri in inputs_of(task):
+        real = storage.real_uri(uri)
+        is_snapshot = real.startswith(snapshots) and SNAPSHOT.fullmatch(real)
+        met = next((file for file in written if storage.is_same_file(uri, file)), None)
+        if met or (task.config.snapshot_every and is_snapshot):
+            raise ConfigError(
+                f"{met or real} would be written over, and it is read as {uri}; "
+                "name another file with -o."
+            )
 
 
 def _references(styles: Sequence[str], masks: Sequence[str | None]) -> tuple[StyleReference, ...]:

@@ -281,14 +281,17 @@ class Studio:
         if done := self._done_meanwhile(task):
             return done
         place = records.place_of(task, self.output)
-        # First the records of what is about to be replaced: no record may vouch for lost pixels.
-        for stale in task.stale_records:
-            storage.delete(stale)
-        snapshots, snapshot_bytes = self._write_snapshots(task, roll, result)
         encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
+        # First the records of what is about to be replaced: no record may vouch for lost pixels.
+        others = self._delete_records(task, place["image"])
+        snapshots, snapshot_bytes = self._write_snapshots(task, roll, result)
         storage.write_bytes(
             place["image"], encoded, encoding.CONTENT_TYPES[task.config.output_format]
         )
+        # Images of another format, that none replaces: only now, and before their records.
+        for other, image in others.items():
+            storage.delete(image)
+            storage.delete(other)
         log = loss_csv(result.losses)
         storage.write_bytes(place["losses"], log, "text/csv")
         seconds = {
@@ -307,6 +310,17 @@ class Studio:
         for name, value in seconds.items():
             self.tally.measure(f"{name}_milliseconds", round(1000 * value))
         return finished_pair(task.number, task.pair, OK, {**place, **records.summary_of(record)})
+
+    def _delete_records(self, task: Task, image: str) -> dict[str, str]:
+        """Delete the records of the image that is at this URI; those of others, with their URIs."""
+        others = {}
+        for uri in task.stale_records:
+            described = records.image_of(uri, self.output, task.pair.id)
+            if described is not None and described != image:
+                others[uri] = described
+            else:
+                storage.delete(uri)
+        return others
 
     def _create_record(self, uri: str, data: bytes) -> dict[str, Any] | None:
         """Create a record; that of another run which was first, or None."""
