@@ -112,10 +112,12 @@ def _sparing_inputs(
     replaced = set(replaced_by(row, output))
     for reading in sorted(readings, key=lambda one: one.number):
         if reading.path in replaced:
+            itself = reading.number == row.number
             error = ManifestInvalid(
-                f"Row {row.number.row} with the id {row.pair.id!r} would write over "
-                f"{reading.uri}, which row {reading.number.row} reads; choose another output or "
-                "id, or read it in a run of its own."
+                f"Row {row.number.row} with the id {row.pair.id!r} would write over {reading.uri}, "
+                + ("which it reads" if itself else f"which row {reading.number.row} reads")
+                + "; choose another output or id"
+                + ("." if itself else ", or read it in a run of its own.")
             )
             return failed_pair(row.number, row.pair, error)
     return row

@@ -46,6 +46,8 @@ def _looks(uri: str) -> str:
         return "; its name begins or ends with a blank"
     if "\\" in uri:
         return "; it has backslashes, and folders are divided by /"
+    if "~" in uri.split("/"):
+        return "; ~ is an ordinary character here, so write the folder out"
     if "*" in uri or "?" in uri:
         return "; a pattern is no name: nst manifest writes a row for each file that matches one"
     if ";" in name:

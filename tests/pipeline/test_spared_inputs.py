@@ -55,7 +55,7 @@ def test_the_photographs_of_a_catalog_are_not_written_over(
     assert catalog.statuses() == ["manifest_invalid", "ok"]
     (sentence,) = (failure["error"] for failure in catalog.failures())
     assert catalog.uri("out/images/bridge.jpg") in sentence
-    assert "row 1 reads" in sentence
+    assert "which it reads" in sentence
     after = catalog.files()
     assert all(after[name] == data for name, data in before.items())
     # Beside it, in another format, there is room.

@@ -56,6 +56,7 @@ def test_in_neither_form_it_does_not_exist_by_its_own_name(catalog: Catalog) -> 
 @pytest.mark.parametrize(
     ("name", "clause"),
     [
+        ("~/a.jpg", "~ is an ordinary character here"),
         ("a.jpg ", "ROOT/in/a.jpg is there, without the blanks around its name"),
         (" a.jpg\u00a0", "ROOT/in/a.jpg is there, without the blanks around its name"),
         ('"a.jpg"', "ROOT/in/a.jpg is there, without the quotation marks"),
