@@ -28,7 +28,7 @@ def missing_reason(uri: str, name: str) -> str | None:
         )
     if name in _EXTRAS and not _is_installed(name):
         return (
-            f"{shown} needs a package for {name}:// that is not installed here: pip install "
+            f"{shown} needs a package that is not installed here: pip install "
             f"'apache-beam[{_EXTRAS[name][1]}]' (on every worker too), or copy the file to where "
             f"there is one. {_here()}"
         )
