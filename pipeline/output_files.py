@@ -9,10 +9,10 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from nst_core.config import URI_SETTINGS, names_file
+from nst_core.config import URI_SETTINGS, names_file, with_changes
 from nst_core.encoding import EXTENSIONS
 from pipeline import records, storage
-from pipeline.pairs import Outcome, RowNumber, Task, sources
+from pipeline.pairs import Outcome, RowNumber, Task
 
 # Folders of files whose names end with the fingerprint, and their extensions.
 _MARKED = {"records": "json", "checkpoints": "npz"}
@@ -76,34 +76,47 @@ def list_readings(row: Task | Outcome, output: str) -> Iterator[tuple[str, Readi
 
     By links too: an input counts as the file that it leads to.
     """
+    roots = _real_roots(output)
+    places = tuple(roots)
     for uri in (row.number.manifest, *inputs_of(row)):
         real = storage.real_uri(uri)
-        for kind, root in _real_roots(output):
-            if real.startswith(root):
-                path = real[len(root) :]
-                if parsed := _parse(kind, path):
-                    yield parsed[0], Reading(f"{kind}/{path}", uri, row.number)
+        if not real.startswith(places):
+            continue
+        root = next(filter(real.startswith, roots))
+        kind, path = roots[root], real[len(root) :]
+        if parsed := _parse(kind, path):
+            yield parsed[0], Reading(f"{kind}/{path}", uri, row.number)
 
 
 def inputs_of(row: Task | Outcome) -> Iterator[str]:
     """The URIs of the files that a row reads."""
-    named = sources(row.pair) if isinstance(row, Task) else row.details
-    yield named["content"]
-    for style in named["styles"]:
-        yield style["uri"]
-        if style.get("mask"):
-            yield style["mask"]
-    if isinstance(row, Task):
-        for key in URI_SETTINGS:
-            value = getattr(row.config, key)
-            if names_file(value, key):
-                yield value
+    if isinstance(row, Outcome):
+        yield row.details["content"]
+        for named in row.details["styles"]:
+            yield named["uri"]
+            if named.get("mask"):
+                yield named["mask"]
+        return
+    yield row.pair.content
+    for style in row.pair.styles:
+        yield style.uri
+        if style.mask:
+            yield style.mask
+    yield from _files_of(row.config.changes())
+
+
+@functools.lru_cache(maxsize=1024)
+def _files_of(changes: str) -> tuple[str, ...]:
+    """The files that a configuration with these changes names."""
+    config = with_changes(changes)
+    named = ((key, getattr(config, key)) for key in URI_SETTINGS)
+    return tuple(value for key, value in named if names_file(value, key))
 
 
 @functools.lru_cache(maxsize=16)
-def _real_roots(output: str) -> tuple[tuple[str, str], ...]:
-    roots = (storage.join(output, kind, "") for kind in _KINDS)
-    return tuple((kind, storage.real_uri(root)) for kind, root in zip(_KINDS, roots, strict=True))
+def _real_roots(output: str) -> dict[str, str]:
+    """The kinds of files by the real places of their folders."""
+    return {storage.real_uri(storage.join(output, kind, "")): kind for kind in _KINDS}
 
 
 def written_by(task: Task) -> Iterator[str]:

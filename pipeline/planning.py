@@ -49,7 +49,7 @@ def plan_row(
         mark = records.fingerprint(pair, own, weights_identity(own.weights))
     except PairError as error:
         return failed_pair(number, pair, error)
-    return Task(number, pair, own, mark, names=names_in(row, manifest_uri))
+    return Task(number, pair, own, mark, names=names_in(row, pair))
 
 
 def row_config(

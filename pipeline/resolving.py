@@ -21,7 +21,7 @@ from pipeline.pairs import SKIPPED, Outcome, RowNumber, Task, failed_pair, finis
 OnExisting = Literal["skip", "redo", "error"]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class _Family:
     """What there is of ids that may need one path; nearly always of one id."""
 
@@ -60,12 +60,14 @@ class Families:
             if not family.rows:
                 continue
             rows = family.rows
-            if len(rows.keys() | family.files.keys()) > 1:
+            if len(rows) + len(family.files) > 1 and len(rows.keys() | family.files.keys()) > 1:
                 rows = _kept_apart(rows, family.files, output)
             for pair_id, those in rows.items():
                 existing = family.files.get(pair_id, ())
-                for row in resolve_id(those, existing, output, on_existing):
-                    yield _sparing_inputs(row, family.readings, output)
+                resolved = resolve_id(those, existing, output, on_existing)
+                if family.readings:
+                    resolved = (_sparing_inputs(row, family.readings, output) for row in resolved)
+                yield from resolved
 
 
 def _kept_apart(
@@ -107,7 +109,7 @@ def _sparing_inputs(
     row: Task | Outcome, readings: Sequence[Reading], output: str
 ) -> Task | Outcome:
     """The row; where it is a task that would write over the input of a row, its failure."""
-    if not readings or isinstance(row, Outcome):
+    if isinstance(row, Outcome):
         return row
     replaced = set(replaced_by(row, output))
     for reading in sorted(readings, key=lambda one: one.number):

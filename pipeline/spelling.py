@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 from pipeline import storage
-from pipeline.manifest_columns import Row
+from pipeline.manifest import Pair, Row
 
 
-def names_in(row: Row, manifest_uri: str) -> dict[str, str]:
-    """What the row of a manifest calls the files whose URIs are the keys."""
-    return spelled(_texts(row), manifest_uri)
+def names_in(row: Row, pair: Pair) -> dict[str, str]:
+    """What the row of a manifest calls the images of its pair, by their URIs, where it differs."""
+    names = {pair.content: row.columns["content"]}
+    cell = row.columns["style"]
+    if isinstance(cell, str) and cell.startswith("["):
+        cell = json.loads(cell)
+    entries = cell if isinstance(cell, list) else [cell]
+    for style, entry in zip(pair.styles, entries, strict=True):
+        named = entry if isinstance(entry, dict) else {"uri": entry}
+        names[style.uri] = named["uri"]
+        if style.mask:
+            names[style.mask] = named["mask"]
+    return {uri: text for uri, text in names.items() if uri != text}
 
 
 def spelled(texts: Iterable[str], base: str) -> dict[str, str]:
@@ -30,22 +39,3 @@ def name_of(uri: str, names: dict[str, str]) -> str:
     if storage.scheme(text) not in ("", "file") or not storage.local_path(text).startswith("/"):
         return text
     return text.rpartition("/")[2]
-
-
-def _texts(row: Row) -> Iterator[str]:
-    """Every text in the row's cells that may name an image."""
-    yield from _strings(row.columns.get("content"))
-    style = row.columns.get("style")
-    if isinstance(style, str) and style.startswith("["):
-        style = json.loads(style)
-    for entry in style if isinstance(style, list) else [style]:
-        if isinstance(entry, dict):
-            yield from _strings(entry.get("uri"))
-            yield from _strings(entry.get("mask"))
-        else:
-            yield from _strings(entry)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str) and value:
-        yield value

@@ -263,6 +263,7 @@ def identity(uri: str) -> str:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@functools.lru_cache(maxsize=4096)
 def real_path(path: str) -> str:
     """The path without symbolic links, whether there is a file or not."""
     folder, name = os.path.split(path)

@@ -14,7 +14,7 @@ from nst_core.config import StyleConfig
 from nst_core.encoding import encode, read_metadata
 from pipeline import storage
 from pipeline.inputs import read_picture
-from pipeline.manifest import Row
+from pipeline.manifest import Row, parse_pair
 from pipeline.spelling import name_of, names_in
 from tests.corpus import texture
 
@@ -158,7 +158,8 @@ def test_a_resolution_without_exif_is_kept_and_none_is_made_up(catalog: Catalog)
 def test_a_name_is_the_manifest_s_but_no_local_folder(cell: str, name: str) -> None:
     manifest = "/home/zoe/catalog/pairs.jsonl"
     for style in (cell, [cell], [{"uri": "s.png", "mask": cell}], json.dumps([{"uri": cell}])):
-        names = names_in(Row(1, {"content": "c.png", "style": style}), manifest)
+        row = Row(1, {"content": "c.png", "style": style})
+        names = names_in(row, parse_pair(row, manifest))
         assert name_of(storage.resolve(cell, manifest), names) == name
     assert name_of("/home/zoe/other.jpg", {}) == "other.jpg"
 
