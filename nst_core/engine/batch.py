@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
-from nst_core import colors, images, memory, quality, recoloring, starts
-from nst_core.canvas import Size, canvas_size, scale_sizes, size_of, style_size
-from nst_core.checkpoints import Checkpoints, Interrupted
+from nst_core.canvas import Size, scale_sizes, size_of, style_size
 from nst_core.config import StyleConfig
-from nst_core.device import CPU, GPU, available_memory
+from nst_core.engine import initialization, memory
+from nst_core.engine.checkpoints import Checkpoints, Interrupted
+from nst_core.engine.device import CPU, GPU, available_memory
+from nst_core.engine.pictures import Pictures
+from nst_core.engine.program import Program
+from nst_core.engine.programs import Programs
+from nst_core.engine.scale import ScaleResult, ScaleState, loss_log, optimize_scale
+from nst_core.engine.snapshots import SnapshotSchedule
+from nst_core.engine.tiles import LEAST_TILE, tiles_of
 from nst_core.errors import OutOfMemory
+from nst_core.imaging import images
 from nst_core.layers import ALIGNMENT, halo
-from nst_core.objective import Targets, mixed
-from nst_core.program import Course, Leg, Program, follow, loss_log
-from nst_core.regions import Regions
-from nst_core.results import Progress, Quality, Report, Shoot, Snapshot, Style, StyleResult
-from nst_core.snapshots import Camera
-from nst_core.tiles import LEAST_TILE, tiles_of
-
-if TYPE_CHECKING:
-    from nst_core.engine import StyleEngine
+from nst_core.objective import quality
+from nst_core.objective.objective import Targets
+from nst_core.objective.style_term import mixed
+from nst_core.results import OnSnapshot, Progress, Quality, Report, Snapshot, StyleResult
 
 T = TypeVar("T")
 
@@ -35,20 +36,15 @@ T = TypeVar("T")
 class Batch:
     """Contents of one canvas with one style and configuration, on their way through the scales.
 
-    `retried` tells that this is the second, careful try. `largest_tile` bounds the tiles, px, once
-    memory has run out.
+    `places` are the contents' indices among those that the engine was given. `retried` tells that
+    this is the second, careful try. `largest_tile` bounds the tiles, px, once memory has run out.
     """
 
-    engine: StyleEngine
-    contents: list[np.ndarray]
-    styles: list[Style]
+    programs: Programs
+    pictures: Pictures
     config: StyleConfig
-    sizes: list[Size]
-    inits: Sequence[np.ndarray] | None
-    names: list[str]
-    regions: Regions
     places: list[int]
-    snapshots: Shoot | None
+    snapshots: OnSnapshot | None
     checkpoints: Checkpoints
     retried: bool = False
     largest_tile: int | None = None
@@ -57,12 +53,8 @@ class Batch:
         """The same for some of the contents."""
         return dataclasses.replace(
             self,
-            contents=[self.contents[i] for i in indices],
-            sizes=[self.sizes[i] for i in indices],
-            inits=None if self.inits is None else [self.inits[i] for i in indices],
-            names=[self.names[i] for i in indices],
+            pictures=self.pictures.part(indices),
             places=[self.places[i] for i in indices],
-            regions=self.regions.part(indices),
         )
 
     def groups(self) -> list[list[int]]:
@@ -75,7 +67,7 @@ class Batch:
         groups: dict[Any, list[int]] = {}
         for index, place in enumerate(self.places):
             alone = index if self.config.recolors_style else None
-            kind = (alone, self.regions.masked(index), self.checkpoints.position(place))
+            kind = (alone, self.pictures.regions.masked(index), self.checkpoints.position(place))
             groups.setdefault(kind, []).append(index)
         return list(groups.values())
 
@@ -95,12 +87,12 @@ class Batch:
         GPUs compute a batch with other kernels than one image. In float32 images go one by one
         there, so that they come out the same in any batch; bfloat16 is for speed.
         """
-        count = len(self.contents)
-        on_gpu = self.engine.device == GPU
+        count = len(self.places)
+        on_gpu = self.programs.device == GPU
         if count == 1 or isinstance(self.config.tile, int) or (on_gpu and precision == "float32"):
             return 1
-        canvas = canvas_size(self.sizes[0], self.config)
-        available = available_memory(self.engine.device)
+        canvas = self.pictures.canvas
+        available = available_memory(self.programs.device)
         fitting = memory.fitting_batch(
             self.config,
             canvas,
@@ -113,16 +105,16 @@ class Batch:
 
     def in_smaller_tiles(self, precision: str) -> Batch | None:
         """One content in tiles of at most half the side; None where they would be too small."""
-        if len(self.contents) > 1 or self.config.tile == "off":
+        if len(self.places) > 1 or self.config.tile == "off":
             return None
-        canvas = canvas_size(self.sizes[0], self.config)
+        canvas = self.pictures.canvas
         side = self._tile(canvas, precision) or max(canvas.width, canvas.height)
         half = side // 2 // ALIGNMENT * ALIGNMENT
         return dataclasses.replace(self, largest_tile=half) if half >= LEAST_TILE else None
 
     def _tile(self, size: Size, precision: str) -> int | None:
         """The side of the tiles in which one image of this size passes; None: it passes whole."""
-        available = available_memory(self.engine.device)
+        available = available_memory(self.programs.device)
         tile = memory.tile_side(self.config, size, precision, available)
         if not self.largest_tile:
             return tile
@@ -135,15 +127,15 @@ class Batch:
         Raises:
             OutOfMemory: not even the smallest tiles fit, or the canvas is too large for none.
         """
-        what = f"{self.names[0]} at {self.sizes[0]} px"
+        what = f"{self.pictures.names[0]} at {self.pictures.sizes[0]} px"
         if self.config.tile == "off" and canvas.width * canvas.height >= memory.MOST_PIXELS:
             raise OutOfMemory(
                 f"{what} has more features than TensorFlow can count in one tensor; "
                 "set tile to auto or lower image_size."
             )
         needed = memory.least(self.config, canvas, precision)
-        available = available_memory(self.engine.device)
-        if self.config.tile == "auto" and self.engine.device == CPU and needed > available:
+        available = available_memory(self.programs.device)
+        if self.config.tile == "auto" and self.programs.device == CPU and needed > available:
             raise OutOfMemory(
                 f"{what} needs about {needed / 2**30:.1f} GiB even in tiles, and "
                 f"{available / 2**30:.1f} GiB are free; lower image_size."
@@ -158,12 +150,12 @@ class Batch:
         """
         past = self.interrupted
         started = time.monotonic() - (past.seconds if past else 0.0)
-        allowed = self.config.deadline_seconds * len(self.contents)
+        allowed = self.config.deadline_seconds * len(self.places)
         deadline = started + allowed if allowed else np.inf
-        canvas = canvas_size(self.sizes[0], self.config)
+        canvas = self.pictures.canvas
         self._refuse_the_hopeless(canvas, precision)
-        originals = self._on_canvas(self.contents, canvas, self._recolored)
-        courses: list[tuple[float, Size, Course]] = []
+        originals = self.pictures.originals()
+        results: list[tuple[float, Size, ScaleResult]] = []
         contents = originals
         for size, scale, steps in zip(
             scale_sizes(canvas, self.config),
@@ -171,139 +163,82 @@ class Batch:
             self.config.steps_per_scale,
             strict=True,
         ):
-            coarse, contents = contents, starts.shrunk(originals, size)
-            if past and len(courses) < past.scale:
-                courses.append((scale, size, past.course(len(courses))))
+            coarse, contents = contents, initialization.shrunk(originals, size)
+            if past and len(results) < past.scale:
+                results.append((scale, size, past.result(len(results))))
                 continue
-            tile = self._tile(size, precision) if len(self.contents) == 1 else None
-            program = self.engine.program(
+            tile = self._tile(size, precision) if len(self.places) == 1 else None
+            program = self.programs.compiled(
                 self.config,
                 precision,
                 tile,
-                regions=len(self.styles) if self.regions.masks else 0,
-                keeps=self.regions.keeps is not None,
+                regions=len(self.pictures.styles) if self.pictures.regions.masks else 0,
+                keeps=self.pictures.regions.keeps is not None,
             )
             targets = self._targets(program, contents, scale, precision)
-            done = [course for _, _, course in courses]
-            start: np.ndarray | Leg
+            done = [result for _, _, result in results]
+            start: np.ndarray | ScaleState
             if past and len(done) == past.scale:
-                start = past.leg(program)
+                start = past.state(program)
             elif done:
-                start = self._finer_start(contents, coarse, done[-1].images)
+                start = self.pictures.finer_start(contents, coarse, done[-1].images)
             else:
-                start = self._first_start(contents, canvas)
+                start = self.pictures.first_start(contents)
             report = self._reporter(progress, scale, len(done))
-            camera = self._camera(originals, contents, done)
+            schedule = self._schedule(originals, contents, done)
             save = self._saver(done, started)
-            course = follow(
-                program, start, targets, self.config, steps, deadline, report, camera, scale, save
+            result = optimize_scale(
+                program, start, targets, self.config, steps, deadline, report, schedule, scale, save
             )
-            courses.append((scale, size, course))
-        last = courses[-1][2].images
-        finished = [self._finished(x, index) for index, x in enumerate(last)]
+            results.append((scale, size, result))
+        last = results[-1][2].images
+        finished = [self.pictures.finished(x, index) for index, x in enumerate(last)]
         qualities = self._qualities(program, finished, canvas, precision)
-        self.engine.batches += 1
-        seconds = (time.monotonic() - started) / len(self.contents)
+        seconds = (time.monotonic() - started) / len(self.places)
         columns = program.objective.columns
-        failed = np.any([course.failed for _, _, course in courses], axis=0)
+        failed = np.any([result.failed for _, _, result in results], axis=0)
         return [
             None
             if failed[index]
             else StyleResult(
                 image=finished[index],
                 quality=qualities[index],
-                losses=loss_log(columns, courses, index),
+                losses=loss_log(columns, results, index),
                 seconds=seconds,
                 canvas=canvas,
                 precision=precision,
-                device=self.engine.device,
-                batch=len(self.contents),
+                device=self.programs.device,
+                batch=len(self.places),
                 tile=tile,
                 retried=self.retried,
                 resumed_at_step=past.steps(index) if past else None,
             )
-            for index in range(len(self.contents))
+            for index in range(len(self.places))
         ]
-
-    def _on_canvas(
-        self,
-        pictures: Sequence[np.ndarray],
-        canvas: Size,
-        change: Callable[[np.ndarray], np.ndarray] = lambda image: image,
-    ) -> np.ndarray:
-        """Pictures at their contents' sizes, changed, padded to the canvas: `[B, H, W, 3]`."""
-        return np.stack(
-            [
-                images.pad_reflect(
-                    change(images.resize(picture, size.width, size.height, self.config.resample)),
-                    canvas.height,
-                    canvas.width,
-                )
-                for picture, size in zip(pictures, self.sizes, strict=True)
-            ]
-        )
-
-    @functools.cached_property
-    def _masks_on_canvas(self) -> np.ndarray:
-        """Where each style goes: `[B, H, W, S]` in 0…1."""
-        return self.regions.of_styles(self.sizes, canvas_size(self.sizes[0], self.config))
-
-    @functools.cached_property
-    def _kept_on_canvas(self) -> tuple[np.ndarray, np.ndarray]:
-        """What stays of the contents, `[B, H, W, 1]` in 0…1, and the contents themselves."""
-        canvas = canvas_size(self.sizes[0], self.config)
-        return self.regions.kept(self.sizes, canvas), self._on_canvas(self.contents, canvas)
-
-    def _recolored(self, content: np.ndarray) -> np.ndarray:
-        if self.config.content_colors == "own" or self.config.recolors_style:
-            return content
-        return colors.with_colors(content, *self._palette)
-
-    @functools.cached_property
-    def _styles(self) -> list[Style]:
-        """The styles, in the colours of the content where these are to be preserved.
-
-        Gatys et al. 2016: Preserving color in neural artistic style transfer (arXiv 1606.05897).
-        """
-        if not self.config.recolors_style:
-            return self.styles
-        return recoloring.in_colors_of(
-            self.styles, self.contents[0], by=self.config.preserve_colors
-        )
-
-    @functools.cached_property
-    def _palette(self) -> colors.Palette:
-        """Mean and covariance of the styles' colours, mixed by their weights."""
-        return recoloring.palette_of(self._styles)
-
-    @functools.cached_property
-    def _in_grey(self) -> list[bool]:
-        """Which results have no colours."""
-        keep = self.config.preserve_colors != "none"
-        alike = keep or all(recoloring.is_grey(style.rgb, style.alpha) for style in self.styles)
-        return [alike and recoloring.is_grey(content) for content in self.contents]
 
     def _targets(
         self, program: Program, contents: np.ndarray, scale: float, precision: str
     ) -> Targets:
-        per_style = self._of_styles(self.engine.style_targets, scale, precision)
-        weights = [style.weight for style in self._styles]
+        per_style = self._of_styles(self.programs.style_targets, scale, precision)
+        weights = [style.weight for style in self.pictures.recolored_styles]
         targets = {"content": program.content_targets(contents)}
         size = Size(contents.shape[2], contents.shape[1])
-        if self.regions.masks is None:
+        if self.pictures.regions.masks is None:
             targets["style"] = program.objective.finished(mixed(per_style, weights))
         else:
             finished = [program.objective.finished(one) for one in per_style]
             targets["style"] = {
                 name: tf.concat([one[name] for one in finished], axis=0) for name in finished[0]
             }
-            masks = tf.constant(np.clip(starts.shrunk(self._masks_on_canvas, size), 0, 1))
-            targets["regions"] = program.objective.regions(masks, weights)
-        if self.regions.keeps is not None:
-            keep, originals = self._kept_on_canvas
+            masks = initialization.shrunk(self.pictures.masks_on_canvas, size)
+            targets["regions"] = program.objective.regions(
+                tf.constant(np.clip(masks, 0, 1)), weights
+            )
+        if self.pictures.regions.keeps is not None:
+            keep, originals = self.pictures.kept_on_canvas
             targets["kept"] = {
-                "share": tf.constant(np.clip(starts.shrunk(keep, size), 0, 1)),
-                "content": tf.constant(starts.shrunk(originals, size)),
+                "share": tf.constant(np.clip(initialization.shrunk(keep, size), 0, 1)),
+                "content": tf.constant(initialization.shrunk(originals, size)),
             }
         return targets
 
@@ -313,37 +248,27 @@ class Batch:
         """What became of every content, by one more pass of the network over the batch."""
         on_canvas = [images.pad_reflect(image, canvas.height, canvas.width) for image in finished]
         found = program.gram_matrices(np.stack(on_canvas))
-        per_style = self._of_styles(self.engine.style_grams, 1.0, precision)
+        per_style = self._of_styles(self.programs.style_grams, 1.0, precision)
         return [
             Quality(
                 quality.gram_errors(
                     {name: gram[index] for name, gram in found.items()},
-                    quality.mean_grams(per_style, self._shares(index)),
+                    quality.mean_grams(per_style, self.pictures.shares(index)),
                 ),
-                quality.structural_similarity(image, self._own(index)),
+                quality.structural_similarity(image, self.pictures.own(index)),
             )
             for index, image in enumerate(finished)
         ]
 
-    def _shares(self, index: int) -> list[float]:
-        """The styles' weights in one content, times the part of it where each goes."""
-        covered = self.regions.covered(index, len(self.styles))
-        return [style.weight * part for style, part in zip(self.styles, covered, strict=True)]
-
     def _of_styles(self, measure: Callable[..., T], scale: float, precision: str) -> list[T]:
         """What the engine measures of every style at the size that it has in a scale."""
         found = []
-        for style in self._styles:
+        for style in self.pictures.recolored_styles:
             own_size = size_of(style.rgb)
-            size = style_size(own_size, self.sizes[0], self.config, scale, style.name)
+            size = style_size(own_size, self.pictures.sizes[0], self.config, scale, style.name)
             tile = self._tile(size, precision)
             found.append(measure(style, size, self.config, precision, tile))
         return found
-
-    def _own(self, index: int) -> np.ndarray:
-        """A content in its own colours at the size of its result."""
-        size = self.sizes[index]
-        return images.resize(self.contents[index], size.width, size.height, self.config.resample)
 
     def _reporter(
         self, progress: Report | None, scale: float, scales_done: int
@@ -357,62 +282,30 @@ class Batch:
 
         return report
 
-    def _saver(self, done: list[Course], started: float) -> Callable[[Leg], None]:
+    def _saver(self, done: list[ScaleResult], started: float) -> Callable[[ScaleState], None]:
         """Saves checkpoints in a scale behind those that are done."""
 
-        def between(leg: Leg) -> None:
-            spent = (time.monotonic() - started) / len(self.contents)
-            self.checkpoints.between(self.places, done, leg, spent, self.retried)
+        def between(reached: ScaleState) -> None:
+            spent = (time.monotonic() - started) / len(self.places)
+            self.checkpoints.between(self.places, done, reached, spent, self.retried)
 
         return between
 
-    def _camera(
-        self, originals: np.ndarray, contents: np.ndarray, done: list[Course]
-    ) -> Camera | None:
+    def _schedule(
+        self, originals: np.ndarray, contents: np.ndarray, done: list[ScaleResult]
+    ) -> SnapshotSchedule | None:
         """For a scale of these contents, behind the coarser ones that are done."""
         snapshots = self.snapshots
         if snapshots is None or not self.config.snapshot_every:
             return None
 
-        def shoot(index: int, step: int, x: np.ndarray) -> None:
+        def take(index: int, step: int, x: np.ndarray) -> None:
             if not np.isfinite(x).all():
                 return
             if x.shape != originals[index].shape:
                 part = slice(index, index + 1)
-                x = self._finer_start(originals[part], contents[part], x[None])[0]
-            snapshots(Snapshot(self.places[index], step, self._finished(x, index)))
+                x = self.pictures.finer_start(originals[part], contents[part], x[None])[0]
+            snapshots(Snapshot(self.places[index], step, self.pictures.finished(x, index)))
 
         before = np.sum([np.zeros(len(contents), int), *(one.steps for one in done)], axis=0)
-        return Camera(self.config.snapshot_every, before, shoot)
-
-    def _finer_start(
-        self, contents: np.ndarray, coarse: np.ndarray, stylized: np.ndarray
-    ) -> np.ndarray:
-        """A scale's start from the coarser scale's contents and result."""
-        if self.inits is not None or self.config.init != "content":
-            return starts.enlarged(stylized, *contents.shape[1:3])
-        return starts.finer(contents, coarse, stylized, clip_pixels=self.config.clip_pixels)
-
-    def _first_start(self, contents: np.ndarray, canvas: Size) -> np.ndarray:
-        """The first scale's start, the same for an image whatever batch it is in."""
-        if self.inits is not None:
-            given = self._on_canvas(self.inits, canvas)
-            return starts.shrunk(given, Size(contents.shape[2], contents.shape[1]))
-        height, width = contents.shape[1:3]
-        if self.config.init == "noise":
-            noise = starts.noise(height, width, self.config.seed)
-        elif self.config.init == "style_statistics":
-            noise = colors.colored_noise(height, width, self.config.seed, *self._palette)
-        else:
-            return contents
-        return np.broadcast_to(noise, contents.shape).copy()
-
-    def _finished(self, x: np.ndarray, index: int) -> np.ndarray:
-        size = self.sizes[index]
-        if self.regions.keeps is not None:
-            keep, originals = (one[index] for one in self._kept_on_canvas)
-            x = keep * originals + (1 - keep) * x
-        image: np.ndarray = np.clip(x[: size.height, : size.width], 0, 255)
-        if self.config.preserve_colors == "luminance":
-            image = colors.keep_colors(image, self._own(index))
-        return colors.in_grey(image) if self._in_grey[index] else image
+        return SnapshotSchedule(self.config.snapshot_every, before, take)

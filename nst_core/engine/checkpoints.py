@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_core.optimizers import State
-from nst_core.program import Course, Leg, Program
+from nst_core.engine.program import Program
+from nst_core.engine.scale import ScaleResult, ScaleState
+from nst_core.optimizers.loop import State
 
 Tensor = Any
 # The arrays of one checkpoint, by name.
@@ -64,13 +65,13 @@ class Interrupted:
             for number, rows in enumerate(one["rows"])
         )
 
-    def course(self, number: int) -> Course:
+    def result(self, number: int) -> ScaleResult:
         """A scale that is done, without its images: no later one needs them."""
         steps, failed = (self._stacked(f"log/{number}/{name}") for name in ("steps", "failed"))
         nothing = np.zeros((len(self.found), 0, 0, 3), np.float32)
-        return Course(nothing, self._terms(number), self._seconds(number), steps, failed)
+        return ScaleResult(nothing, self._terms(number), self._seconds(number), steps, failed)
 
-    def leg(self, program: Program) -> Leg:
+    def state(self, program: Program) -> ScaleState:
         """The scale that they are in, from where it was interrupted."""
         # Names and nesting are those of any image.
         layout = program.start(tf.zeros([1, 1, 1, 3]))
@@ -80,7 +81,7 @@ class Interrupted:
             else self._tensor(name)
             for name, value in layout.items()
         }
-        return Leg(
+        return ScaleState(
             state,
             list(self._terms(self.scale)),
             list(self._seconds(self.scale)),
@@ -142,12 +143,17 @@ class Checkpoints:
         return Interrupted(found) if found and bool(found[0]["retried"]) is retried else None
 
     def between(
-        self, places: Sequence[int], done: Sequence[Course], leg: Leg, spent: float, retried: bool
+        self,
+        places: Sequence[int],
+        done: Sequence[ScaleResult],
+        reached: ScaleState,
+        spent: float,
+        retried: bool,
     ) -> None:
         """Save a checkpoint of every content of a batch, if it is time.
 
         Args:
-            done: the scales before that of `leg`.
+            done: the scales before that of `reached`.
             spent: each content's share of the seconds so far.
         """
         started = time.monotonic()
@@ -156,27 +162,32 @@ class Checkpoints:
         for index, place in enumerate(places):
             head = {
                 "identity": np.frombuffer(self._identify(place), np.uint8),
-                "rows": np.array([*(len(one.terms) for one in done), len(leg.terms)]),
+                "rows": np.array([*(len(one.terms) for one in done), len(reached.terms)]),
                 "retried": np.array(retried),
                 "spent": np.array(spent),
             }
-            self._save(place, _chained(head, done, leg, index))
+            self._save(place, _chained(head, done, reached, index))
         self._last = time.monotonic()
         self._pause = max(self._every, (self._last - started) / MOST_TIME)
 
 
 def _chained(
-    head: Arrays, done: Sequence[Course], leg: Leg, index: int
+    head: Arrays, done: Sequence[ScaleResult], reached: ScaleState, index: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays of one image of a batch."""
     yield from head.items()
-    for number, course in enumerate(done):
-        log = (course.terms, course.seconds, course.steps, course.failed)
+    for number, result in enumerate(done):
+        log = (result.terms, result.seconds, result.steps, result.failed)
         yield from _log(number, *log, index)
     # Whether the loss has run away is asked at the end of a scale.
-    log = (np.stack(leg.terms), np.array(leg.seconds), leg.steps, np.zeros(len(leg.steps), bool))
+    log = (
+        np.stack(reached.terms),
+        np.array(reached.seconds),
+        reached.steps,
+        np.zeros(len(reached.steps), bool),
+    )
     yield from _log(len(done), *log, index)
-    for name, value in _flat(leg.state):
+    for name, value in _flat(reached.state):
         yield f"state/{name}", np.asarray(value.numpy()[index])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
-from nst_core import memory
+from nst_core.engine import memory
 from nst_core.errors import DeviceError
 
 CPU = "/CPU:0"

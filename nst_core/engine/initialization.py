@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from nst_core import images
 from nst_core.canvas import Size
+from nst_core.imaging import images
 
 NOISE_DEVIATION = 40.0
 

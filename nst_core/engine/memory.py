@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from nst_core.engine.tiles import extents, tiles_of
 from nst_core.layers import halo, layers_to, stride
-from nst_core.tiles import extents, tiles_of
-from nst_core.weights import layer_shapes
+from nst_core.network.weights import layer_shapes
+from nst_core.optimizers import HISTORY
 
 # What no size changes, bytes; how often the features of all layers are there at once; how often
 # the content's features, and how many images (float32 RGB) an optimisation holds, whole or in
@@ -25,9 +26,6 @@ TARGETS, TILED_TARGETS = 3.7, 1.45
 IMAGES = {"lbfgs": 43.0, "adam": 9.0}
 TILED_IMAGES = {"lbfgs": 17.5, "adam": 12.5}
 
-# Pairs of a move and a change of the gradient that L-BFGS remembers. In tiles it holds those that
-# there are, beside TILED_IMAGES; whole pictures have the room of all from the start.
-HISTORY = 12
 
 # The rest is for what the model does not know: other threads' pictures, the allocator's gaps.
 SHARE = 0.85

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nst_core.canvas import Size, scale_sizes
 from nst_core.config import StyleConfig
 from nst_core.layers import layers_to, stride
-from nst_core.weights import layer_shapes
+from nst_core.network.weights import layer_shapes
 
 # TFLOP/s without sparsity, by words of the device's name, as their maker states them; float32 is
 # TF32 where the chip has it.

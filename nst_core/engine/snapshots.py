@@ -7,21 +7,21 @@ from collections.abc import Callable
 import numpy as np
 
 
-class Camera:
+class SnapshotSchedule:
     """Takes the snapshots of one scale.
 
     Args:
         every: steps of an image between two of its snapshots, counted over all scales.
         before: the steps `[B]` that each image has taken in coarser scales.
-        shoot: called with an image's index in the batch, its steps, and its pixels `[H, W, 3]`.
+        take: called with an image's index in the batch, its steps, and its pixels `[H, W, 3]`.
     """
 
     def __init__(
-        self, every: int, before: np.ndarray, shoot: Callable[[int, int, np.ndarray], None]
+        self, every: int, before: np.ndarray, take: Callable[[int, int, np.ndarray], None]
     ) -> None:
         self.every = every
         self.before = before
-        self.shoot = shoot
+        self.take = take
 
     def due_in(self, step: int, active: np.ndarray) -> int:
         """Steps from `step` of this scale to the next snapshot of an image that is active."""
@@ -31,7 +31,7 @@ class Camera:
         """Indices of the active images of which a snapshot is due at `step` of this scale."""
         return np.flatnonzero(active & ((self.before + step) % self.every == 0))
 
-    def look(self, step: int, due: np.ndarray, images: np.ndarray) -> None:
-        """Shoot those that are due of the images `[B, H, W, 3]`."""
+    def take_due(self, step: int, due: np.ndarray, images: np.ndarray) -> None:
+        """Take those that are due of the images `[B, H, W, 3]`."""
         for index in due:
-            self.shoot(int(index), int(self.before[index] + step), images[index])
+            self.take(int(index), int(self.before[index] + step), images[index])

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nst_core import images, recoloring
-from nst_core.batch import Batch
-from nst_core.canvas import LEAST_CANVAS, Size, canvas_size, content_size, size_of
-from nst_core.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
-from nst_core.config import PIXEL_SETTINGS, URI_SETTINGS, StyleConfig
-from nst_core.device import choose_device, choose_precision, describe, device_lock
-from nst_core.errors import Diverged, InputTooSmall, OutOfMemory, PairError
-from nst_core.objective import Objective
-from nst_core.program import Program, optimizer_for
-from nst_core.quality import Grams
-from nst_core.regions import LEAST_REGION, Regions
-from nst_core.results import ENGINE_VERSION, Report, Shoot, Style, StyleResult
-from nst_core.tiled import TiledProgram
-from nst_core.vgg import Vgg19
-from nst_core.weights import VggWeights, load_weights
+from nst_core.canvas import canvas_size, content_size, size_of
+from nst_core.config import PIXEL_SETTINGS, StyleConfig
+from nst_core.engine.batch import Batch
+from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
+from nst_core.engine.device import choose_device, choose_precision, describe, device_lock
+from nst_core.engine.pictures import Pictures
+from nst_core.engine.program import optimizer_for
+from nst_core.engine.programs import Programs, pixels_of
+from nst_core.errors import Diverged, OutOfMemory, PairError
+from nst_core.imaging import recoloring
+from nst_core.network.loading import load_weights
+from nst_core.network.weights import VggWeights
+from nst_core.objective.regions import Regions
+from nst_core.results import ENGINE_VERSION, OnSnapshot, Report, Style, StyleResult
+from nst_core.setting_text import URI_SETTINGS
 
-STYLE_CACHE_ENTRIES = 256
 CAREFUL_LEARNING_RATE = 0.25
-
-T = TypeVar("T")
-Cache = collections.OrderedDict[tuple[Any, ...], T]
 
 
 class StyleEngine:
@@ -44,8 +39,7 @@ class StyleEngine:
         precision: `float32`, `bfloat16`, or `auto`.
         device: `auto`, `gpu` or `cpu`.
 
-    `style_passes` counts the network passes that were spent on style targets, `batches` the
-    batches that were optimised.
+    `batches` counts the batches that were optimised.
 
     Raises:
         WeightsError, DeviceError: what is asked for cannot be had.
@@ -63,15 +57,14 @@ class StyleEngine:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.device_name = describe(self.device)
-        self.pooling = pooling
-        self.padding = padding
         self.weights = load_weights(weights) if isinstance(weights, str) else weights
-        self.style_passes = 0
+        self.programs = Programs(self.weights, pooling, padding, self.device)
         self.batches = 0
-        self._networks: dict[str, Vgg19] = {}
-        self._programs: dict[tuple[Any, ...], Program] = {}
-        self._styles: Cache[dict[str, Any]] = collections.OrderedDict()
-        self._grams: Cache[Grams] = collections.OrderedDict()
+
+    @property
+    def style_passes(self) -> int:
+        """The network passes that were spent on style targets."""
+        return self.programs.style_passes
 
     @classmethod
     def for_config(cls, config: StyleConfig, weights: str | VggWeights) -> StyleEngine:
@@ -94,7 +87,7 @@ class StyleEngine:
         masks: Sequence[np.ndarray | None] | None = None,
         keep: np.ndarray | None = None,
         progress: Report | None = None,
-        snapshots: Shoot | None = None,
+        snapshots: OnSnapshot | None = None,
     ) -> StyleResult:
         """One content image in the style of one or several; see `stylize_batch`.
 
@@ -126,7 +119,7 @@ class StyleEngine:
         masks: Sequence[Sequence[np.ndarray | None]] | None = None,
         keeps: Sequence[np.ndarray | None] | None = None,
         progress: Report | None = None,
-        snapshots: Shoot | None = None,
+        snapshots: OnSnapshot | None = None,
         checkpoints: Sequence[Arrays | None] = (),
         save: Save | None = None,
     ) -> list[StyleResult | PairError]:
@@ -187,15 +180,13 @@ class StyleEngine:
             init = inits[index] if inits else None
             return self._identity(config, styles, [contents[index], init, *regions.of(index)])
 
+        pictures = Pictures(
+            list(contents), list(styles), config, sizes, inits, list(names), regions
+        )
         job = Batch(
-            self,
-            list(contents),
-            list(styles),
+            self.programs,
+            pictures,
             config,
-            sizes,
-            inits,
-            list(names),
-            regions,
             places=list(range(len(contents))),
             snapshots=snapshots,
             checkpoints=Checkpoints(checkpoints, save, config.checkpoint_seconds, identify),
@@ -210,26 +201,26 @@ class StyleEngine:
             sound = []
             for index in group:
                 try:
-                    job.regions.check(index, job.sizes[index], job.names[index])
+                    job.pictures.check(index)
                     sound.append(index)
                 except PairError as error:
                     results[index] = error.with_traceback(None)
             if sound:
                 results.update(zip(sound, self._attempt(job.part(sound), progress), strict=True))
-        return [results[index] for index in range(len(job.contents))]
+        return [results[index] for index in range(len(job.places))]
 
     def _attempt(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
         """The batch, in parts where it does not fit; what failed once more, carefully."""
         if job.was_retried:
-            return [self._carefully(job, index, progress) for index in range(len(job.contents))]
+            return [self._carefully(job, index, progress) for index in range(len(job.places))]
         fitting = job.fitting(self.precision)
-        if fitting < len(job.contents):
+        if fitting < len(job.places):
             return self._in_parts(job, fitting, progress)
         results = self._optimized(job, self.precision, progress)
-        if isinstance(results, OutOfMemory) and len(job.contents) > 1:
-            return self._in_parts(job, -(-len(job.contents) // 2), progress)
+        if isinstance(results, OutOfMemory) and len(job.places) > 1:
+            return self._in_parts(job, -(-len(job.places) // 2), progress)
         if isinstance(results, PairError):
-            return [results] * len(job.contents)
+            return [results] * len(job.places)
         return [
             result if isinstance(result, StyleResult) else self._carefully(job, index, progress)
             for index, result in enumerate(results)
@@ -238,7 +229,7 @@ class StyleEngine:
     def _in_parts(
         self, job: Batch, size: int, progress: Report | None
     ) -> list[StyleResult | PairError]:
-        whole = range(len(job.contents))
+        whole = range(len(job.places))
         parts = [whole[start : start + size] for start in whole[::size]]
         return [result for part in parts for result in self._attempt(job.part(part), progress)]
 
@@ -250,7 +241,9 @@ class StyleEngine:
         An error comes without its traceback, whose frames hold the batch's tensors.
         """
         try:
-            return job.optimize(precision, progress)
+            results = job.optimize(precision, progress)
+            self.batches += 1
+            return results
         except (tf.errors.ResourceExhaustedError, MemoryError):
             pass  # Once this block is left, what the frames held is free again.
         except PairError as error:
@@ -259,7 +252,7 @@ class StyleEngine:
             return self._optimized(smaller, precision, progress)
         tiling = " or set tile to auto" if job.config.tile == "off" else ""
         return OutOfMemory(
-            f"{job.names[0]} at {job.sizes[0]} px does not fit into the memory "
+            f"{job.pictures.names[0]} at {job.pictures.sizes[0]} px does not fit into the memory "
             f"of the device; lower image_size{tiling}."
         )
 
@@ -277,8 +270,8 @@ class StyleEngine:
         if isinstance(results[0], StyleResult):
             return results[0]
         return Diverged(
-            f"The loss of {job.names[index]} ran away or was no number, twice, the second time "
-            "in float32 with a quarter of the learning rate; "
+            f"The loss of {job.pictures.names[index]} ran away or was no number, twice, the second "
+            "time in float32 with a quarter of the learning rate; "
             "lower learning_rate, content_weight, style_weight or tv_weight."
         )
 
@@ -294,134 +287,6 @@ class StyleEngine:
             [(name, getattr(config, name)) for name in shared],
             config.init if config.init in URI_SETTINGS["init"] else "an image",
             layout(state),
-            *(value for style in styles for value in (*_pixels(style), style.weight)),
+            *(value for style in styles for value in (*pixels_of(style), style.weight)),
             *inputs,
         )
-
-    def program(
-        self,
-        config: StyleConfig,
-        precision: str,
-        tile: int | None = None,
-        *,
-        regions: int = 0,
-        keeps: bool = False,
-    ) -> Program:
-        """The compiled steps for a configuration, whole or by tiles, made once.
-
-        `regions`: how many styles have masks; `keeps`: whether something of the content is kept.
-        """
-        key = (
-            precision,
-            tile,
-            regions,
-            keeps,
-            tuple(sorted(config.content_layers)),
-            tuple(sorted(config.style_layers)),
-            config.normalization,
-            config.style_statistics,
-            config.tv_weight > 0,
-            config.tv_norm,
-            config.normalize_gradients,
-            config.optimizer,
-            config.average_decay,
-            config.clip_pixels,
-        )
-        if key not in self._programs:
-            if precision not in self._networks:
-                self._networks[precision] = Vgg19(
-                    self.weights, self.pooling, self.padding, tf.as_dtype(precision)
-                )
-            objective = Objective(self._networks[precision], config)
-            # XLA has no fast eigenvalues, which the Wasserstein distance needs in every step.
-            xla = self.device.startswith("/GPU") and config.style_statistics != "wasserstein"
-            optimizer = optimizer_for(config, precision)
-            self._programs[key] = (
-                TiledProgram(objective, optimizer, tile)
-                if tile
-                else Program(objective, optimizer, xla=xla)
-            )
-        return self._programs[key]
-
-    def style_targets(
-        self, style: Style, size: Size, config: StyleConfig, precision: str, tile: int | None
-    ) -> dict[str, Any]:
-        """A style's statistics at a size: from the cache, else by one pass of the network.
-
-        With `tile` it passes in tiles whose interiors have this side, px.
-        """
-        key = (
-            digest(*_pixels(style)),
-            size,
-            config.resample,
-            precision,
-            tuple(sorted(config.style_layers)),
-            config.style_statistics,
-        )
-
-        def measure() -> dict[str, Any]:
-            self.style_passes += 1
-            program = self.program(config, precision, tile)
-            return program.style_targets(*_measured(style, size, config))
-
-        return _cached(self._styles, key, measure)
-
-    def style_grams(
-        self, style: Style, size: Size, config: StyleConfig, precision: str, tile: int | None
-    ) -> Grams:
-        """A style's Gram matrices `[C, C]` at a size, whatever statistics are optimised.
-
-        `tile`: see `style_targets`.
-        """
-        layers = tuple(sorted(config.style_layers))
-        key = (digest(*_pixels(style)), size, config.resample, precision, layers)
-
-        def measure() -> Grams:
-            program = self.program(config, precision, tile)
-            grams = program.gram_matrices(*_measured(style, size, config))
-            return {name: gram[0] for name, gram in grams.items()}
-
-        return _cached(self._grams, key, measure)
-
-
-def _pixels(style: Style) -> tuple[np.ndarray, ...]:
-    """What tells a style from others: its colours and, where there is any, its transparency."""
-    return (style.rgb,) if style.alpha is None else (style.rgb, style.alpha)
-
-
-def _measured(
-    style: Style, size: Size, config: StyleConfig
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The style as the network sees it: float32 `[1, H, W, 3]`, of the least canvas at least.
-
-    And, where it is transparent in part, how much each pixel counts: `[1, H, W, 1]` in 0…1.
-
-    Raises:
-        InputTooSmall: next to nothing of the style is left.
-    """
-    least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
-
-    def fitted(picture: np.ndarray) -> np.ndarray:
-        resized = images.resize(picture, size.width, size.height, config.resample)
-        padded: np.ndarray = images.pad_reflect(resized, *least)[None]
-        return padded
-
-    if style.alpha is None:
-        return fitted(style.rgb), None
-    opaque = np.clip(fitted(style.alpha[:, :, None].astype(np.float32) / 255), 0, 1)
-    if opaque.sum() < LEAST_REGION:
-        raise InputTooSmall(
-            f"{style.name} is transparent all over at {size} px, so that there is no style; "
-            "take another picture, or one without transparency."
-        )
-    return fitted(style.rgb), opaque
-
-
-def _cached(cache: Cache[T], key: tuple[Any, ...], make: Callable[[], T]) -> T:
-    """What was made for the key, among the last `STYLE_CACHE_ENTRIES` that were wanted."""
-    if key not in cache:
-        cache[key] = make()
-        while len(cache) > STYLE_CACHE_ENTRIES:
-            cache.popitem(last=False)
-    cache.move_to_end(key)
-    return cache[key]

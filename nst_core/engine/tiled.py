@@ -15,14 +15,14 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from nst_core import optimizers
 from nst_core.canvas import Size
+from nst_core.engine.program import IMAGES, MASKS, Program, any_size, traced
+from nst_core.engine.tiles import Tile, tiles_of
 from nst_core.layers import halo, stride
-from nst_core.losses import per_matrix, sum_per_image
-from nst_core.objective import Aims, Objective, Sums, Targets
-from nst_core.program import IMAGES, MASKS, Program, any_size, traced
-from nst_core.quality import Grams
-from nst_core.tiles import Tile, tiles_of
+from nst_core.objective.losses import per_matrix, sum_per_image
+from nst_core.objective.objective import Aims, Objective, Sums, Targets
+from nst_core.objective.quality import Grams
+from nst_core.optimizers import loop
 
 Tensor = Any
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class TiledProgram(Program):
         side: of the tiles' interiors, px.
     """
 
-    def __init__(self, objective: Objective, optimizer: optimizers.Optimizer, side: int) -> None:
+    def __init__(self, objective: Objective, optimizer: loop.Optimizer, side: int) -> None:
         super().__init__(objective, optimizer, xla=False)
         self.side = side
         self.halo = halo({*objective.content_layers, *objective.style_layers})
@@ -94,12 +94,12 @@ class TiledProgram(Program):
 
     def advance(
         self,
-        state: optimizers.State,
+        state: loop.State,
         targets: Targets,
         weights: dict[str, Tensor],
         learning_rate: float,
         count: int,
-    ) -> tuple[optimizers.State, np.ndarray]:
+    ) -> tuple[loop.State, np.ndarray]:
         """See `Program.advance`. Empties the given state: a second one need not fit."""
         current = dict(state)
         state.clear()

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from nst_core.canvas import Size, size_of
-from nst_core.encoding import srgb_profile
-from nst_core.images import resize, to_8_bit
+from nst_core.imaging.encoding import srgb_profile
+from nst_core.imaging.images import resize, to_8_bit
 
 MOST_FRAMES = 200
 LONG_SIDE = 512

@@ -22,8 +22,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 
-from nst_core import images
 from nst_core.errors import InputTooLarge, InputUnreadable, JobError
+from nst_core.imaging import images
 
 # Address space: of the interpreter with its libraries, for each byte of the file (itself, its
 # parts), and for each pixel allowed (the channels, alpha, and what turning and converting hold).
@@ -161,7 +161,7 @@ def _close() -> None:
 
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "nst_core.decoding"],
+        [sys.executable, "-P", "-m", "nst_core.imaging.decoding"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # Threads of a library that is not used here would take address space.

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from nst_core import opening
 from nst_core.config import PIXELS_CEILING
-from nst_core.credits import Credits, detail
-from nst_core.images import to_8_bit
-from nst_core.transparency import onto_white
+from nst_core.imaging import opening
+from nst_core.imaging.credits import Credits, detail
+from nst_core.imaging.images import to_8_bit
+from nst_core.imaging.transparency import onto_white
 
 EXTENSIONS: dict[str, str] = {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "tiff"}
 CONTENT_TYPES: dict[str, str] = {name: f"image/{name}" for name in EXTENSIONS}

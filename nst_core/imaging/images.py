@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 
-from nst_core import headers, opening, png_gamma
-from nst_core.credits import Credits, credits_of
 from nst_core.errors import InputTooLarge, InputUnreadable
-from nst_core.float_tiff import FloatTiff, float_tiff
-from nst_core.transparency import filled
+from nst_core.imaging import headers, opening, png_gamma
+from nst_core.imaging.credits import Credits, credits_of
+from nst_core.imaging.float_tiff import FloatTiff, float_tiff
+from nst_core.imaging.transparency import filled
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

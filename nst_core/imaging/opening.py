@@ -13,8 +13,8 @@ from typing import Any, Literal
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from nst_core import headers, jpeg_end, signatures
 from nst_core.errors import InputTooLarge, InputUnreadable, PairError
+from nst_core.imaging import headers, jpeg_end, signatures
 
 # What Pillow may open; a phone's MPO is opened as the JPEG that it starts with.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")

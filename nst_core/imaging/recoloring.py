@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nst_core import colors
 from nst_core.errors import InputTooSmall
+from nst_core.imaging import colors
 from nst_core.results import Style
 
 # Levels by which the channels of what is grey may differ: rounding.

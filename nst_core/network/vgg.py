@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.layers import layers_to
-from nst_core.weights import VggWeights
+from nst_core.network.weights import VggWeights
 
 # Means of the ImageNet training set in Keras's order: blue, green, red.
 MEAN_BGR = np.array([103.939, 116.779, 123.68], dtype=np.float32)

@@ -51,21 +51,6 @@ def layer_shapes() -> dict[str, tuple[int, int, int, int]]:
     return shapes
 
 
-def load_weights(source: str) -> VggWeights:
-    """The weights that `source` names: `imagenet`, `procedural`, or a local `.h5` path.
-
-    Raises:
-        WeightsError: they cannot be had, or are not VGG19's; one sentence.
-    """
-    if source == "procedural":
-        from nst_core.procedural import procedural_weights
-
-        return procedural_weights()
-    path = imagenet_file() if source == "imagenet" else pathlib.Path(source)
-    layers = read_keras_file(path)
-    return VggWeights(source, _sha256(path), layers)
-
-
 def imagenet_file() -> pathlib.Path:
     """Keras's published VGG19 file: from its cache, else downloaded into it; verified by hash.
 

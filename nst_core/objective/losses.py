@@ -6,6 +6,7 @@ Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks (
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -141,3 +142,10 @@ def variation_stiffness(x: Tensor, norm: str, floor: float) -> tuple[Tensor, Ten
     else:
         both = 2.5 * tf.pow(tf.square(down) + tf.square(right), 0.25)
     return both, both
+
+
+# Weights of the squared differences downwards and to the right, each [B, H-1, W-1, 3].
+Stiffness = tuple[Tensor, Tensor]
+# x [B, H, W, 3] → the stiffness there: the gradient of the part of the objective that is known
+# for next to nothing is that of half the weighted sum of squared differences.
+StiffnessAt = Callable[[Tensor], Stiffness]

@@ -11,11 +11,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_core import losses, wasserstein
 from nst_core.config import StyleConfig
 from nst_core.layers import stride
-from nst_core.optimizers import Stiffness, StiffnessAt
-from nst_core.vgg import Vgg19, average_pool
+from nst_core.network.vgg import Vgg19, average_pool
+from nst_core.objective import losses
+from nst_core.objective.losses import Stiffness, StiffnessAt
+from nst_core.objective.style_term import LEAST_ENERGY, LEAST_VARIATION, StyleTerm
 
 Tensor = Any
 Targets = dict[str, dict[str, Tensor]]
@@ -29,11 +30,6 @@ Aims = dict[str, dict[str, Tensor]]
 PIXEL_RANGE = 255.0
 # The least difference of neighbours for the curvature of `tv_norm: l1`, in levels of 0…255.
 LEAST_DIFFERENCE = 0.25
-# Features that are all nothing have no energy; this floor keeps terms finite.
-LEAST_ENERGY = 1e-12
-# What varies counts as at least this share of the energy of the means: flat pictures have next to
-# no variance, and a term measured in it would drown all others. Paintings have a tenth and more.
-LEAST_VARIATION = 0.01
 
 
 class Objective:
@@ -49,7 +45,7 @@ class Objective:
         self.style_layers = tuple(sorted(config.style_layers))
         self.normalization = config.normalization
         self.relative = config.normalization == "energy"
-        self.style_statistics = config.style_statistics
+        self.style_term = StyleTerm(config)
         self.varies = config.tv_weight > 0
         self.tv_norm = config.tv_norm
         self.unit_gradients = config.normalize_gradients
@@ -127,7 +123,7 @@ class Objective:
     def statistics(self, sums: Sums) -> dict[str, Tensor]:
         """Per position, by layer: the Gram matrix, or covariance with the means as one more row."""
         return {
-            name: self._statistics(sums["moments"][name][0], sums["covered"][name][0])
+            name: self.style_term.statistics(sums["moments"][name][0], sums["covered"][name][0])
             for name in self.style_layers
         }
 
@@ -141,9 +137,7 @@ class Objective:
 
     def finished(self, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
         """Style targets by layer, from statistics: what is the same in every step, done once."""
-        if self.style_statistics != "wasserstein":
-            return statistics
-        return {name: wasserstein.target(one) for name, one in statistics.items()}
+        return {name: self.style_term.target(one) for name, one in statistics.items()}
 
     def regions(self, masks: Tensor, weights: Sequence[float]) -> dict[str, Tensor]:
         """Where each of several styles goes, as `evaluate` takes it; Gatys et al. 2017
@@ -287,22 +281,11 @@ class Objective:
             positions = tf.cast(tf.shape(feature)[1] * tf.shape(feature)[2], tf.float32)
             masks = tf.split(regions[name], regions[name].shape[3], axis=3) if regions else [None]
             sums["positions"][name] = positions
-            sums["moments"][name] = tuple(self._moments(feature, mask) for mask in masks)
+            sums["moments"][name] = tuple(self.style_term.moments(feature, mask) for mask in masks)
             sums["covered"][name] = tuple(
                 positions[None] if mask is None else losses.sum_per_image(mask) for mask in masks
             )
         return sums
-
-    def _moments(self, feature: Tensor, mask: Tensor | None) -> Tensor:
-        if self.style_statistics == "gram":
-            return losses.gram_matrix(losses.under_mask(feature, mask))
-        return losses.moments(feature, mask)
-
-    def _statistics(self, moments: Tensor, covered: Tensor) -> Tensor:
-        if self.style_statistics == "gram":
-            return tf.math.divide_no_nan(moments, losses.per_matrix(covered))
-        mean, covariance = losses.mean_and_covariance(moments, covered)
-        return tf.concat([covariance, mean[:, None, :]], axis=1)
 
     def _content_unit(self, target: Tensor | list[Tensor]) -> Tensor:
         pieces = tf.nest.flatten(target)
@@ -323,34 +306,14 @@ class Objective:
         """The distance from the style, or the mean of those from several under their masks."""
         target, share = aims["style"][name], aims["share"]["style"]
         regions = zip(sums["moments"][name], sums["covered"][name], strict=True)
-        found = [self._statistics(moments, covered) for moments, covered in regions]
+        found = [self.style_term.statistics(moments, covered) for moments, covered in regions]
         positions = sums["positions"][name]
         return tf.add_n(
             [
-                share[i] * self._style_term(one, target[i : i + 1], positions, size)
+                share[i] * self.style_term.distance(one, target[i : i + 1], positions, size)
                 for i, one in enumerate(found)
             ]
         )
-
-    def _style_term(self, found: Tensor, target: Tensor, positions: Tensor, size: Tensor) -> Tensor:
-        channels = target.shape[2]
-        if self.style_statistics == "wasserstein":
-            distance = wasserstein.distance(found, target)
-            if self.relative:
-                return distance / (wasserstein.energy(target) + LEAST_ENERGY)
-            return distance / channels if self.normalization == "mean" else distance
-        if self.style_statistics == "covariance" and self.relative:
-            # Covariances grow with the square of the features, means with the features.
-            least = LEAST_VARIATION * tf.reduce_sum(tf.square(target[:, -1]), axis=1) ** 2
-            covariances = _relative_distance(found[:, :-1], target[:, :-1], least)
-            return (covariances + _relative_distance(found[:, -1:], target[:, -1:])) / 2
-        if self.relative:
-            return _relative_distance(found, target)
-        if self.normalization == "mean":
-            # Inner products per element of the features, then the mean over their differences.
-            entries = target.shape[1] * channels
-            return losses.squared_distance(found, target) / (channels**2 * entries)
-        return losses.gram_loss(target * positions, found * positions, size)
 
     def _variation(self, x: Tensor, window: Tensor | None) -> Tensor:
         if not self.varies:
@@ -364,21 +327,6 @@ class Objective:
 def _inside(x: Tensor, window: Tensor) -> Tensor:
     """The part of `[B, H, W, C]` from the window's top to its bottom and from left to right."""
     return x[:, window[0] : window[1], window[2] : window[3]]
-
-
-def mixed(targets: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
-    """The weighted mean of several styles' targets."""
-    shares = [weight / sum(weights) for weight in weights]
-    return {
-        name: tf.add_n([share * one[name] for share, one in zip(shares, targets, strict=True)])
-        for name in targets[0]
-    }
-
-
-def _relative_distance(found: Tensor, target: Tensor, least: Tensor | float = 0.0) -> Tensor:
-    """Squared distance over the target's energy, `least` at the least: `[B, …]` twice `→ [B]`."""
-    energy = tf.maximum(tf.reduce_sum(tf.square(target), axis=[1, 2]), least)
-    return losses.squared_distance(found, target) / (energy + LEAST_ENERGY)
 
 
 def _shares(layers: Any, names: tuple[str, ...], weight: float) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nst_core.colors import luminance_of
+from nst_core.imaging.colors import luminance_of
 
 # Constants of Wang et al. 2004, for values in 0…255.
 WINDOW = 11

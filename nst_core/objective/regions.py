@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nst_core import images
 from nst_core.canvas import Size
 from nst_core.errors import InputTooSmall
+from nst_core.imaging import images
 
 # The least that a mask covers, and that what is kept leaves over, px.
 LEAST_REGION = 1.0

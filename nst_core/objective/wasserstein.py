@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_core.losses import squared_distance, sum_per_image
+from nst_core.objective.losses import squared_distance, sum_per_image
 
 Tensor = Any
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_core.optimizers import State, Stiffness, dot, per_image
+from nst_core.objective.losses import Stiffness
+from nst_core.optimizers.loop import State, dot, per_image
 
 Tensor = Any
 

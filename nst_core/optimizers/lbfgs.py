@@ -6,18 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_core import curvature
-from nst_core.memory import HISTORY
-from nst_core.optimizers import (
-    Bounds,
-    Evaluate,
-    State,
-    StiffnessAt,
-    dot,
-    largest,
-    per_image,
-    where,
-)
+from nst_core.objective.losses import StiffnessAt
+from nst_core.optimizers import HISTORY, curvature
+from nst_core.optimizers.loop import Bounds, Evaluate, State, dot, largest, per_image, where
 
 Tensor = Any
 

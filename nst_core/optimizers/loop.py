@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from nst_core.losses import sum_per_image
+from nst_core.objective.losses import StiffnessAt, sum_per_image
 
 Tensor = Any
 # Of tensors, and of tuples of them.
@@ -20,11 +20,6 @@ State = dict[str, Any]
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 Bounds = Callable[[Tensor], Tensor]
-# Weights of the squared differences downwards and to the right, each [B, H-1, W-1, 3].
-Stiffness = tuple[Tensor, Tensor]
-# x [B, H, W, 3] → the stiffness there: the gradient of the part of the objective that is known
-# for next to nothing is that of half the weighted sum of squared differences.
-StiffnessAt = Callable[[Tensor], Stiffness]
 
 # The most steps of one call; its log is a buffer of this many rows, as XLA wants fixed shapes.
 LONGEST_CALL = 64

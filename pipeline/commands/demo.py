@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from importlib import resources
 
 from nst_core.config import StyleConfig
-from pipeline import records, storage
-from pipeline.contact_sheet import Picture, contact_sheet
-from pipeline.manifest import write_manifest
-from pipeline.options import RunOptions
-from pipeline.run import EXIT_ALL_DONE, run
+from pipeline import storage
+from pipeline.commands.run import EXIT_ALL_DONE, run
+from pipeline.job.options import RunOptions
+from pipeline.manifest.writing import write_manifest
+from pipeline.records import records
+from pipeline.records.contact_sheet import Picture, contact_sheet
 
 # Two styles for each content, each style twice: one to four minutes on two cores.
 PAIRS = (

@@ -19,17 +19,17 @@ from rich.table import Table
 from nst_core.canvas import Size, content_size
 from nst_core.config import StyleConfig
 from nst_core.errors import PairError, WeightsError
-from pipeline import gpus, planning
-from pipeline.engines import load_engine
-from pipeline.estimate import STEPS, Sample, measure
-from pipeline.inputs import Headers
-from pipeline.manifest import check_manifests, find_manifests, read_rows
-from pipeline.options import RunOptions
-from pipeline.output_files import list_existing, list_readings
-from pipeline.pairs import POSTPONED, SKIPPED, Outcome, Task
-from pipeline.resolving import Families, id_of
-from pipeline.watch import duration
-from pipeline.weights import check_weights, warn_of_small_features
+from pipeline.console.watch import duration
+from pipeline.job import gpus, planning
+from pipeline.job.estimate import STEPS, Sample, measure
+from pipeline.job.options import RunOptions
+from pipeline.job.resolving import Families, id_of
+from pipeline.manifest.rows import check_manifests, find_manifests, read_rows
+from pipeline.records.output_files import list_existing, list_readings
+from pipeline.records.tasks import POSTPONED, SKIPPED, Outcome, Task
+from pipeline.worker.engine_cache import load_engine
+from pipeline.worker.inputs import Headers
+from pipeline.worker.weights import check_weights, warn_of_small_features
 
 HEADER_THREADS = 16
 HEADERS_AT_ONCE = 1024

@@ -21,15 +21,18 @@ from rich.table import Table
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
-from pipeline import checkpoints, lock, logs, processes, records, reports, storage
-from pipeline.ending import death_sentence, heeding
-from pipeline.manifest import check_manifests
-from pipeline.options import RunOptions
-from pipeline.pairs import NO_FAILURES, OK
-from pipeline.reports import Place
-from pipeline.schemes import default_schemes
-from pipeline.watch import JOB_ERROR, Tracker, log_stopped, log_summary, watching
-from pipeline.weights import check_weights, warn_of_small_features
+from pipeline import processes, storage
+from pipeline.console import logs
+from pipeline.console.watch import JOB_ERROR, Tracker, log_stopped, log_summary, watching
+from pipeline.job.options import RunOptions
+from pipeline.manifest.rows import check_manifests
+from pipeline.manifest.schemes import default_schemes
+from pipeline.records import lock, records, reports
+from pipeline.records.reports import Place
+from pipeline.records.tasks import NO_FAILURES, OK
+from pipeline.runners.shutdown import death_sentence, heeding
+from pipeline.worker import checkpoints
+from pipeline.worker.weights import check_weights, warn_of_small_features
 
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3
@@ -160,7 +163,7 @@ def execute(pipeline: Any, options: RunOptions, place: Place, results: list[Any]
     Raises:
         JobError: the job failed; the sentence of the worker where there is one.
     """
-    from pipeline.job import build
+    from pipeline.job.job import build
 
     about = {
         "manifest": options.manifest,

@@ -15,24 +15,25 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nst_core.config import StyleConfig
-from nst_core.encoding import CONTENT_TYPES
 from nst_core.errors import ConfigError
+from nst_core.imaging.encoding import CONTENT_TYPES
 from nst_core.results import Progress, Style, StyleResult
-from pipeline import records, storage
-from pipeline.engines import load_engine
-from pipeline.inputs import Inputs, read_inputs, read_picture
-from pipeline.manifest import Pair, StyleReference
-from pipeline.options import HERE
-from pipeline.output import encode_image, metadata_of, output_size
-from pipeline.output_files import inputs_of
-from pipeline.pairs import RowNumber, Task
-from pipeline.records import SnapshotPlace
-from pipeline.snapshots import Roll, Snapshots, write_snapshots
-from pipeline.spelling import spelled
-from pipeline.weights import warn_of_small_features, weights_identity
+from pipeline import storage
+from pipeline.job.options import HERE
+from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.manifest.spelling import spelled
+from pipeline.records import records
+from pipeline.records.output_files import inputs_of
+from pipeline.records.records import SnapshotPlace
+from pipeline.records.tasks import RowNumber, Task
+from pipeline.worker.engine_cache import load_engine
+from pipeline.worker.inputs import Inputs, read_inputs, read_picture
+from pipeline.worker.output import encode_image, metadata_of, output_size
+from pipeline.worker.snapshots import SnapshotFiles, Snapshots, write_snapshots
+from pipeline.worker.weights import warn_of_small_features, weights_identity
 
 if TYPE_CHECKING:
-    from nst_core.engine import StyleEngine
+    from nst_core.engine.style_engine import StyleEngine
 
 FORMATS = {
     ".png": "png",
@@ -84,7 +85,7 @@ def stylize(
         Snapshots([(task, inputs)], threads) as snapshots,
     ):
         result = _optimized(engine, inputs, named, task.config, snapshots)
-        _write_snapshots(snapshots.rolls[0], result, target)
+        _write_snapshots(snapshots.files[0], result, target)
     encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
     storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])
     size = output_size(result.image, inputs.picture, task.config)
@@ -127,13 +128,13 @@ def _optimized(
     return result
 
 
-def _write_snapshots(roll: Roll | None, result: StyleResult, target: str) -> None:
+def _write_snapshots(kept: SnapshotFiles | None, result: StyleResult, target: str) -> None:
     """Beside the image: `NAME.snapshots/000050.png` …, `NAME.animation.webp`."""
-    if roll is None:
+    if kept is None:
         return
     place = _snapshot_place(target)
     before = {uri for uri in storage.list_uris(place.folder) if SNAPSHOT.fullmatch(uri)}
-    written, _ = write_snapshots(roll, result, place)
+    written, _ = write_snapshots(kept, result, place)
     for stale in before.difference(written["snapshots"]):
         storage.delete(stale)
 

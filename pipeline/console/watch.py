@@ -17,8 +17,9 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from nst_core.errors import JobError
-from pipeline import logs, progress, storage
-from pipeline.pairs import NO_FAILURES, OK, SKIPPED
+from pipeline import storage
+from pipeline.console import events, logs
+from pipeline.records.tasks import NO_FAILURES, OK, SKIPPED
 
 SECONDS_PER_LINE = 15.0
 # The last line of the traceback of an error that is this program's own; Beam logs those of other
@@ -69,12 +70,12 @@ class Tracker:
         self.current = ""
         self.started = self.last_end = time.monotonic()
 
-    def take(self, event: progress.Event) -> None:
+    def take(self, event: events.Event) -> None:
         """Count one event."""
         with self._lock:
-            if isinstance(event, progress.PairPlanned):
+            if isinstance(event, events.PairPlanned):
                 self.planned += 1
-            elif isinstance(event, progress.Steps):
+            elif isinstance(event, events.Steps):
                 now = event.progress
                 loss = sum(now.totals) / len(now.totals)
                 self.current = f"{event.pair_id} step {now.step}/{now.steps} loss {loss:.4g}"
@@ -160,18 +161,18 @@ def watching(
     ended = threading.Event()
     with _logging(console, verbose=verbose, log_format=log_format), shown as show:
 
-        def take(event: progress.Event) -> None:
+        def take(event: events.Event) -> None:
             tracker.take(event)
             show()
 
         if records is not None:
             arguments = (tracker, ended, show)
             threading.Thread(target=_count_records, args=arguments, daemon=True).start()
-        progress.listen(take)
+        events.listen(take)
         try:
             yield tracker
         finally:
-            progress.listen(None)
+            events.listen(None)
             ended.set()
 
 

@@ -9,7 +9,7 @@ import threading
 from typing import Literal
 
 from nst_core.errors import ConfigError, JobError
-from pipeline.pairs import Outcome
+from pipeline.records.tasks import Outcome
 
 # The first failure of a run says little about the share of them: fewer pairs count as so many.
 LEAST_PAIRS = 100

@@ -6,17 +6,17 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from nst_core import memory
 from nst_core.canvas import Size, content_size, scale_sizes, size_of
 from nst_core.config import StyleConfig
+from nst_core.engine import memory
 from nst_core.results import Style, StyleResult
-from pipeline import records
-from pipeline.inputs import Inputs, read_inputs, read_picture
-from pipeline.output import encode_image, loss_csv, metadata_of
-from pipeline.pairs import Task
+from pipeline.records import records
+from pipeline.records.tasks import Task
+from pipeline.worker.inputs import Inputs, read_inputs, read_picture
+from pipeline.worker.output import encode_image, loss_csv, metadata_of
 
 if TYPE_CHECKING:
-    from nst_core.engine import StyleEngine
+    from nst_core.engine.style_engine import StyleEngine
 
 STEPS = 4
 # Larger contents are measured at this size, so that a plan takes seconds.
@@ -28,7 +28,7 @@ class Sample:
     """What one image cost at full scale, and where.
 
     `work` is `memory.work` of a step, `image_bytes` are for each pixel, `loss_bytes` for each
-    step; `available` and `one_by_one` are as in `nst_core.memory`.
+    step; `available` and `one_by_one` are as in `nst_core.engine.memory`.
     """
 
     canvas: Size
@@ -88,7 +88,7 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
     Raises:
         PairError: the task's images cannot be used.
     """
-    from nst_core.device import CPU, available_memory
+    from nst_core.engine.device import CPU, available_memory
 
     inputs = read_inputs(task.pair, task.config)
     styles = [

@@ -13,8 +13,8 @@ from typing import Any
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from nst_core.engine.operations import PEAKS, pair_operations
 from nst_core.errors import ConfigError
-from nst_core.operations import PEAKS, pair_operations
 
 # The share of the maker's peak that a pair's steps reach: on an H100 measured with `default` at
 # 512 px in bfloat16, one image at a time (benchmarks/RESULTS.md); assumed of other chips' matrix
@@ -120,3 +120,12 @@ def cost(seconds: float, workers: int) -> Cost:
     """Of work of so many seconds on one GPU, shared evenly by workers that all start at once."""
     hours = START_MINUTES / 60 + seconds / workers / 3600
     return Cost(hours, workers * hours)
+
+
+def resource_hints(gpu: Gpu) -> dict[str, str]:
+    """What the stage that stylizes asks Dataflow for; the other stages get ordinary workers."""
+    parts = (f"type:{gpu.accelerator}", "count:1", f"machine_type:{gpu.machine_type}")
+    return {
+        "accelerator": ";".join((*parts, "install-nvidia-driver")),
+        "max_active_bundles_per_worker": str(gpu.bundles),
+    }

@@ -6,11 +6,13 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.budget import Failures
-from pipeline.options import RunOptions
-from pipeline.report_transforms import WriteReports
-from pipeline.reports import Place
-from pipeline.transforms import FormBatches, PlanPairs, ReadCatalog, Stylize
+from pipeline.job.batch_transforms import FormBatches
+from pipeline.job.budget import Failures
+from pipeline.job.options import RunOptions
+from pipeline.job.plan_transforms import PlanPairs, ReadCatalog
+from pipeline.job.report_transforms import WriteReports
+from pipeline.job.stylize_transforms import Stylize
+from pipeline.records.reports import Place
 
 
 def build(

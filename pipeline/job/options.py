@@ -12,15 +12,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nst_core.config import PRESETS, StyleConfig, parse_setting, parse_settings, preset
+from nst_core.config import PRESETS, StyleConfig, preset
 from nst_core.errors import ConfigError
+from nst_core.setting_text import parse_setting, parse_settings
 from nst_core.yaml_values import TEXT_LIMIT
 from pipeline import storage
-from pipeline.budget import MaxFailures
-from pipeline.gpus import Gpu
-from pipeline.reports import ResultsFormat
-from pipeline.resolving import OnExisting
-from pipeline.schemes import default_schemes
+from pipeline.job.budget import MaxFailures
+from pipeline.job.gpus import Gpu
+from pipeline.job.resolving import OnExisting
+from pipeline.manifest.schemes import default_schemes
+from pipeline.records.reports import ResultsFormat
 
 DEFAULT_BATCH_SIZE = 4
 # They take the same options, and Beam's besides.

@@ -11,12 +11,16 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from nst_core.canvas import Size, canvas_size, content_size
-from nst_core.config import SETTINGS, URI_SETTINGS, StyleConfig, names_file, unknown_setting
+from nst_core.config import SETTINGS, StyleConfig, unknown_setting
 from nst_core.errors import ConfigError, OptionsInvalid, PairError, WeightsError
-from pipeline import records, storage
-from pipeline.inputs import Headers
-from pipeline.manifest import Pair, Row, parse_pair
-from pipeline.pairs import (
+from nst_core.setting_text import URI_SETTINGS, names_file
+from pipeline import storage
+from pipeline.manifest.columns import Row
+from pipeline.manifest.pairs import Pair, parse_pair
+from pipeline.manifest.schemes import check_option, check_sources
+from pipeline.manifest.spelling import names_in
+from pipeline.records import records
+from pipeline.records.tasks import (
     POSTPONED,
     Batch,
     Outcome,
@@ -26,9 +30,8 @@ from pipeline.pairs import (
     failed_row,
     finished_pair,
 )
-from pipeline.schemes import check_option, check_sources
-from pipeline.spelling import names_in
-from pipeline.weights import weights_identity
+from pipeline.worker.inputs import Headers
+from pipeline.worker.weights import weights_identity
 
 # A batch holds at most this many canvas pixels, so that its features fit into memory.
 BATCH_PIXELS = 4 * 512 * 512

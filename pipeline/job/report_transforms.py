@@ -8,10 +8,10 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline import reports, result_lines
-from pipeline.pairs import Outcome
-from pipeline.reports import Lines, Place
-from pipeline.transforms import at_the_end, counts_of
+from pipeline.job.elements import at_the_end, counts_of
+from pipeline.records import reports, result_lines
+from pipeline.records.reports import Lines, Place
+from pipeline.records.tasks import Outcome
 
 # Of one file. Flink makes one record of a bundle's lines and its neighbours', of a few MB at most.
 BYTES_IN_MEMORY = 256 * 1024

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from nst_core.errors import DuplicateId, JobError, ManifestInvalid
-from pipeline import records, storage
-from pipeline.output_files import (
+from pipeline import storage
+from pipeline.records import records
+from pipeline.records.output_files import (
     Claims,
     Existing,
     Reading,
@@ -16,7 +17,7 @@ from pipeline.output_files import (
     replaced_by,
     written_by,
 )
-from pipeline.pairs import SKIPPED, Outcome, RowNumber, Task, failed_pair, finished_pair
+from pipeline.records.tasks import SKIPPED, Outcome, RowNumber, Task, failed_pair, finished_pair
 
 OnExisting = Literal["skip", "redo", "error"]
 

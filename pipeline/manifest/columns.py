@@ -12,7 +12,7 @@ from typing import Any
 from nst_core.config import LONGEST_NAME, SETTINGS
 from nst_core.errors import JobError, shown
 from nst_core.yaml_values import repeated
-from pipeline.manifest_values import OPTION, defect
+from pipeline.manifest.values import OPTION, defect
 
 # How alike, from 0 to 1, a name must be to what it is taken for.
 NEAR_WORD = 0.75  # to the word options
@@ -38,7 +38,7 @@ class Row:
     problem: str | None = None
 
 
-def check_header(names: Sequence[str], uri: str) -> None:
+def check_columns(names: Sequence[str], uri: str) -> None:
     """Refuse a header (CSV, Parquet) that is none; names are stripped, empty ones are no columns.
 
     Raises:

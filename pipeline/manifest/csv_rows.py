@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from pipeline.manifest_columns import ManifestError, Row, check_header, columns_of, is_empty
-from pipeline.manifest_text import ROW_LIMIT, Lines, RowLengthError, open_text
-from pipeline.manifest_values import defect
+from pipeline.manifest.columns import ManifestError, Row, check_columns, columns_of, is_empty
+from pipeline.manifest.text import ROW_LIMIT, Lines, RowLengthError, open_text
+from pipeline.manifest.values import defect
 
 DELIMITERS = (",", ";", "\t")
 # A first line that tells spreadsheets the delimiter, alone or padded as a row.
@@ -59,12 +59,12 @@ def _header(lines: Lines, uri: str) -> tuple[list[str], str]:
             found, problem = [], str(error)
         found = [name.strip() for name in found]
         if {"content", "style"} <= set(found):
-            check_header(found, uri)
+            check_columns(found, uri)
             return found, delimiter
         names = max(names, found, key=len)
         lines.give_back(0)
     if names:
-        check_header(names, uri)
+        check_columns(names, uri)
     if problem:
         raise ManifestError(
             f"The header of the manifest {uri} cannot be read ({problem}); "

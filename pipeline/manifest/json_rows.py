@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from nst_core.errors import shown
 from nst_core.yaml_values import repeated
-from pipeline.manifest_columns import (
+from pipeline.manifest.columns import (
     ManifestError,
     Row,
     bare_sentence,
@@ -17,8 +17,8 @@ from pipeline.manifest_columns import (
     columns_of,
     misspelt,
 )
-from pipeline.manifest_text import Lines, open_text
-from pipeline.manifest_values import defect, json_value
+from pipeline.manifest.text import Lines, open_text
+from pipeline.manifest.values import defect, json_value
 
 _LOGGER = logging.getLogger(__name__)
 

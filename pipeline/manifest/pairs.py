@@ -1,7 +1,4 @@
-"""The manifest of a catalog: its rows, as pairs, with the reason for every row that is not one.
-
-Rows are read in `manifest_rows`, written in `manifest_writing`; both are public from here.
-"""
+"""A row of a manifest as a pair: content, styles, id and options, or why it is none."""
 
 import contextlib
 import dataclasses
@@ -9,50 +6,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nst_core.config import URI_SETTINGS, names_file, parse_setting
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid, shown
+from nst_core.setting_text import URI_SETTINGS, names_file, parse_setting
 from pipeline import storage
-from pipeline.manifest_columns import ManifestError, Row, misspelt
-from pipeline.manifest_ids import ID_RULE, default_id, usable_id
-from pipeline.manifest_rows import (
-    check_header,
-    check_manifests,
-    find_manifests,
+from pipeline.manifest.columns import Row, misspelt
+from pipeline.manifest.ids import ID_RULE, default_id, usable_id
+from pipeline.manifest.rows import (
     manifest_kind,
-    read_rows,
 )
-from pipeline.manifest_values import (
+from pipeline.manifest.values import (
     OPTION,
     OUTCOME,
     json_value,
     option_text,
     plain,
 )
-from pipeline.manifest_writing import (
-    CONTENT_TYPES,
-    cross_product,
-    failure_fieldnames,
-    write_failures,
-    write_manifest,
-)
-
-__all__ = [
-    "CONTENT_TYPES",
-    "ManifestError",
-    "Pair",
-    "Row",
-    "StyleReference",
-    "check_header",
-    "check_manifests",
-    "cross_product",
-    "failure_fieldnames",
-    "find_manifests",
-    "parse_pair",
-    "portable_row",
-    "read_rows",
-    "write_failures",
-    "write_manifest",
-]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 from nst_core.errors import shown
-from pipeline.manifest_columns import Row, check_header, columns_of, is_empty
-from pipeline.manifest_text import SHOWN_LIMIT
-from pipeline.manifest_values import defect, plain
+from pipeline.manifest.columns import Row, check_columns, columns_of, is_empty
+from pipeline.manifest.text import SHOWN_LIMIT
+from pipeline.manifest.values import defect, plain
 
 BATCH_ROWS = 1024  # rows held at once
 
@@ -27,7 +27,7 @@ def parquet_rows(stream: BinaryIO, uri: str) -> Iterator[Row]:
     try:
         table = parquet.ParquetFile(stream, page_checksum_verification=True)
         names = [name.strip() for name in table.schema_arrow.names]
-        check_header(names, uri)
+        check_columns(names, uri)
         numbers = itertools.count(1)
         for batch in table.iter_batches(BATCH_ROWS):
             for cells in zip(*map(_cells, batch.columns), strict=True):

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
 from pipeline import storage
-from pipeline.manifest_columns import ManifestError, Row, bare_sentence, bare_settings
-from pipeline.manifest_csv import csv_rows
-from pipeline.manifest_json import json_rows
-from pipeline.manifest_parquet import parquet_rows
-from pipeline.manifest_text import foreign_bytes
+from pipeline.manifest.columns import ManifestError, Row, bare_sentence, bare_settings
+from pipeline.manifest.csv_rows import csv_rows
+from pipeline.manifest.json_rows import json_rows
+from pipeline.manifest.parquet_rows import parquet_rows
+from pipeline.manifest.text import foreign_bytes
 
 KINDS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 LOOKED_AT = 100  # rows, until one can be read

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid, PairError
 from pipeline import storage
-from pipeline.filesystems import missing_reason
-from pipeline.manifest import Pair
+from pipeline.manifest.pairs import Pair
+from pipeline.storage.filesystems import missing_reason
 
 LOCAL = "file"
 _NAME = re.compile("[a-z][a-z0-9+.-]*")

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 
 from pipeline import storage
-from pipeline.manifest import Pair, Row
+from pipeline.manifest.columns import Row
+from pipeline.manifest.pairs import Pair
 
 
 def names_in(row: Row, pair: Pair) -> dict[str, str]:

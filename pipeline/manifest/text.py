@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, TextIO
 
 from nst_core.errors import shown
-from pipeline.manifest_columns import Row
+from pipeline.manifest.columns import Row
 
 ROW_LIMIT = 1 << 20  # characters in one row
 SHOWN_LIMIT = 1000  # characters kept of a row that cannot be read

@@ -7,8 +7,8 @@ import math
 import re
 from typing import Any
 
-from nst_core.config import parse_value
 from nst_core.errors import ConfigError, shortened, shown
+from nst_core.setting_text import parse_value
 from nst_core.yaml_values import DEPTH_LIMIT, DIGITS_LIMIT, repeated
 
 OPTION = "options."  # what the columns with settings begin with

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 from pipeline import storage
-from pipeline.manifest_columns import ManifestError
-from pipeline.manifest_parquet import BATCH_ROWS
-from pipeline.manifest_rows import manifest_kind
-from pipeline.manifest_values import OPTION, OUTCOME, defect, option_text, plain
+from pipeline.manifest.columns import ManifestError
+from pipeline.manifest.parquet_rows import BATCH_ROWS
+from pipeline.manifest.rows import manifest_kind
+from pipeline.manifest.values import OPTION, OUTCOME, defect, option_text, plain
 
 CONTENT_TYPES = {
     "csv": "text/csv",

@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from nst_core.errors import JobError
-from pipeline import processes, records, storage
+from pipeline import processes, storage
+from pipeline.records import records
 
 RENEW_SECONDS = 60.0
 TRIES = 3

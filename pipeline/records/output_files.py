@@ -9,10 +9,12 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from nst_core.config import URI_SETTINGS, names_file, with_changes
-from nst_core.encoding import EXTENSIONS
-from pipeline import records, storage
-from pipeline.pairs import Outcome, RowNumber, Task
+from nst_core.config import with_changes
+from nst_core.imaging.encoding import EXTENSIONS
+from nst_core.setting_text import URI_SETTINGS, names_file
+from pipeline import storage
+from pipeline.records import records
+from pipeline.records.tasks import Outcome, RowNumber, Task
 
 # Folders of files whose names end with the fingerprint, and their extensions.
 _MARKED = {"records": "json", "checkpoints": "npz"}

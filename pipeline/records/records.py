@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from nst_core.canvas import Size, size_of
 from nst_core.config import PIXEL_SETTINGS, StyleConfig, with_changes
-from nst_core.encoding import EXTENSIONS
+from nst_core.imaging.encoding import EXTENSIONS
 from nst_core.results import ENGINE_VERSION
 from pipeline import storage
-from pipeline.manifest import Pair
-from pipeline.pairs import OK, Task, sources
+from pipeline.manifest.pairs import Pair
+from pipeline.records.tasks import OK, Task, sources
 
 if TYPE_CHECKING:
-    from nst_core.engine import StyleEngine
+    from nst_core.engine.style_engine import StyleEngine
     from nst_core.results import StyleResult
 
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)

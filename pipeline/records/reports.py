@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 from uuid import uuid4
 
-from pipeline import records, result_lines, storage, storage_local
-from pipeline.manifest import CONTENT_TYPES, failure_fieldnames, write_failures
-from pipeline.pairs import Outcome
+from pipeline import storage
+from pipeline.manifest.writing import CONTENT_TYPES, failure_fieldnames, write_failures
+from pipeline.records import records, result_lines
+from pipeline.records.tasks import Outcome
+from pipeline.storage import local
 
 ResultsFormat = Literal["jsonl", "parquet"]
 # Lines on their way into a file of the run: themselves, or the URI of the file that they wait in.
@@ -99,7 +101,7 @@ def write_failures_csv(several: Iterable[Lines], place: Place) -> str:
     """
     uri = place.uri("failures.csv")
     names: dict[str, None] = {"content": None, "style": None}
-    with storage_local.spool() as spooled:
+    with local.spool() as spooled:
         for block in _blocks(several):
             spooled.write(block)
             for line in block.splitlines():

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 from nst_core.layers import CONV_LAYERS
-from pipeline.pairs import Outcome
+from pipeline.records.tasks import Outcome
 
 LINES_AT_ONCE = 1024  # of Parquet, in memory
 Schema = list[dict[str, Any]]

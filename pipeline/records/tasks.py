@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any, NamedTuple
 
 from nst_core.config import StyleConfig
 from nst_core.errors import PairError
-from pipeline.manifest import Pair, Row, portable_row
+from pipeline.manifest.columns import Row
+from pipeline.manifest.pairs import Pair, portable_row
+
+_LOGGER = logging.getLogger(__name__)
 
 OK = "ok"
 SKIPPED = "skipped"
@@ -91,3 +95,12 @@ def failed_pair(number: RowNumber, pair: Pair, error: PairError) -> Outcome:
 def finished_pair(number: RowNumber, pair: Pair, status: str, details: dict[str, Any]) -> Outcome:
     """The outcome of a pair whose result is there, or that waits for a later run."""
     return Outcome(number, pair.id, status, None, {}, pair.columns, {**sources(pair), **details})
+
+
+def unforeseen(error: Exception) -> PairError:
+    """An error that nobody foresaw, as its pair's failure; its traceback goes to the log."""
+    _LOGGER.error("A pair failed for a reason nobody foresaw.", exc_info=error)
+    reason = " ".join(str(error).split())[:500]
+    return PairError(
+        f"{type(error).__name__} ({reason}); this is a defect, please report it with the log."
+    )

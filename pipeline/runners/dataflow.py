@@ -6,11 +6,11 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from nst_core.config import URI_SETTINGS
 from nst_core.errors import ConfigError
+from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
-from pipeline.gpus import Gpu
-from pipeline.options import RunOptions
+from pipeline.job.gpus import Gpu
+from pipeline.job.options import RunOptions
 
 RUNNERS = ("dataflowrunner", "dataflow")
 # CUDA's libraries alone make an image of about 8 GB.
@@ -45,15 +45,6 @@ def completed(options: RunOptions) -> RunOptions:
         config=options.config.updated({"device": "gpu"}),
         beam_arguments=(*options.beam_arguments, *_arguments(options, options.gpu)),
     )
-
-
-def resource_hints(gpu: Gpu) -> dict[str, str]:
-    """What the stage that stylizes asks Dataflow for; the other stages get ordinary workers."""
-    parts = (f"type:{gpu.accelerator}", "count:1", f"machine_type:{gpu.machine_type}")
-    return {
-        "accelerator": ";".join((*parts, "install-nvidia-driver")),
-        "max_active_bundles_per_worker": str(gpu.bundles),
-    }
 
 
 def _arguments(options: RunOptions, gpu: Gpu) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Starts Python workers for the task managers of this machine: `python -m pipeline.worker_pool`.
+"""Python workers for the task managers of this machine: `python -m pipeline.runners.worker_pool`.
 
 Beam's own pool tells workers apart by their id, which is the same for the first worker of every
 task manager: where two share a machine, the first to end its worker would end the other's. Here
@@ -25,7 +25,7 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
 from nst_core.errors import ConfigError
-from pipeline import sockets
+from pipeline.runners import sockets
 
 WORKER = (
     "import sys; from apache_beam.runners.worker.sdk_worker import SdkHarness; "
@@ -158,7 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.worker_pool", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.runners.worker_pool", allow_abbrev=False
+    )
     parser.add_argument("--port", type=int, required=True, help=f"at {HOST}; 0: a free one")
     parser.add_argument(
         "--most-workers",

@@ -2,63 +2,77 @@
 
 A reader never sees half a file under a final name. Local and `gs://` writes keep that promise
 through a crash; the other schemes go through Beam's `FileSystems`, which can promise less (see
-`storage_beam`). In a URI only the scheme and the slashes mean something: `%`, `#`, `?` and
+`beam`). In a URI only the scheme and the slashes mean something: `%`, `#`, `?` and
 spaces are ordinary characters, and nothing is ever decoded.
 """
 
-import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from typing import BinaryIO, Protocol
-from uuid import uuid4
 
-from nst_core.errors import JobError
-from pipeline import filesystems, processes
-from pipeline.storage_hints import hint
+from pipeline.storage import filesystems
+from pipeline.storage.errors import (
+    ABOUT_ONE_FILE,
+    AccessDenied,
+    Damaged,
+    NoFilesystem,
+    NotFound,
+    StorageError,
+    TooLarge,
+    Unreadable,
+)
+from pipeline.storage.uris import (
+    directory,
+    join,
+    local_path,
+    resolve,
+    scheme,
+    split_root,
+    stem,
+    temporary_name,
+    temporary_writer,
+)
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+[;,]", re.IGNORECASE)
+__all__ = [
+    "ABOUT_ONE_FILE",
+    "AccessDenied",
+    "Damaged",
+    "NoFilesystem",
+    "NotFound",
+    "StorageError",
+    "TooLarge",
+    "Unreadable",
+    "check_scheme",
+    "check_writable",
+    "create_bytes",
+    "delete",
+    "directory",
+    "exists",
+    "glob_uris",
+    "identity",
+    "ignores_case",
+    "is_glob",
+    "is_same_file",
+    "join",
+    "list_uris",
+    "local_path",
+    "open_binary",
+    "open_writer",
+    "read_bytes",
+    "real_uri",
+    "resolve",
+    "scheme",
+    "stem",
+    "sweep",
+    "temporary_name",
+    "temporary_writer",
+    "write_bytes",
+]
+
 _WILDCARD = re.compile(r"[*?\[]")
-_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
-_TEMPORARY_PREFIX = ".nst-tmp-"
-
-
-class StorageError(JobError):
-    """Trouble with the storage that is not one pair's.
-
-    Those below are about one file: a caller who reads it for one pair makes them that pair's.
-    """
-
-
-class NotFound(StorageError):
-    """A read of what is not there, or is not a file."""
-
-
-class NoFilesystem(NotFound):
-    """A URI of a scheme that nothing here can read or write."""
-
-
-class TooLarge(StorageError):
-    """A file has more bytes than the reader allows."""
-
-
-class AccessDenied(StorageError):
-    """A file may not be read by this process."""
-
-
-class Damaged(StorageError):
-    """A file's bytes do not have its checksum, however often they are read."""
-
-
-class Unreadable(StorageError):
-    """The system fails to read a file that is there and may be read: a bad sector, a lost mount."""
-
-
-# A read that fails for what is about this file, not about all.
-ABOUT_ONE_FILE = (NotFound, AccessDenied, Damaged, Unreadable)
 
 
 class _Backend(Protocol):
@@ -80,26 +94,17 @@ def _backend(uri: str) -> _Backend:
     """The module for the URI's scheme, imported on its first use: two of them take seconds."""
     kind = scheme(uri)
     if kind == "":
-        from pipeline import storage_local
+        from pipeline.storage import local
 
-        return storage_local
+        return local
     if kind == "gs":
-        from pipeline import storage_gcs
+        from pipeline.storage import gcs
 
-        return storage_gcs
+        return gcs
     check_scheme(uri)
-    from pipeline import storage_beam
+    from pipeline.storage import beam
 
-    return storage_beam
-
-
-def scheme(uri: str) -> str:
-    """The scheme in lower case, such as "gs"; "" for a local path, with or without `file://`."""
-    match = _SCHEME.match(uri)
-    if match is None:
-        return "data" if _DATA.match(uri) else ""
-    name = match[1].lower()
-    return "" if name == "file" else name
+    return beam
 
 
 def check_scheme(uri: str) -> None:
@@ -110,99 +115,6 @@ def check_scheme(uri: str) -> None:
     """
     if reason := filesystems.missing_reason(uri, scheme(uri)):
         raise NoFilesystem(reason)
-
-
-def local_path(uri: str) -> str:
-    """A local URI without its `file://`."""
-    match = _SCHEME.match(uri)
-    return uri[match.end() :] if match else uri
-
-
-def split_root(uri: str) -> tuple[str, str]:
-    """`gs://bucket/a/b` → (`gs://bucket`, `a/b`); not for local paths."""
-    start = uri.index("://") + len("://")
-    root, _, path = uri[start:].partition("/")
-    return uri[:start] + root, path
-
-
-def join(base: str, *parts: str) -> str:
-    """Put `parts`, always relative, below `base` with one slash between."""
-    for part in parts:
-        below = part.lstrip("/")
-        base = base.removesuffix("/") + "/" + below if base else below
-    return base
-
-
-@functools.lru_cache(maxsize=64)
-def directory(uri: str) -> str:
-    """The URI up to its last slash; a bucket is its own directory, and `.` that of a bare name."""
-    if not scheme(uri):
-        return os.path.dirname(local_path(uri)) or "."
-    root, path = split_root(uri)
-    head, _, _ = path.rpartition("/")
-    return f"{root}/{head}" if head else root
-
-
-def stem(uri: str) -> str:
-    """The last segment without its extension: `cat.v2.jpg` → `cat.v2`, `pairs.csv.gz` → `pairs`."""
-    name, extension = os.path.splitext(uri.rstrip("/").rpartition("/")[2])
-    return os.path.splitext(name)[0] if extension.lower() in _COMPRESSIONS else name
-
-
-def resolve(uri: str, base: str) -> str:
-    """The absolute URI; a relative one is relative to the directory of the file `base`.
-
-    Local paths come out normalised and without `file://`. Remote names are opaque: of them only
-    a relative reference's leading `./` and `../` are resolved, the latter never above the bucket.
-    """
-    if uri.startswith("/"):
-        return os.path.normpath(uri)
-    if scheme(uri):
-        return uri
-    path = local_path(uri)
-    if path.startswith("/"):
-        return os.path.normpath(path)
-    if not scheme(base):
-        return os.path.abspath(os.path.join(directory(base), path))
-    root, folder = split_root(directory(base))
-    segments = folder.split("/") if folder else []
-    while path.startswith(("./", "../")):
-        step, _, path = path.partition("/")
-        if step == "..":
-            segments = segments[:-1]
-    return "/".join([root, *segments, path])
-
-
-def temporary_name(directory_uri: str) -> str:
-    """A fresh name in a directory, for a file that is not listed and not yet final.
-
-    It tells which process writes the file.
-    """
-    return join(directory_uri, f"{_TEMPORARY_PREFIX}{processes.own_name()}-{uuid4().hex}")
-
-
-def temporary_writer(uri: str) -> str | None:
-    """The process that writes a file of a temporary name; None for any other file."""
-    name = uri.rpartition("/")[2] if _TEMPORARY_PREFIX in uri else ""
-    if not name.startswith(_TEMPORARY_PREFIX):
-        return None
-    return name.removeprefix(_TEMPORARY_PREFIX).rpartition("-")[0]
-
-
-def missing(uri: str, exists: Callable[[str], bool] = lambda _: False) -> NotFound:
-    """The error for a file that is not there; `exists` tells whether another name is meant."""
-    return NotFound(
-        f"{uri} does not exist: correct the URI or put the file there{hint(uri, exists)}."
-    )
-
-
-def refuse_too_large(uri: str, size: int, max_bytes: int | None) -> None:
-    """Raise `TooLarge` for a file of `size` bytes over the limit."""
-    if max_bytes is not None and size > max_bytes:
-        raise TooLarge(
-            f"{uri} has {size} bytes, over the limit of {max_bytes}: "
-            "make the file smaller or raise max_bytes."
-        )
 
 
 def read_bytes(uri: str, *, max_bytes: int | None = None, first: int | None = None) -> bytes:
@@ -265,7 +177,7 @@ def glob_uris(pattern: str) -> list[str]:
     if wildcard is None:
         return []
     if not scheme(pattern):
-        from pipeline import local_globs
+        from pipeline.storage import local_globs
 
         return sorted(local_globs.matching_files(pattern))
     root, path = split_root(pattern)
@@ -335,9 +247,9 @@ def sweep(directory_uri: str, *, ending: bool = False) -> None:
     can be all that is left of a file. Raises StorageError.
     """
     if not scheme(directory_uri):
-        from pipeline import storage_local
+        from pipeline.storage import local
 
-        storage_local.sweep(directory_uri, ending=ending)
+        local.sweep(directory_uri, ending=ending)
 
 
 def identity(uri: str) -> str:
@@ -353,24 +265,24 @@ def real_uri(uri: str) -> str:
     """The URI of the file that this one leads to: a local path without symbolic links."""
     if scheme(uri):
         return uri
-    from pipeline import storage_local
+    from pipeline.storage import local
 
-    return storage_local.real_path(local_path(uri))
+    return local.real_path(local_path(uri))
 
 
 def is_same_file(uri: str, other: str) -> bool:
     """Whether two URIs lead to one file, by another spelling or link too."""
     if uri == other or scheme(uri) or scheme(other):
         return uri == other
-    from pipeline import storage_local
+    from pipeline.storage import local
 
-    return storage_local.is_same(local_path(uri), local_path(other))
+    return local.is_same(local_path(uri), local_path(other))
 
 
 def ignores_case(directory_uri: str) -> bool:
     """Whether names in a directory that differ in capitals alone are one name."""
     if scheme(directory_uri):
         return False
-    from pipeline import storage_local
+    from pipeline.storage import local
 
-    return storage_local.ignores_case(local_path(directory_uri))
+    return local.ignores_case(local_path(directory_uri))

@@ -17,20 +17,18 @@ from typing import Any, BinaryIO, cast
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.filesystems import unknown_reason
-from pipeline.storage import (
+from pipeline.storage.errors import (
     AccessDenied,
     NoFilesystem,
     NotFound,
     StorageError,
     TooLarge,
-    directory,
     missing,
     refuse_too_large,
-    scheme,
-    temporary_name,
 )
-from pipeline.storage_local import spool
+from pipeline.storage.filesystems import unknown_reason
+from pipeline.storage.local import spool
+from pipeline.storage.uris import directory, scheme, temporary_name
 
 _PLAIN = CompressionTypes.UNCOMPRESSED
 

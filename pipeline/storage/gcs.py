@@ -6,11 +6,8 @@ download broke off, and nothing verifies one that came in parts.
 Importing this module imports google-cloud-storage; `storage` does so at the first `gs://` URI.
 """
 
-import http.client
 import io
-import logging
 import os
-import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,83 +15,31 @@ from typing import Any, BinaryIO
 
 import google_crc32c
 import requests
-import urllib3
 from google.api_core import exceptions as api_exceptions
 from google.api_core.retry import Retry
-from google.auth import exceptions as auth_exceptions
 from google.cloud import storage as google_storage
-from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
-from pipeline.storage import (
-    AccessDenied,
-    Damaged,
+from pipeline.storage import gcs_faults
+from pipeline.storage.errors import (
     NotFound,
-    StorageError,
     missing,
     refuse_too_large,
-    split_root,
-    temporary_name,
 )
-from pipeline.storage_local import spool
+from pipeline.storage.gcs_faults import (
+    _BUCKET_NAME,
+    InvalidNameError,
+    ReplacedError,
+    changing,
+    reading,
+    split,
+)
+from pipeline.storage.local import spool
+from pipeline.storage.uris import temporary_name
 
-_LOGGER = logging.getLogger(__name__)
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _READ_AT_ONCE = 1 << 20
 # As many as threads use at once, or the others are closed after each use, with a warning.
 _CONNECTIONS = 64
-_FAULTS = (
-    api_exceptions.GoogleAPIError,
-    auth_exceptions.GoogleAuthError,
-    InvalidResponse,
-    DataCorruption,
-    OSError,
-)
-# 410: an upload that the service has forgotten halfway.
-_TRANSIENT_CODES = {408, 410, 429, 500, 502, 503, 504}
-_TRANSIENT = (
-    ConnectionError,
-    DataCorruption,
-    auth_exceptions.TransportError,
-    http.client.HTTPException,
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-    requests.exceptions.JSONDecodeError,
-    urllib3.exceptions.HTTPError,
-)
 _clients: dict[int, Any] = {}
-
-
-class _NameError(Exception):
-    """A URI names no object."""
-
-
-class _ReplacedError(Exception):
-    """An object was replaced between a look at its size and its download."""
-
-
-def _is_transient(error: Exception) -> bool:
-    """Whether the same request may succeed in a moment, also because its bytes came damaged."""
-    if isinstance(error, api_exceptions.BadRequest):
-        # So the service refuses an upload whose bytes do not have the checksum sent with them.
-        return "crc32c" in str(error).lower()
-    return (
-        isinstance(error, (*_TRANSIENT, _ReplacedError))
-        or getattr(error, "code", None) in _TRANSIENT_CODES
-        or getattr(error, "retryable", False)  # what google-auth says of its own errors
-    )
-
-
-def _tell(error: Exception) -> None:
-    _LOGGER.info("Cloud Storage is tried again: %s", _reason(error))
-
-
-# Each wait is random, up to a limit that doubles. Uploads are idempotent here, since the same
-# bytes are sent again. No answer for `_TIMEOUT_SECONDS` is a fault: a try can outlast the whole by
-# as long.
-RETRY = Retry(_is_transient, initial=1.0, maximum=32.0, timeout=180.0, on_error=_tell)
-_TIMEOUT_SECONDS = 60.0
 
 
 def client() -> Any:
@@ -119,31 +64,25 @@ def forget_client() -> None:
         found.close()
 
 
-def _split(uri: str) -> tuple[str, str]:
-    """The bucket's name and what follows it."""
-    root, name = split_root(uri)
-    return root.partition("://")[2], name
-
-
 def _bucket(uri: str) -> Any:
-    """The bucket of a URI, without asking for it. Raises _NameError."""
-    name, _ = _split(uri)
+    """The bucket of a URI, without asking for it. Raises InvalidNameError."""
+    name, _ = split(uri)
     if not _BUCKET_NAME.fullmatch(name):
-        raise _NameError(f"{name!r} is not a bucket's name")
+        raise InvalidNameError(f"{name!r} is not a bucket's name")
     return client().bucket(name)
 
 
 def _blob(uri: str, generation: int | None = None) -> Any:
-    """The object of a URI, without asking for it. Raises _NameError."""
-    _, name = _split(uri)
+    """The object of a URI, without asking for it. Raises InvalidNameError."""
+    _, name = split(uri)
     if not name or name.endswith("/"):
-        raise _NameError("it names a directory, not a file")
+        raise InvalidNameError("it names a directory, not a file")
     return _bucket(uri).blob(name, generation=generation)
 
 
 def _find(uri: str, retry: Retry | None) -> Any:
     """The object with its metadata, or None."""
-    return _bucket(uri).get_blob(_blob(uri).name, retry=retry, timeout=_TIMEOUT_SECONDS)
+    return _bucket(uri).get_blob(_blob(uri).name, retry=retry, timeout=gcs_faults.TIMEOUT_SECONDS)
 
 
 def _stored(uri: str, retry: Retry | None) -> Any:
@@ -163,73 +102,6 @@ def _encoded(checksum: int) -> str:
     return b64encode(checksum.to_bytes(4, "big")).decode("ascii")
 
 
-def _reason(error: Exception) -> str:
-    """What the service said, on one line."""
-    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-
-
-def _trouble(uri: str, error: Exception, action: str) -> StorageError:
-    """The StorageError for a fault that is not the object's own."""
-    bucket, _ = _split(uri)
-    code = getattr(error, "code", None)
-    if isinstance(error, auth_exceptions.DefaultCredentialsError | auth_exceptions.RefreshError):
-        text = (
-            "there are no Google credentials that work: run `gcloud auth application-default "
-            "login`, or set GOOGLE_APPLICATION_CREDENTIALS to a service account's key file"
-        )
-    elif isinstance(error, _NameError):
-        text = f"{error}: correct the URI"
-    elif code == 404:
-        text = f"bucket {bucket} does not exist: create it or correct the URI"
-    elif code in (401, 403):
-        text = (
-            f"no permission ({_reason(error)}): grant this account roles/storage.objectUser on "
-            f"bucket {bucket}"
-        )
-    else:
-        text = (
-            f"Cloud Storage failed in spite of retries ({_reason(error)}): check the network and "
-            "run the same command again"
-        )
-    return StorageError(f"{uri} cannot be {action}, {text}.")
-
-
-@contextmanager
-def _reading(uri: str) -> Iterator[None]:
-    """Turn what the service says about a read into this package's errors."""
-    try:
-        yield
-    except _NameError as error:
-        raise NotFound(f"{uri} cannot be read, {error}: correct the URI.") from error
-    except _FAULTS as error:
-        if isinstance(getattr(error, "cause", None), DataCorruption):
-            raise Damaged(
-                f"{uri} is damaged, its bytes do not have its checksum however often they are "
-                "read: write it anew."
-            ) from error
-        code = getattr(error, "code", None)
-        if code in (401, 403):
-            raise AccessDenied(
-                f"{uri} may not be read by this account ({_reason(error)}): "
-                "grant it roles/storage.objectViewer."
-            ) from error
-        if code == 404:
-            raise missing(uri) from error
-        # 400 and 414: a name that the service does not take, which no object can have.
-        if code in (400, 414):
-            raise NotFound(f"{uri} cannot be read ({_reason(error)}): correct the URI.") from error
-        raise _trouble(uri, error, "read") from error
-
-
-@contextmanager
-def _changing(uri: str, action: str = "written") -> Iterator[None]:
-    """Turn what the service says about a write or a listing into a StorageError."""
-    try:
-        yield
-    except (_NameError, *_FAULTS) as error:
-        raise _trouble(uri, error, action) from error
-
-
 def _download(uri: str, target: BinaryIO, max_bytes: int | None, first: int | None) -> None:
     """Copy an object, or its first bytes, to `target`: of one generation, and verified if whole."""
     target.seek(0)
@@ -247,21 +119,23 @@ def _download(uri: str, target: BinaryIO, max_bytes: int | None, first: int | No
             end=None if end is None else end - 1,
             checksum="crc32c" if end is None else None,
             retry=None,
-            timeout=_TIMEOUT_SECONDS,
+            timeout=gcs_faults.TIMEOUT_SECONDS,
         )
     except api_exceptions.NotFound as error:
         if generation is None:
             raise
-        raise _ReplacedError(f"{uri} was replaced while it was read") from error
+        raise ReplacedError(f"{uri} was replaced while it was read") from error
 
 
 def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
     """See `storage.read_bytes`."""
     target = io.BytesIO()
-    with _reading(uri):
+    with reading(uri):
         try:
             # Cloud Storage has no empty ranges.
-            RETRY(_download)(uri, target, max_bytes, None if first is None else max(first, 1))
+            gcs_faults.RETRY(_download)(
+                uri, target, max_bytes, None if first is None else max(first, 1)
+            )
         except api_exceptions.RequestRangeNotSatisfiable:
             return b""
     data = target.getvalue()
@@ -274,8 +148,8 @@ def stream(uri: str) -> BinaryIO:
     """See `storage.open_binary`."""
     file = spool()
     try:
-        with _reading(uri):
-            RETRY(_download)(uri, file, None, None)
+        with reading(uri):
+            gcs_faults.RETRY(_download)(uri, file, None, None)
         file.seek(0)
     except BaseException:
         file.close()
@@ -286,28 +160,30 @@ def stream(uri: str) -> BinaryIO:
 def exists(uri: str) -> bool:
     """See `storage.exists`."""
     try:
-        with _reading(uri):
-            return bool(_blob(uri).exists(retry=RETRY, timeout=_TIMEOUT_SECONDS))
+        with reading(uri):
+            return bool(
+                _blob(uri).exists(retry=gcs_faults.RETRY, timeout=gcs_faults.TIMEOUT_SECONDS)
+            )
     except NotFound:
         return False
 
 
 def remove(uri: str) -> None:
     """See `storage.delete`."""
-    with _changing(uri, "deleted"):
+    with changing(uri, "deleted"):
         _delete(uri)
 
 
 def _delete(uri: str) -> None:
     """Delete an object that may be missing: also an earlier try may have done it unheard."""
     with suppress(api_exceptions.NotFound):
-        _blob(uri).delete(retry=RETRY, timeout=_TIMEOUT_SECONDS)
+        _blob(uri).delete(retry=gcs_faults.RETRY, timeout=gcs_faults.TIMEOUT_SECONDS)
 
 
 def files(directory_uri: str) -> Iterator[str]:
     """See `storage.list_uris`."""
-    bucket, path = _split(directory_uri)
-    with _changing(directory_uri, "listed"):
+    bucket, path = split(directory_uri)
+    with changing(directory_uri, "listed"):
         for name in _names(directory_uri, path.rstrip("/") + "/" if path else ""):
             # Consoles make "directories" by creating an empty object of that name.
             if not name.endswith("/"):
@@ -320,8 +196,8 @@ def _names(uri: str, prefix: str) -> Iterator[str]:
         _bucket(uri),
         prefix=prefix,
         fields="items(name),nextPageToken",
-        retry=RETRY,
-        timeout=_TIMEOUT_SECONDS,
+        retry=gcs_faults.RETRY,
+        timeout=gcs_faults.TIMEOUT_SECONDS,
     ):
         yield blob.name
 
@@ -334,7 +210,7 @@ def _upload(uri: str, source: BinaryIO, content_type: str, generation: int | Non
     while piece := source.read(_READ_AT_ONCE):
         checksum = google_crc32c.extend(checksum, piece)
     # The service compares before the object appears; of large ones only with the checksum given.
-    RETRY(_blob(uri).upload_from_file)(
+    gcs_faults.RETRY(_blob(uri).upload_from_file)(
         source,
         rewind=True,
         size=size,
@@ -343,24 +219,24 @@ def _upload(uri: str, source: BinaryIO, content_type: str, generation: int | Non
         crc32c_checksum_value=_encoded(checksum),
         if_generation_match=generation,
         retry=None,
-        timeout=_TIMEOUT_SECONDS,
+        timeout=gcs_faults.TIMEOUT_SECONDS,
     )
 
 
 def write(uri: str, data: bytes, content_type: str) -> None:
     """See `storage.write_bytes`."""
-    with _changing(uri):
+    with changing(uri):
         _upload(uri, io.BytesIO(data), content_type)
 
 
 def create(uri: str, data: bytes, content_type: str) -> bool:
     """See `storage.create_bytes`."""
-    with _changing(uri):
+    with changing(uri):
         try:
             _upload(uri, io.BytesIO(data), content_type, generation=0)
         except api_exceptions.PreconditionFailed:
             # Either another writer was first, or our own request landed and its answer was lost.
-            found = _find(uri, RETRY)
+            found = _find(uri, gcs_faults.RETRY)
             return found is not None and found.crc32c == _crc32c(data) and found.size == len(data)
     return True
 
@@ -370,31 +246,31 @@ def writer(uri: str, content_type: str) -> Iterator[BinaryIO]:
     """See `storage.open_writer`."""
     with spool() as file:
         yield file
-        with _changing(uri):
+        with changing(uri):
             _upload(uri, file, content_type)
 
 
 def check_writable(directory_uri: str) -> None:
     """See `storage.check_writable`."""
     probe = temporary_name(directory_uri)
-    with _changing(directory_uri):
+    with changing(directory_uri):
         _upload(probe, io.BytesIO(b"probe"), "application/octet-stream")
     try:
         # What is written is also looked for and read, by this run or the next.
-        with _changing(directory_uri, "read back after a trial write"):
-            RETRY(_download)(probe, io.BytesIO(), None, None)
-        with _changing(directory_uri, "listed"):
-            next(_names(directory_uri, _split(probe)[1]), None)
+        with changing(directory_uri, "read back after a trial write"):
+            gcs_faults.RETRY(_download)(probe, io.BytesIO(), None, None)
+        with changing(directory_uri, "listed"):
+            next(_names(directory_uri, split(probe)[1]), None)
     finally:
         # Whoever may not delete may not replace either.
-        with _changing(directory_uri, "cleaned up after a trial write"):
+        with changing(directory_uri, "cleaned up after a trial write"):
             _delete(probe)
 
 
 def identity(uri: str) -> str:
     """See `storage.identity`."""
-    with _reading(uri):
-        stored = _stored(uri, RETRY)
+    with reading(uri):
+        stored = _stored(uri, gcs_faults.RETRY)
     if stored.crc32c and stored.size is not None:
         return f"crc32c:{stored.crc32c}:{stored.size}"
     data = read(uri, None, None)

@@ -14,16 +14,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import BinaryIO, cast
 
 from pipeline import processes
-from pipeline.storage import (
-    NotFound,
-    StorageError,
-    local_path,
-    refuse_too_large,
-    temporary_name,
-    temporary_writer,
-)
-from pipeline.storage_hints import other_spelling
-from pipeline.storage_local_errors import SourceFile, TargetFile, changing, reading
+from pipeline.storage.errors import NotFound, StorageError, refuse_too_large
+from pipeline.storage.hints import other_spelling
+from pipeline.storage.local_errors import SourceFile, TargetFile, changing, reading
+from pipeline.storage.uris import local_path, temporary_name, temporary_writer
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}

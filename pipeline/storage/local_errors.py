@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.storage import AccessDenied, NotFound, StorageError, Unreadable, missing
+from pipeline.storage.errors import AccessDenied, NotFound, StorageError, Unreadable, missing
 
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _DENIED = {errno.EACCES, errno.EPERM}

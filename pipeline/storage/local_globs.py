@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Iterator
 
-from pipeline.storage import local_path
+from pipeline.storage.uris import local_path
 
 
 def matching_files(pattern: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Checkpoints of pairs that take long: `O/checkpoints/<id>.<fingerprint>.npz`, until they are done.
 
-A file is what `numpy.load` reads: the arrays of `nst_core.checkpoints`, and as
+A file is what `numpy.load` reads: the arrays of `nst_core.engine.checkpoints`, and as
 `snapshot/<step>/<part>` the files of the snapshots that were taken so far.
 """
 
@@ -16,15 +16,16 @@ from typing import BinaryIO
 import numpy as np
 
 from nst_core.errors import DeadlineExceeded, OutOfMemory
-from pipeline import records, storage
-from pipeline.pairs import OK, Outcome, Task
-from pipeline.snapshots import Roll, Snapshots
+from pipeline import storage
+from pipeline.records import records
+from pipeline.records.tasks import OK, Outcome, Task
+from pipeline.worker.snapshots import SnapshotFiles, Snapshots
 
 # What a pair that failed can still go on from: once its deadline is raised, its tiles are smaller.
 _OPEN_ENDS = (DeadlineExceeded.status, OutOfMemory.status)
 _SNAPSHOT = "snapshot/"
 
-# As `nst_core.checkpoints` has it; importing that would import TensorFlow.
+# As `nst_core.engine.checkpoints` has it; importing that would import TensorFlow.
 Arrays = Mapping[str, np.ndarray]
 
 _LOGGER = logging.getLogger(__name__)
@@ -71,15 +72,15 @@ class Checkpoints:
         arrays = _whole(file)
         if arrays is None:
             _LOGGER.warning("%s is damaged; the pair starts from its beginning.", self._uris[index])
-        elif roll := self._snapshots.rolls[index]:
-            _restore(roll, arrays)
+        elif kept := self._snapshots.files[index]:
+            _restore(kept, arrays)
         return arrays
 
     def save(self, content: int, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
         """Write one, or replace it. See `StyleEngine.stylize_batch`."""
         # Those that wait to be encoded belong to it.
         self._snapshots.settle()
-        kept = _kept(self._snapshots.rolls[content])
+        kept = _kept(self._snapshots.files[content])
         uri = self._uris[content]
         try:
             with (
@@ -106,17 +107,17 @@ class Checkpoints:
                 storage.delete(uri)
 
 
-def _kept(roll: Roll | None) -> Iterator[tuple[str, np.ndarray]]:
+def _kept(kept: SnapshotFiles | None) -> Iterator[tuple[str, np.ndarray]]:
     """The snapshots so far, one after the other, by name."""
-    for step, parts in roll.parts() if roll else ():
+    for step, parts in kept.parts() if kept else ():
         for number, part in enumerate(parts):
             yield f"{_SNAPSHOT}{step}/{number}", np.frombuffer(part, np.uint8)
 
 
-def _restore(roll: Roll, arrays: Arrays) -> None:
+def _restore(kept: SnapshotFiles, arrays: Arrays) -> None:
     names = (name for name in arrays if name.startswith(_SNAPSHOT))
     for step, parts in itertools.groupby(names, key=lambda name: int(name.split("/")[1])):
-        roll.restore(step, [arrays[name].tobytes() for name in parts])
+        kept.restore(step, [arrays[name].tobytes() for name in parts])
 
 
 def _whole(file: BinaryIO) -> Arrays | None:

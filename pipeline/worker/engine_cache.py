@@ -6,11 +6,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from nst_core.config import StyleConfig
-from pipeline.notices import without_notices
-from pipeline.weights import local_weights
+from pipeline.console.notices import without_notices
+from pipeline.worker.weights import local_weights
 
 if TYPE_CHECKING:
-    from nst_core.engine import StyleEngine
+    from nst_core.engine.style_engine import StyleEngine
 
 
 def load_engine(config: StyleConfig) -> StyleEngine:
@@ -20,12 +20,12 @@ def load_engine(config: StyleConfig) -> StyleEngine:
         WeightsError, DeviceError: what is asked for cannot be had.
     """
     with without_notices():
-        from nst_core.engine import StyleEngine
+        from nst_core.engine.style_engine import StyleEngine
 
         return StyleEngine.for_config(config, local_weights(config.weights))
 
 
-class Engines:
+class EngineCache:
     """The engines of one process, one for each network that its configurations ask for."""
 
     def __init__(self) -> None:

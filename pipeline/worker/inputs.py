@@ -8,10 +8,8 @@ import functools
 
 import numpy as np
 
-from nst_core import colors, images
 from nst_core.canvas import Size, content_size, size_of
-from nst_core.config import URI_SETTINGS, StyleConfig
-from nst_core.decoding import decoder
+from nst_core.config import StyleConfig
 from nst_core.errors import (
     InputNotFound,
     InputTooLarge,
@@ -19,9 +17,12 @@ from nst_core.errors import (
     InputUnreadable,
     OptionsInvalid,
 )
-from nst_core.transparency import onto_surroundings
+from nst_core.imaging import colors, images
+from nst_core.imaging.decoding import decoder
+from nst_core.imaging.transparency import onto_surroundings
+from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
-from pipeline.manifest import Pair
+from pipeline.manifest.pairs import Pair
 
 # Enough for the headers of most files; longer ones are read whole.
 HEADER_BYTES = 65536

@@ -11,13 +11,13 @@ import threading
 
 import numpy as np
 
-from nst_core import colors, encoding, images
 from nst_core.canvas import Size, size_of
 from nst_core.config import StyleConfig
+from nst_core.imaging import colors, encoding, images
 from nst_core.results import LossLog
-from pipeline.inputs import Inputs
-from pipeline.pairs import Task, sources
-from pipeline.spelling import name_of
+from pipeline.manifest.spelling import name_of
+from pipeline.records.tasks import Task, sources
+from pipeline.worker.inputs import Inputs
 
 # Originals can be many times larger than what is optimised: one at a time is enlarged and encoded.
 _ORIGINAL_SIZE = threading.Lock()

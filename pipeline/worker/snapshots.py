@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from nst_core import animation, encoding, images
+from nst_core.imaging import animation, encoding, images
+from nst_core.imaging.transparency import onto_white
 from nst_core.results import Snapshot, StyleResult
-from nst_core.transparency import onto_white
-from pipeline import storage, storage_local
-from pipeline.inputs import Inputs
-from pipeline.output import encode_image, metadata_of
-from pipeline.pairs import Task
-from pipeline.records import SnapshotPlace
+from pipeline import storage
+from pipeline.records.records import SnapshotPlace
+from pipeline.records.tasks import Task
+from pipeline.storage import local
+from pipeline.worker.inputs import Inputs
+from pipeline.worker.output import encode_image, metadata_of
 
 # Images that wait to be encoded; the optimisation waits while there are more.
 WAITING = 4
@@ -26,7 +27,7 @@ WAITING = 4
 _ANIMATION = threading.Lock()
 
 
-class Roll:
+class SnapshotFiles:
     """The snapshots of one pair, as encoded files, and small ones for its animation.
 
     They lie in a file without a name, so that a pair that fails or is killed leaves nothing.
@@ -37,7 +38,7 @@ class Roll:
         self.inputs = inputs
         self.last_step = 0
         self._lock = threading.Lock()
-        self._file = storage_local.spool()
+        self._file = local.spool()
         self._places: dict[int, list[tuple[int, int]]] = {}
 
     def steps_of(self, result: StyleResult) -> list[int]:
@@ -124,7 +125,7 @@ class Roll:
 class Snapshots:
     """Takes the snapshots of one batch from the engine; encodes them on `threads`.
 
-    `rolls`: one for each entry, or None where no snapshots are wanted.
+    `files`: one for each entry, or None where no snapshots are wanted.
     """
 
     def __init__(
@@ -132,8 +133,9 @@ class Snapshots:
         entries: Sequence[tuple[Task, Inputs]],
         threads: concurrent.futures.ThreadPoolExecutor,
     ) -> None:
-        self.rolls = [
-            Roll(task, inputs) if task.config.snapshot_every else None for task, inputs in entries
+        self.files = [
+            SnapshotFiles(task, inputs) if task.config.snapshot_every else None
+            for task, inputs in entries
         ]
         self._threads = threads
         self._waiting: collections.deque[concurrent.futures.Future[None]] = collections.deque()
@@ -143,21 +145,21 @@ class Snapshots:
 
     def __exit__(self, *_: object) -> None:
         concurrent.futures.wait(self._waiting)
-        for roll in self.rolls:
-            if roll:
-                roll.close()
+        for kept in self.files:
+            if kept:
+                kept.close()
 
     def take(self, snapshot: Snapshot) -> None:
         """Keep one; waits while many are not encoded yet. See `StyleEngine.stylize_batch`."""
-        roll = self.rolls[snapshot.content]
-        assert roll is not None
-        if snapshot.step <= roll.last_step:
+        kept = self.files[snapshot.content]
+        assert kept is not None
+        if snapshot.step <= kept.last_step:
             self.settle()
-            roll.clear()
-        roll.last_step = snapshot.step
+            kept.clear()
+        kept.last_step = snapshot.step
         while len(self._waiting) >= WAITING:
             self._waiting.popleft().result()
-        self._waiting.append(self._threads.submit(roll.add, snapshot.step, snapshot.image))
+        self._waiting.append(self._threads.submit(kept.add, snapshot.step, snapshot.image))
 
     def settle(self) -> None:
         """Wait until all are encoded."""
@@ -166,21 +168,21 @@ class Snapshots:
 
 
 def write_snapshots(
-    roll: Roll | None, result: StyleResult, place: SnapshotPlace
+    kept: SnapshotFiles | None, result: StyleResult, place: SnapshotPlace
 ) -> tuple[dict[str, Any], int]:
     """Write what is wanted of snapshots and animation; their URIs for the record, and the bytes."""
     written: dict[str, Any] = {"snapshots": [], "animation": None}
-    if roll is None:
+    if kept is None:
         return written, 0
-    config, size = roll.task.config, 0
-    for step in roll.steps_of(result):
-        uri, data = place.snapshot(step, config), roll.encoded(step)
+    config, size = kept.task.config, 0
+    for step in kept.steps_of(result):
+        uri, data = place.snapshot(step, config), kept.encoded(step)
         storage.write_bytes(uri, data, encoding.CONTENT_TYPES[config.output_format])
         written["snapshots"].append(uri)
         size += len(data)
     if config.animation != "none":
         written["animation"] = place.animation(config)
-        data = roll.encode_animation(result)
+        data = kept.encode_animation(result)
         storage.write_bytes(written["animation"], data, f"image/{config.animation}")
         size += len(data)
     return written, size

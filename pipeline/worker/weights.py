@@ -6,20 +6,21 @@ import functools
 import logging
 import pathlib
 
-from nst_core.config import URI_SETTINGS, StyleConfig
+from nst_core.config import StyleConfig
 from nst_core.errors import WeightsError
-from nst_core.weights import (
+from nst_core.network.loading import load_weights
+from nst_core.network.weights import (
     IMAGENET_MD5,
     OTHER_WEIGHTS,
     cache_directory,
     imagenet_cache_path,
     imagenet_file,
-    load_weights,
 )
+from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
-from pipeline.notices import without_notices
+from pipeline.console.notices import without_notices
 
-# Raised with the recipe in nst_core.procedural; both are the same number (a test holds them so).
+# Raised with the recipe in nst_core.network.procedural: a test holds both to the same number.
 PROCEDURAL_VERSION = 1
 HDF5 = "application/x-hdf5"
 

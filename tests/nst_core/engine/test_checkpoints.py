@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nst_core import batch, checkpoints, program
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
+from nst_core.engine import batch, checkpoints, scale
+from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import DeadlineExceeded, PairError
+from nst_core.network.weights import VggWeights
 from nst_core.results import Snapshot, Style, StyleResult
-from nst_core.weights import VggWeights
 
 Draw = Callable[[int, int, int], np.ndarray]
 Arrays = dict[str, np.ndarray]
@@ -54,7 +54,7 @@ def style(draw: Draw) -> Style:
 def however_long_it_takes_to_save(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "MOST_TIME", math.inf)
     # Calls of 1, 4, 16… steps, on machines of any speed.
-    monkeypatch.setattr(program, "SECONDS_PER_CALL", 1e9)
+    monkeypatch.setattr(scale, "SECONDS_PER_CALL", 1e9)
 
 
 def run(
@@ -161,9 +161,9 @@ def test_an_image_that_has_settled_stays_so(
         several = terms[-1].shape[0] == 2
         return np.array([len(terms) == 5, False]) if several else np.array([False])
 
-    monkeypatch.setattr(program, "_settled", first_settles)
+    monkeypatch.setattr(scale, "_settled", first_settles)
     # With a tolerance a call ends where it is asked.
-    monkeypatch.setattr(program, "TOLERANCE_WINDOW", 5)
+    monkeypatch.setattr(scale, "TOLERANCE_WINDOW", 5)
     config = QUICK.updated({"tolerance": 0.2})
     whole, saved = run(engine, contents[:2], style, config)
     assert [one.steps for one in whole if isinstance(one, StyleResult)] == [10, 14]
@@ -181,17 +181,17 @@ def test_a_second_try_goes_on_where_it_was(
     style: Style,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    follow = batch.follow
+    real = batch.optimize_scale
     rates: list[float] = []
 
-    def watched(*arguments: Any) -> program.Course:
+    def watched(*arguments: Any) -> scale.ScaleResult:
         config = arguments[3]
         rates.append(config.learning_rate)
-        course = follow(*arguments)
+        course = real(*arguments)
         failed = np.array([config.learning_rate == QUICK.learning_rate])
         return dataclasses.replace(course, failed=failed)
 
-    monkeypatch.setattr(batch, "follow", watched)
+    monkeypatch.setattr(batch, "optimize_scale", watched)
     (whole,), (saved,) = run(engine, contents[:1], style)
     assert isinstance(whole, StyleResult)
     assert whole.retried
@@ -287,7 +287,7 @@ def test_it_is_saved_so_often_and_never_for_most_of_the_time(
         now += seconds_to_save
 
     keeper = checkpoints.Checkpoints([], save, every, lambda _: b"id")
-    leg = program.Leg({}, [], [], np.array([9]), np.array([True]))
+    leg = scale.ScaleState({}, [], [], np.array([9]), np.array([True]))
     while now < 1000 and len(seen) < 3:
         keeper.between([0], [], leg, 0.0, False)
         now += 1

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from nst_core.config import StyleConfig
-from nst_core.divergence import diverged
-from nst_core.engine import StyleEngine
+from nst_core.engine.divergence import diverged
+from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import Diverged
+from nst_core.network.weights import VggWeights
 from nst_core.results import Style, StyleResult
-from nst_core.weights import VggWeights
 
 Draw = Callable[[int, int, int], np.ndarray]
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core import batch, device, memory
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
+from nst_core.engine import batch, device, memory
+from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import ConfigError, OutOfMemory
+from nst_core.network.weights import VggWeights
 from nst_core.results import Style, StyleResult
-from nst_core.weights import VggWeights
 
 Draw = Callable[[int, int, int], np.ndarray]
 
@@ -230,7 +230,7 @@ class TestDecisions:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         available(monkeypatch, 2**20)
-        monkeypatch.setattr(batch, "follow", None)
+        monkeypatch.setattr(batch, "optimize_scale", None)
         error = engine.stylize_batch(contents[:1], [style], QUICK, names=["a.png"])[0]
         assert isinstance(error, OutOfMemory)
         assert "a.png at 160x96 px needs about" in str(error)
@@ -271,16 +271,16 @@ class TestDecisions:
         setting: Any,
         tried: list[int | None],
     ) -> None:
-        follow = batch.follow
+        real = batch.optimize_scale
         attempts: list[int | None] = []
 
         def too_small(program: Any, *more: Any) -> Any:
             attempts.append(getattr(program, "side", None))
             if attempts[-1] != tried[-1]:
                 raise error() if error is MemoryError else error(None, None, "no memory left")
-            return follow(program, *more)
+            return real(program, *more)
 
-        monkeypatch.setattr(batch, "follow", too_small)
+        monkeypatch.setattr(batch, "optimize_scale", too_small)
         found = engine.stylize(contents[0], [style], LARGER.updated({"tile": setting}))
         assert attempts == tried
         assert found.tile == tried[-1]
@@ -298,7 +298,7 @@ class TestDecisions:
             attempts.append(getattr(program, "side", None))
             raise MemoryError
 
-        monkeypatch.setattr(batch, "follow", exhausted)
+        monkeypatch.setattr(batch, "optimize_scale", exhausted)
         for setting, tried in (("auto", [None, 80]), ("off", [None])):
             attempts.clear()
             config = QUICK.updated({"tile": setting})

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from nst_core.config import StyleConfig, preset
-from nst_core.engine import StyleEngine
+from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import PairError
+from nst_core.network.weights import VggWeights
 from nst_core.results import Style, StyleResult
-from nst_core.weights import VggWeights
 
 Draw = Callable[[int, int, int], np.ndarray]
 
@@ -48,7 +48,7 @@ def test_the_compiled_notebook_objective_and_its_gradient_are_right_to_five_digi
 ) -> None:
     pictures = [draw(64, 48, seed)[None] for seed in (1, 3, 5)]
     config = preset("notebook")
-    program = engine_for(config, procedural, "float32").program(config, "float32")
+    program = engine_for(config, procedural, "float32").programs.compiled(config, "float32")
     x, content, style = (tf.constant(picture, tf.float32) for picture in pictures)
     targets = {"content": program.content_targets(content), "style": program.style_targets(style)}
     weights = program.objective.weights(config)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nst_core import batch, program
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
+from nst_core.engine import batch, scale
+from nst_core.engine.snapshots import SnapshotSchedule
+from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import PairError
+from nst_core.network.weights import VggWeights
 from nst_core.results import Snapshot, Style, StyleResult
-from nst_core.snapshots import Camera
-from nst_core.weights import VggWeights
 
 Draw = Callable[[int, int, int], np.ndarray]
 
@@ -50,16 +50,18 @@ def shot(
     return engine.stylize_batch(contents, [style], config, snapshots=taken.append), taken
 
 
-def test_a_camera_waits_for_each_image_s_own_count() -> None:
+def test_a_schedule_waits_for_each_image_s_own_count() -> None:
     seen: list[tuple[int, int]] = []
-    camera = Camera(10, np.array([7, 4, 0]), lambda index, step, _: seen.append((index, step)))
+    schedule = SnapshotSchedule(
+        10, np.array([7, 4, 0]), lambda index, step, _: seen.append((index, step))
+    )
     everyone, two = np.array([True, True, True]), np.array([False, True, True])
-    assert (camera.due_in(0, everyone), camera.due_in(0, two)) == (3, 6)
-    assert (camera.due_in(3, everyone), camera.due_in(6, two)) == (3, 4)
+    assert (schedule.due_in(0, everyone), schedule.due_in(0, two)) == (3, 6)
+    assert (schedule.due_in(3, everyone), schedule.due_in(6, two)) == (3, 4)
     images = np.zeros((3, 2, 2, 3))
-    camera.look(3, camera.due(3, everyone), images)
-    camera.look(6, camera.due(6, everyone), images)
-    assert camera.due(13, two).size == 0
+    schedule.take_due(3, schedule.due(3, everyone), images)
+    schedule.take_due(6, schedule.due(6, everyone), images)
+    assert schedule.due(13, two).size == 0
     assert seen == [(0, 10), (1, 10)]
 
 
@@ -104,7 +106,7 @@ def test_images_of_a_batch_that_settle_apart_keep_their_own_counts(
     def first_settles(terms: list[np.ndarray], _: float) -> np.ndarray:
         return np.array([len(terms) == 20, False])
 
-    monkeypatch.setattr(program, "_settled", first_settles)
+    monkeypatch.setattr(scale, "_settled", first_settles)
     contents = [draw(64, 64, 1), draw(64, 64, 2)]
     changes = {"scales": [0.5, 1], "steps": [25, 10], "tolerance": 0.2, "snapshot_every": 8}
     results, taken = shot(engine, contents, style, **changes)
@@ -118,16 +120,16 @@ def test_images_of_a_batch_that_settle_apart_keep_their_own_counts(
 def test_an_image_that_is_done_again_begins_again_under_its_own_place(
     engine: StyleEngine, draw: Draw, style: Style, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follow = batch.follow
+    real = batch.optimize_scale
     calls: list[int] = []
 
-    def broken_at_first(*arguments: Any) -> program.Course:
-        course = follow(*arguments)
+    def broken_at_first(*arguments: Any) -> scale.ScaleResult:
+        course = real(*arguments)
         calls.append(len(course.failed))
         failed = np.array([False, True]) if len(calls) == 1 else course.failed
         return dataclasses.replace(course, failed=failed)
 
-    monkeypatch.setattr(batch, "follow", broken_at_first)
+    monkeypatch.setattr(batch, "optimize_scale", broken_at_first)
     contents = [draw(64, 64, 1), draw(64, 64, 2)]
     results, taken = shot(engine, contents, style, snapshot_every=6)
     found = [(one.content, one.step) for one in taken]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nst_core import recoloring
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
+from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import InputTooSmall
+from nst_core.imaging import recoloring
+from nst_core.network.weights import VggWeights
 from nst_core.results import Style
-from nst_core.weights import VggWeights
 
 Draw = Callable[[int, int, int], np.ndarray]
 

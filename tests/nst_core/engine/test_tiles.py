@@ -10,15 +10,16 @@ import tensorflow as tf
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
+from nst_core.engine.program import Program, optimizer_for
+from nst_core.engine.scale import optimize_scale
+from nst_core.engine.style_engine import StyleEngine
+from nst_core.engine.tiled import TiledProgram
+from nst_core.engine.tiles import extents, spans, tiles_of
 from nst_core.layers import ALIGNMENT, halo
-from nst_core.objective import Objective
-from nst_core.program import Program, follow, optimizer_for
+from nst_core.network.vgg import Vgg19
+from nst_core.network.weights import VggWeights
+from nst_core.objective.objective import Objective
 from nst_core.results import Snapshot, Style
-from nst_core.tiled import TiledProgram
-from nst_core.tiles import extents, spans, tiles_of
-from nst_core.vgg import Vgg19
-from nst_core.weights import VggWeights
 
 DEEP = StyleConfig().updated({"scales": [1], "steps": 4, "learning_rate": 2})
 SHALLOW = {
@@ -205,7 +206,7 @@ class TestOptimisation:
     ) -> None:
         config = DEEP.updated({**SHALLOW, "optimizer": optimizer})
         seen: list[int] = []
-        courses = []
+        results = []
 
         def report(step: int, _: np.ndarray) -> None:
             seen.append(step)
@@ -213,8 +214,8 @@ class TestOptimisation:
         for program in programs(procedural, config, 64):
             x, content, style = pictures(draw, 160, 96)
             targets = targets_of(program, content, style)
-            courses.append(follow(program, x, targets, config, 6, np.inf, report))
-        whole, tiled = courses
+            results.append(optimize_scale(program, x, targets, config, 6, np.inf, report))
+        whole, tiled = results
         np.testing.assert_allclose(tiled.terms, whole.terms, rtol=1e-3)
         np.testing.assert_allclose(tiled.images, whole.images, atol=0.2)
         assert np.abs(tiled.images - x).mean() > 1

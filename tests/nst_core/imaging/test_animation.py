@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from nst_core import animation
+from nst_core.imaging import animation
 
 
 def frames(count: int) -> list[np.ndarray]:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_core import decoding, encoding, images
-from nst_core.decoding import Decoder
 from nst_core.errors import InputTooLarge, InputUnreadable, JobError, PairError
+from nst_core.imaging import decoding, encoding, images
+from nst_core.imaging.decoding import Decoder
 from tests import corpus
 
 FORMATS = {"JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF"}
@@ -227,7 +227,7 @@ def test_threads_share_a_decoder(decoder: Decoder) -> None:
 
 PARENT = """
 import os, sys
-from nst_core.decoding import decoder
+from nst_core.imaging.decoding import decoder
 
 def size():
     found = decoder().header_size(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nst_core import colors
+from nst_core.imaging import colors
 
 
 def picture(seed: int, shift: float = 0, dtype: type = np.uint8) -> np.ndarray:

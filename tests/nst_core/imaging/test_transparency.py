@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_core import encoding, images, transparency
+from nst_core.imaging import encoding, images, transparency
 from tests.corpus import file_of
 
 SHADE = (78, 96, 107)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from nst_core import images
 from nst_core.errors import InputUnreadable
+from nst_core.imaging import images
 from tests.corpus import file_of, png, texture
 
 GREYS = np.tile(np.arange(0, 256, 5, dtype=np.uint8), (4, 1))
@@ -22,7 +22,7 @@ def decode(data: bytes) -> images.Picture:
     return images.decode(data, name="x", max_pixels=10**6, max_bytes=10**7)
 
 
-# Camera's raw files ---------------------------------------------------------------------------
+# Raw files of cameras -----------------------------------------------------------------------------
 
 
 def tagged(tag: int, value: Any, kind: int) -> bytes:

@@ -11,10 +11,11 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.gallery import IMAGENET_SIZES, MADE_SIZE, gallery_weights
-from nst_core import procedural as recipe
-from nst_core.procedural import SEED, calibration_images, laws_kernel, make_layers
-from nst_core.vgg import Vgg19, preprocess
-from nst_core.weights import VggWeights, layer_shapes, load_weights
+from nst_core.network import procedural as recipe
+from nst_core.network.loading import load_weights
+from nst_core.network.procedural import SEED, calibration_images, laws_kernel, make_layers
+from nst_core.network.vgg import Vgg19, preprocess
+from nst_core.network.weights import VggWeights, layer_shapes
 
 Layers = dict[str, tuple[np.ndarray, np.ndarray]]
 

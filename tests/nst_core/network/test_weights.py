@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from nst_core import weights
 from nst_core.errors import WeightsError
-from nst_core.weights import layer_shapes, load_weights
+from nst_core.network import weights
+from nst_core.network.loading import load_weights
+from nst_core.network.weights import layer_shapes
 
 Layers = dict[str, tuple[np.ndarray, np.ndarray]]
 OTHER_LAYERS = ("input_1", "block1_pool", "block5_pool", "flatten")

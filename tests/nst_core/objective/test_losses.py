@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core import losses
+from nst_core.objective import losses
 
 
 def features(seed: int, height: int = 7, width: int = 5, batch: int = 3) -> np.ndarray:

@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 
 from nst_core.config import StyleConfig, preset
-from nst_core.objective import Objective, mixed
-from nst_core.vgg import Vgg19
-from nst_core.weights import VggWeights
+from nst_core.network.vgg import Vgg19
+from nst_core.network.weights import VggWeights
+from nst_core.objective.objective import Objective
+from nst_core.objective.style_term import mixed
 
 Images = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core import quality
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
+from nst_core.engine.style_engine import StyleEngine
+from nst_core.network.weights import VggWeights
+from nst_core.objective import quality
 from nst_core.results import Style, StyleResult
-from nst_core.weights import VggWeights
 
 Draw = Callable[[int, int, int], np.ndarray]
 

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core import images, losses
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
+from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import InputTooSmall, PairError
-from nst_core.objective import Objective
+from nst_core.imaging import images
+from nst_core.network.vgg import Vgg19
+from nst_core.network.weights import VggWeights
+from nst_core.objective import losses
+from nst_core.objective.objective import Objective
 from nst_core.results import Style, StyleResult
-from nst_core.vgg import Vgg19
-from nst_core.weights import VggWeights
 
 Draw = Callable[[int, int, int], np.ndarray]
 
@@ -57,7 +58,7 @@ def pictures(results: Sequence[StyleResult | PairError]) -> list[np.ndarray]:
 
 
 def gram(engine: StyleEngine, image: np.ndarray) -> np.ndarray:
-    network = Vgg19(engine.weights, engine.pooling, engine.padding, tf.float32)
+    network = Vgg19(engine.weights, engine.programs.pooling, engine.programs.padding, tf.float32)
     feature = network.features(image[None].astype(np.float32), ["block2_conv1"])["block2_conv1"]
     found = losses.gram_matrix(feature) / (feature.shape[1] * feature.shape[2])
     return found.numpy()[0]

@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 import tensorflow as tf
 
-from nst_core import losses, wasserstein
+from nst_core.objective import losses, wasserstein
 
 
 def features(seed: int, channels: int = 6, batch: int = 3) -> np.ndarray:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core import curvature, losses
-from nst_core.lbfgs import Lbfgs, quasi_newton
-from nst_core.memory import HISTORY
-from nst_core.optimizers import (
+from nst_core.objective import losses
+from nst_core.optimizers import HISTORY, curvature
+from nst_core.optimizers.lbfgs import Lbfgs, quasi_newton
+from nst_core.optimizers.loop import (
     LONGEST_CALL,
     Adam,
     Evaluate,

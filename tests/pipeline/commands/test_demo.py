@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from pipeline import storage
-from pipeline.demo import CONFIG, PAIRS, demo
+from pipeline.commands.demo import CONFIG, PAIRS, demo
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

@@ -12,11 +12,12 @@ import pytest
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from pipeline import cli, gpus
+from pipeline import cli
 from pipeline.__main__ import main
-from pipeline.engines import Engines
-from pipeline.estimate import Sample
-from pipeline.options import RunOptions
+from pipeline.job import gpus
+from pipeline.job.estimate import Sample
+from pipeline.job.options import RunOptions
+from pipeline.worker.engine_cache import EngineCache
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -37,9 +38,9 @@ SAMPLE = Sample(
 
 
 @pytest.fixture(autouse=True)
-def shared_engines(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+def shared_engines(engines: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans load no network that an earlier test has loaded."""
-    monkeypatch.setattr("pipeline.plan.load_engine", engines.engine_for)
+    monkeypatch.setattr("pipeline.commands.plan.load_engine", engines.engine_for)
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ def test_with_nothing_to_do_no_network_is_loaded(
     def refuse(_: StyleConfig) -> None:
         raise AssertionError("a network was loaded")
 
-    monkeypatch.setattr("pipeline.plan.load_engine", refuse)
+    monkeypatch.setattr("pipeline.commands.plan.load_engine", refuse)
     foreseen = plan()
     assert (foreseen["to_do"], foreseen["done"]) == (0, 1)
     assert (foreseen["measured"], foreseen["seconds"]) == (None, None)

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from nst_core.config import StyleConfig
-from nst_core.encoding import read_metadata
-from pipeline import stylize
+from nst_core.imaging.encoding import read_metadata
 from pipeline.__main__ import main
-from pipeline.engines import Engines
+from pipeline.commands import stylize
+from pipeline.worker.engine_cache import EngineCache
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
@@ -27,7 +27,7 @@ Sentence = Callable[[str], str]
 
 
 @pytest.fixture
-def pictures(catalog: Catalog, engines: Engines, monkeypatch: pytest.MonkeyPatch) -> Catalog:
+def pictures(catalog: Catalog, engines: EngineCache, monkeypatch: pytest.MonkeyPatch) -> Catalog:
     """A catalog with a content and two styles; the network is the session's."""
     monkeypatch.setattr(stylize, "load_engine", engines.engine_for)
     for name in ("a.png", "s.png", "t.png"):

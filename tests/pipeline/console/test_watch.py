@@ -15,11 +15,12 @@ import pytest
 
 from nst_core.config import StyleConfig
 from nst_core.results import Progress
-from pipeline import progress, run, watch
 from pipeline.__main__ import main
-from pipeline.options import RunOptions
-from pipeline.progress import PairEnded, PairPlanned, Steps
-from pipeline.watch import Tracker, duration, watching
+from pipeline.commands import run
+from pipeline.console import events, watch
+from pipeline.console.events import PairEnded, PairPlanned, Steps
+from pipeline.console.watch import Tracker, duration, watching
+from pipeline.job.options import RunOptions
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -72,7 +73,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def nobody_listens() -> Iterator[None]:
     """After a test nobody listens any more."""
     yield
-    progress.listen(None)
+    events.listen(None)
 
 
 def tracker_of(*events: Any) -> Tracker:
@@ -123,8 +124,8 @@ def test_the_time_left_runs_down_while_a_batch_is_in_work() -> None:
 
 
 def test_events_of_nobody_s_interest_are_dropped() -> None:
-    progress.listen(None)
-    progress.emit(DONE)
+    events.listen(None)
+    events.emit(DONE)
 
 
 def test_without_a_terminal_there_is_a_line_every_so_often(
@@ -132,12 +133,12 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
 ) -> None:
     records = catalog.uri("out/records")
     with watching(verbose=False, records=records):
-        progress.emit(STEPS)
+        events.emit(STEPS)
     assert capsys.readouterr().err == ""
     with watching(verbose=False, records=records):
         monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.0)
-        progress.emit(PairPlanned())
-        progress.emit(STEPS)
+        events.emit(PairPlanned())
+        events.emit(STEPS)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert "1 left; town--wave step 30/120 loss 3" in lines[1]
@@ -154,8 +155,8 @@ def test_pairs_that_other_processes_do_are_counted_by_their_records(
         for name in ("a", "b"):
             catalog.write(f"out/records/{name}.json", b"{}")
         waited_until(lambda: "2 done by workers in other" in capsys.readouterr().err)
-        progress.emit(PairPlanned())
-        waited_until(lambda: progress.emit(STEPS) or "1 left" in capsys.readouterr().err)
+        events.emit(PairPlanned())
+        waited_until(lambda: events.emit(STEPS) or "1 left" in capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_in_a_terminal_there_is_a_bar(terminal: Terminal, catalog: Catalog) -> N
     with terminal.shown(), watching(verbose=False, records=records) as tracker:
         tracker.started -= 120
         for event in (*PLANNED, DONE, DIVERGED, STEPS):
-            progress.emit(event)
+            events.emit(event)
     shown = terminal.text()
     # However close together the pairs of a batch end.
     assert "about 2 min left" in shown

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.scale import InstantEngines
 from nst_core.errors import ConfigError
-from pipeline.budget import LEAST_PAIRS, BudgetError, Failures, MaxFailures
-from pipeline.pairs import Outcome, RowNumber
+from pipeline.job.budget import LEAST_PAIRS, BudgetError, Failures, MaxFailures
+from pipeline.records.tasks import Outcome, RowNumber
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -95,7 +95,7 @@ def test_past_the_limit_the_job_stops_in_one_sentence_before_any_pair_is_optimis
 def test_what_is_done_stays_done_and_the_next_run_goes_on(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.transforms.Engines", InstantEngines)
+    monkeypatch.setattr("pipeline.job.stylize_transforms.EngineCache", InstantEngines)
     names = [f"{letter}.jpg" for letter in "abcdef"]
     catalog.pairs(names)
     whole = {name: catalog.read(name) for name in names[:3]}
@@ -127,7 +127,7 @@ def test_workers_of_one_process_count_together(
 def test_a_limited_run_does_the_first_pairs_that_are_not_done_and_the_next_goes_on(
     catalog: Catalog, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.transforms.Engines", InstantEngines)
+    monkeypatch.setattr("pipeline.job.stylize_transforms.EngineCache", InstantEngines)
     letters = "abcdef"
     catalog.pairs([f"{letter}.png" for letter in letters])
     catalog.manifest([{"id": "b", "content": "b.png", "style": "s.png"}], "b.csv")
@@ -146,7 +146,7 @@ def test_a_limited_run_does_the_first_pairs_that_are_not_done_and_the_next_goes_
 def test_rows_that_are_no_pairs_do_not_count_for_the_limit(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.transforms.Engines", InstantEngines)
+    monkeypatch.setattr("pipeline.job.stylize_transforms.EngineCache", InstantEngines)
     catalog.pairs(("a.png", "b.png", "c.png"))
     rows = [
         {"id": "../x", "content": "a.png", "style": "s.png"},

@@ -6,8 +6,8 @@ import pytest
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig, preset
-from nst_core.operations import pair_operations, step_operations
-from pipeline import gpus
+from nst_core.engine.operations import pair_operations, step_operations
+from pipeline.job import gpus
 
 ONE_SCALE = StyleConfig().updated({"scales": [1], "steps": 10})
 SQUARE = Size(512, 512)

@@ -11,14 +11,14 @@ import yaml
 from nst_core.config import PRESETS, StyleConfig, preset
 from nst_core.errors import ConfigError
 from pipeline import storage
-from pipeline.options import (
+from pipeline.commands.run import config_yaml
+from pipeline.job.options import (
     RunOptions,
     beam_option_names,
     check_beam_arguments,
     check_option_names,
     load_config,
 )
-from pipeline.run import config_yaml
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket

@@ -13,13 +13,15 @@ from apache_beam import coders
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid
-from pipeline import planning, records
-from pipeline.inputs import Headers
-from pipeline.manifest import Pair, Row, StyleReference
-from pipeline.output_files import Existing, list_existing
-from pipeline.pairs import Batch, Outcome, RowNumber, Task
-from pipeline.resolving import resolve_id
-from pipeline.transforms import Several
+from pipeline.job import planning
+from pipeline.job.elements import Chunk
+from pipeline.job.resolving import resolve_id
+from pipeline.manifest.columns import Row
+from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.records import records
+from pipeline.records.output_files import Existing, list_existing
+from pipeline.records.tasks import Batch, Outcome, RowNumber, Task
+from pipeline.worker.inputs import Headers
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -247,7 +249,7 @@ def test_a_content_s_header_is_read_once_whatever_its_styles(
     os.remove(catalog.uri("a.png"))
     assert planning.canvas_of(str(planning.batch_key(one, headers))) == Size(64, 64)
     # What was read first is forgotten once there are too many.
-    monkeypatch.setattr("pipeline.inputs.HEADERS_KEPT", 1)
+    monkeypatch.setattr("pipeline.worker.inputs.HEADERS_KEPT", 1)
     catalog.picture("b.png", (96, 64))
     other = task(content=catalog.uri("b.png"))
     assert planning.canvas_of(str(planning.batch_key(other, headers))) == Size(64, 64)
@@ -259,10 +261,10 @@ def test_a_content_s_header_is_read_once_whatever_its_styles(
 def test_tasks_travel_several_at_a_time_and_come_back_as_they_were() -> None:
     planned = plan(7, id="x", price="9", options__steps="3", options__init="x.png")
     several = '[{"uri": "s.png", "weight": 2}, {"uri": "t.png", "mask": "m.png"}]'
-    tasks = Several([planned, plan(8, style=several), ("x", Existing("images", "png"))])
-    coder = coders.registry.get_coder(Several)
+    tasks = Chunk([planned, plan(8, style=several), ("x", Existing("images", "png"))])
+    coder = coders.registry.get_coder(Chunk)
     found = coder.decode(coder.encode(tasks))
-    assert type(found) is Several
+    assert type(found) is Chunk
     assert found == tasks
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nst_core.config import StyleConfig
-from pipeline import transforms
-from pipeline.budget import Failures
-from pipeline.manifest import Pair, StyleReference
-from pipeline.pairs import RowNumber, Task
-from pipeline.transforms import KeyByCanvas, Several
+from pipeline.job import batch_transforms
+from pipeline.job.batch_transforms import KeyByCanvas
+from pipeline.job.budget import Failures
+from pipeline.job.elements import Chunk
+from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.records.tasks import RowNumber, Task
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -33,13 +34,13 @@ def test_batches_that_are_full_are_formed_at_once_and_only_the_rest_is_grouped(
         )
         for number, name in enumerate(names)
     ]
-    monkeypatch.setattr(transforms, "HEADERS_AT_ONCE", 6)
+    monkeypatch.setattr(batch_transforms, "HEADERS_AT_ONCE", 6)
     stage = KeyByCanvas(4, Failures("run", None))
     stage.setup()
     stage.start_bundle()
     given: list[Any] = []
     for start in range(0, len(tasks), 5):
-        given += stage.process(Several(tasks[start : start + 5]))
+        given += stage.process(Chunk(tasks[start : start + 5]))
     given += stage.finish_bundle()
     stage.teardown()
 

@@ -13,7 +13,9 @@ import pytest
 from nst_core.config import SETTINGS
 from nst_core.errors import OptionsInvalid
 from pipeline.__main__ import main
-from pipeline.manifest import ManifestError, check_header, check_manifests, parse_pair, read_rows
+from pipeline.manifest.columns import ManifestError
+from pipeline.manifest.pairs import parse_pair
+from pipeline.manifest.rows import check_header, check_manifests, read_rows
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

@@ -10,7 +10,9 @@ import pytest
 
 from nst_core.errors import ManifestInvalid
 from pipeline.__main__ import main
-from pipeline.manifest import Row, parse_pair, read_rows
+from pipeline.manifest.columns import Row
+from pipeline.manifest.pairs import parse_pair
+from pipeline.manifest.rows import read_rows
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket

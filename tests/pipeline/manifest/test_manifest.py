@@ -1,11 +1,9 @@
 """What a manifest promises, tested with real files of every format."""
 
 import contextlib
-import csv
 import datetime
 import decimal
 import gzip
-import io
 import json
 import os
 import subprocess
@@ -13,76 +11,22 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pytest
 from pyarrow import parquet
 
-from nst_core.config import parse_value
-from nst_core.errors import JobError, ManifestInvalid, OptionsInvalid
-from pipeline.manifest import (
-    ManifestError,
-    Pair,
-    Row,
-    StyleReference,
-    check_header,
-    cross_product,
-    failure_fieldnames,
-    parse_pair,
-    portable_row,
-    read_rows,
-    write_failures,
-    write_manifest,
+from nst_core.errors import JobError, ManifestInvalid
+from pipeline.manifest.columns import ManifestError, Row
+from pipeline.manifest.pairs import StyleReference, parse_pair
+from pipeline.manifest.rows import check_header, read_rows
+from tests.pipeline.manifest.manifests import (
+    FORMATS,
+    read_pairs,
+    write,
+    write_any,
+    write_parquet,
 )
-
-FORMATS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".parquet")
-
-
-def write(path: Path, data: str | bytes) -> str:
-    data = data.encode() if isinstance(data, str) else data
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return str(path)
-
-
-def write_parquet(path: Path, columns: dict[str, Any]) -> str:
-    parquet.write_table(pyarrow.table(columns), path)
-    return str(path)
-
-
-def write_any(path: Path, rows: list[dict[str, str]]) -> str:
-    """The same rows in the format of the extension."""
-    if ".parquet" in path.name:
-        return write_parquet(path, {name: [row[name] for row in rows] for name in rows[0]})
-    if ".csv" in path.name:
-        table = io.StringIO()
-        writer = csv.DictWriter(table, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-        return write(path, table.getvalue())
-    return write(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def read_pairs(uri: str) -> list[Pair]:
-    return [parse_pair(row, uri) for row in read_rows(uri)]
-
-
-def pair_of(columns: dict[str, Any], uri: str = "/catalog/pairs.jsonl") -> Pair:
-    return parse_pair(Row(7, {"content": "c.png", "style": "s.png", **columns}, None), uri)
-
-
-def refusal(columns: dict[str, Any], uri: str = "/catalog/pairs.jsonl") -> str:
-    with pytest.raises(ManifestInvalid) as caught:
-        pair_of(columns, uri)
-    sentence = str(caught.value)
-    assert "ow 7 " in sentence
-    assert sentence.endswith(".")
-    return sentence
-
-
-def problems(uri: str) -> list[str | None]:
-    return [row.problem for row in read_rows(uri)]
-
 
 # --- the formats --------------------------------------------------------------------------------
 
@@ -422,356 +366,10 @@ def test_a_cell_of_parquet_that_is_no_text_spoils_only_its_row(tmp_path: Path) -
 # --- pairs --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("role", ["content", "style"])
-@pytest.mark.parametrize("value", [None, "", "  ", 3, True, 1.5, {"uri": "a.png"}, b"a.png"])
-def test_content_and_style_are_text(role: str, value: Any) -> None:
-    assert role in refusal({role: value})
-
-
-def test_content_is_not_a_list() -> None:
-    assert "content" in refusal({"content": ["a.png"]})
-    with pytest.raises(ManifestInvalid, match=r"^Row 1 has no style; "):
-        parse_pair(Row(1, {"content": "a.png"}, None), "/m.jsonl")
-
-
-@pytest.mark.parametrize(
-    ("style", "reason"),
-    [
-        ([], "empty list"),
-        ("[]", "empty list"),
-        ("[a.png]", "not JSON"),
-        ('["a.png"', "not JSON"),
-        ('["a.png"] x', "not JSON"),
-        ('["a\\u0000.png"]', "NUL"),
-        ([""], "no style"),
-        ([None], "no style"),
-        ([7], "7 as style"),
-        ([["a.png"]], "as style"),
-        ([{"weight": 1}], "no style"),
-        ([{"uri": 3}], "3 as style"),
-        ([{"uri": "a.png", "wieght": 2}], '"wieght"'),
-        ([{"uri": "a.png", "mask": 3}], "3 as mask"),
-        ([{"uri": "a.png", "mask": ""}], "no mask"),
-        ([{"uri": "a.png", "weight": 0}], "weight 0"),
-        ([{"uri": "a.png", "weight": -1}], "weight -1"),
-        ([{"uri": "a.png", "weight": "2"}], 'weight "2"'),
-        ([{"uri": "a.png", "weight": True}], "weight true"),
-        ([{"uri": "a.png", "weight": float("nan")}], "weight"),
-        ([{"uri": "a.png", "weight": float("inf")}], "weight"),
-        ([{"uri": "a.png", "weight": 10**400}], "weight"),
-        ('[{"uri": "a.png", "weight": NaN}]', "NaN"),
-        ('[{"uri": "a.png", "weight": 1e999}]', "1e999"),
-    ],
-)
-def test_a_style_list_that_is_wrong_is_refused(style: Any, reason: str) -> None:
-    assert reason in refusal({"style": style})
-
-
-def test_uris_and_weights_may_be_mixed_and_are_relative_to_the_manifest() -> None:
-    style = '["../s/x.png", {"uri": "gs://b/y.png", "weight": 3}, {"uri": "/z.png"}]'
-    for value in (style, json.loads(style)):
-        assert pair_of({"style": value}, "/catalog/lists/pairs.jsonl").styles == (
-            StyleReference("/catalog/s/x.png", 1.0),
-            StyleReference("gs://b/y.png", 3.0),
-            StyleReference("/z.png", 1.0),
-        )
-    masked = [{"uri": "x.png", "mask": "../m.png"}, {"uri": "y.png", "mask": None, "weight": 2}]
-    assert pair_of({"style": masked}, "/catalog/lists/pairs.jsonl").styles == (
-        StyleReference("/catalog/lists/x.png", 1.0, "/catalog/m.png"),
-        StyleReference("/catalog/lists/y.png", 2.0),
-    )
-    assert pair_of({"content": "c/ü #1%.png"}, "gs://b/d/m.csv").content == "gs://b/d/c/ü #1%.png"
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["a", "A-1_b.c", "a/b/c", "0", "-", "_", "a..b", "x" * 150, "/".join(["x" * 127] * 4)],
-)
-def test_ids_that_can_name_files_are_kept(name: str) -> None:
-    assert pair_of({"id": name}).id == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../x",
-        "a/../b",
-        "/abs",
-        "a//b",
-        "a/",
-        ".hidden",
-        "a/.b",
-        ".",
-        "..",
-        " a",
-        "a ",
-        "a /b",
-        "a\n",
-        "a\u00a0b",
-        "a\\b",
-        "a:b",
-        "x" * 151,
-        "/".join(["x" * 128] * 4),
-        1.5,
-        True,
-        ["a"],
-        {"a": 1},
-    ],
-)
-def test_ids_that_cannot_name_files_are_refused(name: Any) -> None:
-    assert "the id " in refusal({"id": name})
-
-
-def test_whole_numbers_are_ids_and_blank_ones_are_none() -> None:
-    assert pair_of({"id": 42}).id == "42"
-    default = pair_of({}).id
-    for blank in (None, "", "  "):
-        assert pair_of({"id": blank}).id == default
-
-
-def test_default_ids_are_stable_and_differ_with_every_source() -> None:
-    assert pair_of({}).id == "c--s-3efc8ab2"
-    variants: list[dict[str, Any]] = [
-        {},
-        {"content": "other/c.png"},
-        {"content": "c.jpg"},
-        {"style": "other/s.png"},
-        {"style": ["s.png", "s.png"]},
-        {"style": ["s.png", "t.png"]},
-        {"style": ["t.png", "s.png"]},
-        {"style": [{"uri": "s.png", "weight": 2}]},
-        {"style": [{"uri": "s.png", "mask": "m.png"}]},
-        {"style": [{"uri": "s.png", "weight": 2}, "t.png"]},
-        {"style": ["s.png", {"uri": "t.png", "weight": 2}]},
-    ]
-    ids = [pair_of(variant).id for variant in variants]
-    assert len(set(ids)) == len(ids)
-    assert pair_of({"style": ["s.png", "t.png"]}).id.startswith("c--s-and-t-")
-    same = pair_of({"style": [{"uri": "/catalog/s.png", "weight": 1}], "content": "./c.png"})
-    assert same.id == pair_of({}).id
-
-
-@pytest.mark.parametrize(
-    "content", ["日本 語.png", ".hidden.png", "...", "x" * 300, "a/..b", "gs://b/", "ü/é?.png"]
-)
-def test_default_ids_are_ids(content: str) -> None:
-    made = pair_of({"content": content, "style": [content] * 9}).id
-    assert pair_of({"id": made}).id == made
-
-
-def test_options_of_a_csv_are_yaml_and_an_empty_cell_is_no_option(tmp_path: Path) -> None:
-    header = "content,style,options.steps,options.scales,options.init,options.image_size"
-    row = 'a.png,b.png,1e2,"[0.5, 1]",adam,null'
-    uri = write(tmp_path / "m.csv", f"{header}\n{row}\na.png,b.png,, ,,\n")
-    first, second = read_pairs(uri)
-    assert first.options == {"steps": 100.0, "scales": [0.5, 1], "init": "adam", "image_size": None}
-    assert first.columns == {}
-    assert second.options == {}
-
-
-def test_options_of_json_are_taken_as_they_are_and_null_is_no_option() -> None:
-    options = {"options.init": "true", "options.steps": [1, 2], "options.seed": None}
-    pair = pair_of({**options, "options.bogus": 1, "options": {"seed": 1}, "note": None})
-    assert pair.options == {"init": "true", "steps": [1, 2], "bogus": 1}
-    assert pair.columns == {"options": {"seed": 1}, "note": None}
-
-
-@pytest.mark.parametrize("text", ["[1,", "{a: b", "2020-13-45", "!!bool x", "[" * 5000, "\x7f"])
-def test_an_option_that_is_no_yaml_is_this_rows_trouble(text: str) -> None:
-    with pytest.raises(OptionsInvalid, match=r"(?s)^In options\.steps of row 7, .*\.$"):
-        pair_of({"options.steps": text}, "/m.csv")
-
-
 # --- failures.csv -------------------------------------------------------------------------------
 
 
-def fed_back(uri: str, folder: Path) -> list[Row]:
-    """The rows of `uri`, written as failures elsewhere and read again."""
-    rows = [
-        {**portable_row(row, uri), "status": "internal", "error": 'a "b",\nc\0\ud800'}
-        for row in read_rows(uri)
-    ]
-    names = failure_fieldnames({key for row in rows for key in row})
-    failures = folder / "elsewhere" / "failures.csv"
-    failures.parent.mkdir()
-    with failures.open("wb") as stream:
-        write_failures(rows, names, stream)
-    assert failures.read_bytes().startswith((",".join(names) + "\n").encode())
-    return list(read_rows(str(failures)))
-
-
-TRICKY: list[Any] = [
-    *("true", "no", "null", "~", "", " x ", "[a", "[a]", "{a: 1}", "a: b", "a #1.png", "'", '"'),
-    *("# x", "- a", "!a", "&a", "*a", "%a", "@a", "a\nb", "a\r\nb", "\r", "\t", "2020-01-01"),
-    *(
-        "12:30",
-        "=",
-        "<<",
-        "é日🎨",
-        "a\x85b\u2028c\x7f\ufeff",
-        "C:\\x",
-        "gs://b/x y.png",
-        "---",
-        "?",
-    ),
-    *(0, -3, 10**30, 0.1, 1e-05, 1e16, 1e22, -2.5e-300, 5.0, True, False),
-    *([], {}, [1, [2, "3"]], [1e-05, 1e16, "1e-05"], {"block1_conv1": 1e-05, "a: b": [None, "no"]}),
-    {"🎨\u2028": "\x85", "": ""},
-]
-
-
-def test_failures_fed_back_are_the_same_pairs(tmp_path: Path) -> None:
-    lines = [
-        json.dumps(
-            {
-                "content": "ü,\"'\n\r.png",
-                "style": ["[x].png", {"uri": "y;\t.png", "weight": 0.1, "mask": "m,.png"}],
-                "id": number,
-                "options.optimizer": value,
-                "options.unset": None,
-                "note": "two\r\nlines",
-                "status": "old",
-                "error": "old",
-            }
-        )
-        for number, value in enumerate(TRICKY)
-    ]
-    uri = write(tmp_path / "m.jsonl", "\n".join(lines))
-    again = fed_back(uri, tmp_path)
-    for row, other in zip(read_rows(uri), again, strict=True):
-        before, after = parse_pair(row, uri), parse_pair(other, str(tmp_path / "elsewhere/f.csv"))
-        assert json.dumps(before.options) == json.dumps(after.options)
-        assert type(before.options["optimizer"]) is type(after.options["optimizer"])
-        assert (before.id, before.content, before.styles, before.columns) == (
-            after.id,
-            after.content,
-            after.styles,
-            after.columns,
-        )
-
-
-def test_a_relative_file_in_an_option_is_still_found_from_the_failures(tmp_path: Path) -> None:
-    text = (
-        "content,style,options.init,options.weights,options.keep\n"
-        "a.png,b.png,start.png,procedural,face.png\n"
-    )
-    uri = write(tmp_path / "m.csv", text)
-    (row,) = fed_back(uri, tmp_path)
-    pair = parse_pair(row, str(tmp_path / "elsewhere/f.csv"))
-    assert pair.options == {
-        "init": str(tmp_path / "start.png"),
-        "weights": "procedural",
-        "keep": str(tmp_path / "face.png"),
-    }
-
-
-def test_option_values_written_as_they_are_mean_the_same() -> None:
-    for value in TRICKY:
-        if not isinstance(value, str):
-            stream = io.BytesIO()
-            write_failures([{"options.x": value}], ["id", "options.x"], stream)
-            cell = next(csv.DictReader(io.StringIO(stream.getvalue().decode(), "")))["options.x"]
-            assert parse_value(cell) == value
-            assert type(parse_value(cell)) is type(value)
-
-
-def test_failures_of_a_csv_keep_its_text(tmp_path: Path) -> None:
-    text = (
-        "id,content,style,options.steps,options.day,x\n"
-        'a,c.png,s.png,1e2,2020-01-01,"[1, 2]"\n'
-        'b,c.png,"[""s.png""]",,[1,2,3\n'
-        ",c.png,,007,,\n"
-    )
-    uri = write(tmp_path / "m.csv", text)
-    first, second, third = fed_back(uri, tmp_path)
-    assert first.columns == {
-        "id": "a",
-        "content": f"{tmp_path}/c.png",
-        "style": f"{tmp_path}/s.png",
-        "options.steps": "1e2",
-        "options.day": "2020-01-01",
-        "x": "[1, 2]",
-        "row": "",
-        "status": "internal",
-        "error": 'a "b",\nc\ufffd\\ud800',
-    }
-    assert second.columns["row"] == 'b,c.png,"[""s.png""]",,[1,2,3'
-    assert third.columns["content"] == f"{tmp_path}/c.png"
-    with pytest.raises(ManifestInvalid, match="no content"):
-        parse_pair(second, uri)
-    with pytest.raises(ManifestInvalid, match="no style"):
-        parse_pair(third, uri)
-
-
-def test_failures_of_rows_that_cannot_be_read_fail_again(tmp_path: Path) -> None:
-    uri = write(tmp_path / "m.jsonl", b'{"content": "a"\n[1]\n\xff\0\n{"a": "\\ud800"}\n')
-    for row in fed_back(uri, tmp_path):
-        assert row.problem is None
-        with pytest.raises(ManifestInvalid, match="no content"):
-            parse_pair(row, uri)
-
-
-def test_columns_of_failures_are_always_in_the_same_order() -> None:
-    keys = ["z", "options.b", "status", "a", "style", "options.a", "error", "id", "content"]
-    expected = ["id", "content", "style", "options.a", "options.b", "a", "z", "status", "error"]
-    assert failure_fieldnames(keys) == expected
-    assert failure_fieldnames(reversed(keys)) == expected
-    assert failure_fieldnames([]) == ["id", "content", "style", "status", "error"]
-
-
 # --- nst manifest -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("extension", FORMATS)
-def test_a_cross_product_comes_back_whole(tmp_path: Path, extension: str) -> None:
-    folder = tmp_path / "catalog"
-    contents = [f"{folder}/c/a.png", f"{folder}/[b].png", f"{tmp_path}/out side,\n.png"]
-    styles = [f"{folder}/s.png", "gs://bucket/s.png", f"{folder}/ü.png"]
-    uri = str(folder / f"pairs{extension}")
-    assert write_manifest(uri, cross_product(contents, styles)) == 9
-    expected = [(content, style) for content in contents for style in styles]
-    assert [(pair.content, pair.styles[0].uri) for pair in read_pairs(uri)] == expected
-    data = Path(uri).read_bytes()
-    write_manifest(uri, cross_product(contents, styles))
-    assert Path(uri).read_bytes() == data
-
-
-def test_a_manifest_can_move_with_its_images(tmp_path: Path) -> None:
-    folder = tmp_path / "catalog"
-    uri = str(folder / "pairs.csv")
-    outside = f"{tmp_path}/x.png"
-    write_manifest(uri, cross_product([f"{folder}/c/a.png", outside], [f"{folder}/s.png"]))
-    assert Path(uri).read_text() == f"content,style\nc/a.png,s.png\n{outside},s.png\n"
-    moved = folder.rename(tmp_path / "moved")
-    assert read_pairs(str(moved / "pairs.csv"))[0].content == f"{moved}/c/a.png"
-
-
-def test_relative_names_are_those_of_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_manifest("lists/pairs.csv", cross_product(["a.png"], ["lists/s.png"]))
-    (pair,) = read_pairs("lists/pairs.csv")
-    assert pair.content == f"{tmp_path}/a.png"
-    assert pair.styles[0].uri == f"{tmp_path}/lists/s.png"
-    assert "s.png\n" in Path("lists/pairs.csv").read_text()
-
-
-def test_a_manifest_of_nothing_has_its_header(tmp_path: Path) -> None:
-    for name in ("m.csv", "m.csv.gz", "m.parquet"):
-        uri = str(tmp_path / name)
-        assert write_manifest(uri, []) == 0
-        check_header(uri)
-        assert list(read_rows(uri)) == []
-
-
-def test_a_name_that_is_not_utf8_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    rows = cross_product([f"{tmp_path}/a.png", f"{tmp_path}/\udcff.png"], ["/s.png"])
-    with pytest.raises(ManifestError, match="not UTF-8"):
-        write_manifest(str(tmp_path / "m.csv.gz"), rows)
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ManifestError, match="extension"):
-        write_manifest(str(tmp_path / "m.txt"), [])
 
 
 # --- as a whole ---------------------------------------------------------------------------------
@@ -812,8 +410,8 @@ def test_parquet_is_read_batch_by_batch(tmp_path: Path) -> None:
 def test_reading_a_csv_loads_no_heavy_library(tmp_path: Path) -> None:
     uri = write(tmp_path / "m.csv", "content,style\na,b\n")
     code = (
-        "import sys; from pipeline import manifest; "
-        f"[manifest.parse_pair(row, {uri!r}) for row in manifest.read_rows({uri!r})]; "
+        "import sys; from pipeline.manifest import pairs, rows; "
+        f"[pairs.parse_pair(row, {uri!r}) for row in rows.read_rows({uri!r})]; "
         "print([name for name in ('pyarrow', 'apache_beam', 'tensorflow') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,22 +15,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nst_core.config import SETTINGS, StyleConfig, names_file
+from nst_core.config import SETTINGS, StyleConfig
 from nst_core.errors import PairError
-from pipeline import planning, storage
-from pipeline.manifest import (
-    ManifestError,
-    Pair,
-    Row,
+from nst_core.setting_text import names_file
+from pipeline import storage
+from pipeline.job import planning
+from pipeline.manifest.columns import ManifestError, Row
+from pipeline.manifest.pairs import Pair, parse_pair, portable_row
+from pipeline.manifest.rows import read_rows
+from pipeline.manifest.writing import (
     cross_product,
     failure_fieldnames,
-    parse_pair,
-    portable_row,
-    read_rows,
     write_failures,
     write_manifest,
 )
-from pipeline.pairs import Outcome, Task
+from pipeline.records.tasks import Outcome, Task
 
 CONFIG = StyleConfig(weights="procedural")
 SCHEMES = ("file",)

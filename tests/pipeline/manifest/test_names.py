@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nst_core.config import URI_SETTINGS, StyleConfig
+from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError
-from pipeline import cli, planning, schemes, storage
+from nst_core.setting_text import URI_SETTINGS
+from pipeline import cli, storage
 from pipeline.__main__ import main
-from pipeline.manifest import Row
-from pipeline.options import RunOptions
-from pipeline.pairs import Outcome, Task
+from pipeline.job import planning
+from pipeline.job.options import RunOptions
+from pipeline.manifest import schemes
+from pipeline.manifest.columns import Row
+from pipeline.records.tasks import Outcome, Task
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
@@ -185,9 +188,9 @@ def test_a_row_may_not_name_a_file_of_another_scheme_anywhere(
     def refuse(*_: Any) -> None:
         raise AssertionError("read before it was checked")
 
-    monkeypatch.setattr("pipeline.filesystems._is_installed", lambda _: True)
+    monkeypatch.setattr("pipeline.storage.filesystems._is_installed", lambda _: True)
 
-    monkeypatch.setattr("pipeline.planning.weights_identity", refuse)
+    monkeypatch.setattr("pipeline.job.planning.weights_identity", refuse)
     outcome = plan(place(uri))
     assert isinstance(outcome, Outcome)
     assert outcome.status == ("options" if "." in role else "manifest") + "_invalid"
@@ -204,7 +207,7 @@ def test_a_row_may_not_name_a_file_of_another_scheme_anywhere(
 def test_a_scheme_that_is_allowed_may_be_named_anywhere(
     role: str, place: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.planning.weights_identity", lambda _: "known")
+    monkeypatch.setattr("pipeline.job.planning.weights_identity", lambda _: "known")
     assert isinstance(plan(place("/etc/x.png"), ("file", "gs")), Task), role
 
 
@@ -226,7 +229,7 @@ def test_by_default_rows_name_what_manifest_and_output_name_and_gs(
 
 
 def test_schemes_are_names_with_commas_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.filesystems._is_installed", lambda _: True)
+    monkeypatch.setattr("pipeline.storage.filesystems._is_installed", lambda _: True)
     arguments = ["run", "--manifest=m.csv", "--output=o", "--weights=procedural"]
     given = cli.parse([*arguments, "--allow-schemes", "gs, S3,file,gs"])
     assert cli.run_options(given).schemes == ("file", "gs", "s3")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nst_core.errors import ConfigError
-from pipeline import storage, storage_beam
+from pipeline import storage
 from pipeline.__main__ import main
-from pipeline.schemes import parse_schemes
+from pipeline.manifest.schemes import parse_schemes
+from pipeline.storage import beam as storage_beam
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

@@ -13,7 +13,8 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.__main__ import main
-from pipeline.manifest import ManifestError, Row, check_header, check_manifests, read_rows
+from pipeline.manifest.columns import ManifestError, Row
+from pipeline.manifest.rows import check_header, check_manifests, read_rows
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

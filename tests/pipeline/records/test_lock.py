@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import lock, processes, storage
-from pipeline.lock import Lock, LockedError
+from pipeline import processes, storage
+from pipeline.records import lock
+from pipeline.records.lock import Lock, LockedError
 
 OTHER = {"host": "other-machine", "pid": 7, "process": "0123456789ab-7-1"}
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline import processes, storage
-from pipeline.lock import Lock, LockedError
+from pipeline.records.lock import Lock, LockedError
 
 NOW = datetime.datetime.now(datetime.UTC)
 LONG_AGO = "2000-01-01T00:00:00+00:00"

@@ -10,8 +10,8 @@ import pytest
 
 from nst_core.config import SETTINGS, StyleConfig
 from nst_core.results import ENGINE_VERSION
-from pipeline import records
-from pipeline.manifest import Pair, StyleReference
+from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.records import records
 
 PAIR = Pair("town", "/c/town.png", (StyleReference("/s/wave.png"),), {}, {}, {})
 # A changed value for every setting that decides the pixels.

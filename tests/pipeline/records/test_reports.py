@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipeline import reports
-from pipeline.manifest import parse_pair, read_rows
-from pipeline.pairs import Outcome, RowNumber
-from pipeline.reports import Place
-from pipeline.result_lines import line_of
+from pipeline.manifest.pairs import parse_pair
+from pipeline.manifest.rows import read_rows
+from pipeline.records import reports
+from pipeline.records.reports import Place
+from pipeline.records.result_lines import line_of
+from pipeline.records.tasks import Outcome, RowNumber
 
 
 def outcome(number: int, status: str = "ok", **row: Any) -> Outcome:

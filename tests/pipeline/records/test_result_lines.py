@@ -16,10 +16,11 @@ from pyarrow import json as arrow_json
 from pyarrow import parquet
 
 from benchmarks.scale import InstantEngines
-from pipeline import reports, storage
-from pipeline.pairs import Outcome, RowNumber
-from pipeline.reports import Place
-from pipeline.result_lines import SCHEMA, line_of
+from pipeline import storage
+from pipeline.records import reports
+from pipeline.records.reports import Place
+from pipeline.records.result_lines import SCHEMA, line_of
+from pipeline.records.tasks import Outcome, RowNumber
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -32,7 +33,7 @@ PYTHON = {"INTEGER": int, "FLOAT": (int, float), "STRING": str, "RECORD": dict}
 def instant_engine(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Results that are there at once."""
     del catalog  # It has an engine of its own to put there.
-    monkeypatch.setattr("pipeline.transforms.Engines", InstantEngines)
+    monkeypatch.setattr("pipeline.job.stylize_transforms.EngineCache", InstantEngines)
 
 
 def outcome(number: int, **columns: Any) -> Outcome:
@@ -204,7 +205,7 @@ def test_lines_that_do_not_fit_into_memory_are_reported_all_the_same(
     results, failures = catalog.results(), catalog.failures()
     assert len(failures) == 2
 
-    monkeypatch.setattr("pipeline.report_transforms.BYTES_IN_MEMORY", 1)
+    monkeypatch.setattr("pipeline.job.report_transforms.BYTES_IN_MEMORY", 1)
     spills = []
     spill = reports.spill
     monkeypatch.setattr(reports, "spill", lambda *given: spills.append(given) or spill(*given))
@@ -219,7 +220,7 @@ def test_a_job_that_fails_leaves_no_lines_that_wait_for_a_report(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mixed_catalog(catalog)
-    monkeypatch.setattr("pipeline.report_transforms.BYTES_IN_MEMORY", 1)
+    monkeypatch.setattr("pipeline.job.report_transforms.BYTES_IN_MEMORY", 1)
 
     def full(*_: Any) -> str:
         assert any("spill-" in name for name in catalog.names("out/runs"))

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nst_core.errors import ConfigError
-from pipeline import cli, dataflow, gpus, storage, template
+from pipeline import cli, storage, template
 from pipeline.__main__ import main
-from pipeline.options import RunOptions
+from pipeline.job import gpus
+from pipeline.job.options import RunOptions
+from pipeline.runners import dataflow
 from tests.pipeline.dataflow_recorder import Recorder
 
 if TYPE_CHECKING:
@@ -197,7 +199,7 @@ def test_without_gpu_the_options_stay_as_they_are() -> None:
 @pytest.mark.parametrize("name", gpus.NAMES)
 def test_every_gpu_has_what_belongs_together(name: str) -> None:
     gpu = gpus.find(name)
-    hints = dataflow.resource_hints(gpu)
+    hints = gpus.resource_hints(gpu)
     assert hints["accelerator"].split(";")[0] == f"type:{gpu.accelerator}"
     assert "install-nvidia-driver" in hints["accelerator"]
     assert gpus.find(gpu.accelerator) == gpu

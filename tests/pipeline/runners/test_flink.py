@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.pipeline.runners import (
+from tests.pipeline.beam_runners import (
     BATCHES,
     NAMES,
     PORTS,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pipeline.worker_pool import WorkerPool
-from tests.pipeline.runners import (
+from pipeline.runners.worker_pool import WorkerPool
+from tests.pipeline.beam_runners import (
     BATCHES,
     NAMES,
     SLOW,
@@ -28,7 +28,7 @@ from tests.pipeline.runners import (
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
 
-BUILD = pathlib.Path(__file__).parents[2] / "deploy" / "prism" / "build.sh"
+BUILD = pathlib.Path(__file__).parents[3] / "deploy" / "prism" / "build.sh"
 
 pytestmark = [
     pytest.mark.timeout(3 * TIMEOUT),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nst_core.errors import JobError
-from pipeline import run
-from pipeline.watch import LOST_WORKER, SaidOnce
+from pipeline.commands import run
+from pipeline.console.watch import LOST_WORKER, SaidOnce
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog, Command

@@ -9,11 +9,11 @@ import threading
 
 import pytest
 
-from pipeline import ending
+from pipeline.runners import shutdown
 
 HEAD = """
 import hashlib, os, signal, sys, threading, time
-from pipeline import ending
+from pipeline.runners import shutdown
 
 def stop():
     print("stopped", flush=True)
@@ -52,7 +52,7 @@ def ended(script: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_also_in_the_middle_of_c_code(number: signal.Signals) -> None:
     done = ended(
-        "with ending.heeding(stop, tidy, say):\n"
+        "with shutdown.heeding(stop, tidy, say):\n"
         f"    soon(lambda: os.kill(os.getpid(), {int(number)}))\n"
         "    in_c()\n"
     )
@@ -67,7 +67,7 @@ def test_a_signal_ends_it_also_in_the_middle_of_c_code(number: signal.Signals) -
     ("code", "how"), [(137, "killed by SIGKILL"), (-9, "killed by SIGKILL"), (1, "exit status 1")]
 )
 def test_the_death_of_a_worker_ends_it(code: int, how: str) -> None:
-    done = ended(f"with ending.heeding(stop, tidy, say):\n    lose_worker({code})\n    in_c()\n")
+    done = ended(f"with shutdown.heeding(stop, tidy, say):\n    lose_worker({code})\n    in_c()\n")
     assert done.returncode == 1
     assert done.stdout.split() == ["stopped", "tidied"]
     (sentence,) = done.stderr.splitlines()
@@ -76,7 +76,7 @@ def test_the_death_of_a_worker_ends_it(code: int, how: str) -> None:
 
 def test_a_job_that_says_itself_why_its_worker_died_has_the_word() -> None:
     done = ended(
-        "with ending.heeding(stop, tidy, say):\n"
+        "with shutdown.heeding(stop, tidy, say):\n"
         "    lose_worker(1)\n"
         "    time.sleep(0.5)\n"
         "    raise SystemExit('the reason')\n"
@@ -87,8 +87,8 @@ def test_a_job_that_says_itself_why_its_worker_died_has_the_word() -> None:
 
 def test_it_ends_where_the_last_things_take_for_ever() -> None:
     done = ended(
-        "ending.MOST_SECONDS = 1.0\n"
-        "with ending.heeding(in_c, tidy, say):\n"
+        "shutdown.MOST_SECONDS = 1.0\n"
+        "with shutdown.heeding(in_c, tidy, say):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    time.sleep(60)\n"
     )
@@ -97,8 +97,8 @@ def test_it_ends_where_the_last_things_take_for_ever() -> None:
 
 def test_its_sentence_is_heard_while_others_are_held_back() -> None:
     done = ended(
-        "from pipeline.notices import without_notices\n"
-        "with ending.heeding(stop, tidy, say), without_notices():\n"
+        "from pipeline.console.notices import without_notices\n"
+        "with shutdown.heeding(stop, tidy, say), without_notices():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    time.sleep(60)\n"
     )
@@ -108,7 +108,7 @@ def test_its_sentence_is_heard_while_others_are_held_back() -> None:
 def test_what_is_ignored_stays_so() -> None:
     done = ended(
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "with ending.heeding(stop, tidy, say):\n"
+        "with shutdown.heeding(stop, tidy, say):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(0.5)\n"
         "print('whole')\n"
@@ -118,10 +118,10 @@ def test_what_is_ignored_stays_so() -> None:
 
 def test_after_the_block_everything_is_as_it_was() -> None:
     def state() -> tuple[object, ...]:
-        return (*map(signal.getsignal, ending.SIGNALS), threading.excepthook)
+        return (*map(signal.getsignal, shutdown.SIGNALS), threading.excepthook)
 
     before, threads = state(), threading.active_count()
-    with ending.heeding(lambda: None, lambda: None, print):
+    with shutdown.heeding(lambda: None, lambda: None, print):
         assert state() != before
     assert (state(), threading.active_count()) == (before, threads)
     wakeup = signal.set_wakeup_fd(-1)
@@ -133,7 +133,7 @@ def test_on_another_thread_nothing_is_heeded() -> None:
 
     def run() -> None:
         before = signal.getsignal(signal.SIGTERM)
-        with ending.heeding(lambda: None, lambda: None, print):
+        with shutdown.heeding(lambda: None, lambda: None, print):
             seen.append(signal.getsignal(signal.SIGTERM) is before)
 
     thread = threading.Thread(target=run)

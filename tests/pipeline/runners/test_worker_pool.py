@@ -16,8 +16,8 @@ import psutil
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
-from pipeline import sockets, worker_pool
-from pipeline.worker_pool import WorkerPool
+from pipeline.runners import sockets, worker_pool
+from pipeline.runners.worker_pool import WorkerPool
 
 NOBODY = 65534
 WAITING = "import time; time.sleep(300)"
@@ -223,7 +223,7 @@ def test_the_pool_refuses_to_run_where_that_would_be_dangerous(
 
 
 def test_the_pool_ends_on_sigterm_with_status_0() -> None:
-    command = [sys.executable, "-m", "pipeline.worker_pool", "--port", "0", "--allow-root"]
+    command = [sys.executable, "-m", "pipeline.runners.worker_pool", "--port", "0", "--allow-root"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout
         assert "at 127.0.0.1:" in running.stdout.readline()

@@ -94,7 +94,7 @@ class Children:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
-        script = pathlib.Path(__file__).with_name("killable.py")
+        script = pathlib.Path(__file__).parent.with_name("killable.py")
         self._server = subprocess.Popen(
             [sys.executable, str(script)],
             stdin=subprocess.PIPE,

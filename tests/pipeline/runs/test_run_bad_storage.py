@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fault_proxy import ALWAYS, CORRUPT, CUT, RESET, STALL, UNHEARD, FaultProxy
-from test_work import FakeEngine, result
 
 from nst_core.results import StyleResult
-from pipeline import storage_gcs
 from pipeline.__main__ import main
-from pipeline.engines import Engines
-from pipeline.work import Studio
+from pipeline.storage import gcs_faults
+from pipeline.worker.engine_cache import EngineCache
+from pipeline.worker.work import BatchWorker
+from tests.pipeline.fake_engine import FakeEngine, result
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import BadBucket, Catalog, Command
@@ -61,8 +61,8 @@ def negatives(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:  # noq
         return [dataclasses.replace(result(), image=255 - content) for content in contents]
 
     engine = FakeEngine(answer)
-    monkeypatch.setattr("pipeline.transforms.Engines", Engines)
-    monkeypatch.setattr("pipeline.engines.load_engine", lambda _: engine)
+    monkeypatch.setattr("pipeline.job.stylize_transforms.EngineCache", EngineCache)
+    monkeypatch.setattr("pipeline.worker.engine_cache.load_engine", lambda _: engine)
 
 
 def files_of_pairs(catalog: Catalog) -> dict[str, bytes]:
@@ -105,7 +105,7 @@ def test_a_run_through_every_fault_that_passes_leaves_the_right_bytes(
 def test_a_stalled_connection_holds_a_run_up_and_no_more(
     bad_catalog: Catalog, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage_gcs, "_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(gcs_faults, "TIMEOUT_SECONDS", 0.5)
     for operation, name in (("read", "a.png"), ("write", "out/images/b.png"), ("list", "*")):
         proxy.fail(STALL, operation, f"catalog/{name}")
     assert bad_catalog.run() == 0
@@ -207,7 +207,7 @@ def test_two_commands_at_once_on_a_bad_storage_leave_one_good_record_a_pair(
     bad_catalog: Catalog, proxy: FaultProxy, nst: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The other process takes its time to start.
-    monkeypatch.setattr(storage_gcs, "_TIMEOUT_SECONDS", 240.0)
+    monkeypatch.setattr(gcs_faults, "TIMEOUT_SECONDS", 240.0)
     for what, operation, name in (
         (503, "read", "pairs.csv"),
         (RESET, "list", "out/records/"),
@@ -246,16 +246,16 @@ def test_a_run_that_was_overtaken_takes_what_the_other_run_has_made(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog.pairs(NAMES)
-    optimize, folders = Studio._optimize, []
+    optimize, folders = BatchWorker._optimize, []
 
-    def overtaken(studio: Studio, *arguments: Any) -> Any:
+    def overtaken(worker: BatchWorker, *arguments: Any) -> Any:
         if not folders:
             folders.append("")
             assert catalog.run() == 0
             folders.append(catalog.run_folder)
-        return optimize(studio, *arguments)
+        return optimize(worker, *arguments)
 
-    monkeypatch.setattr(Studio, "_optimize", overtaken)
+    monkeypatch.setattr(BatchWorker, "_optimize", overtaken)
     assert main(catalog.arguments()) == 0
     monkeypatch.undo()
     (slow,) = {name.partition("/")[0] for name in catalog.names("out/runs")} - {

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import storage, storage_gcs
+from pipeline import storage
 from pipeline.__main__ import main
+from pipeline.storage import gcs as storage_gcs
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket

@@ -16,7 +16,8 @@ import pytest
 from nst_core.errors import ConfigError
 from pipeline import cli, storage
 from pipeline.__main__ import main
-from pipeline.manifest import ManifestError, find_manifests
+from pipeline.manifest.columns import ManifestError
+from pipeline.manifest.rows import find_manifests
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
@@ -174,7 +175,7 @@ def test_the_second_of_two_scheduled_runs_ends_with_a_sentence_and_status_4(
         statuses.append(incoming.run("--lock", "--run-id=second", manifest="*/pairs.jsonl"))
 
     statuses: list[int] = []
-    monkeypatch.setattr("pipeline.run.execute", meanwhile)
+    monkeypatch.setattr("pipeline.commands.run.execute", meanwhile)
     # Nothing was executed, so that there is no summary.
     assert incoming.run(*TONIGHT, "--lock", manifest="*/pairs.jsonl") == 1
     assert statuses == [4]
@@ -195,7 +196,7 @@ def test_the_lock_goes_with_its_run_however_that_ends(
         assert ".lock" in incoming.names("out/runs")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.run.execute", stop)
+    monkeypatch.setattr("pipeline.commands.run.execute", stop)
     assert incoming.run(*locked, manifest="*/pairs.jsonl") == 130
     assert ".lock" not in incoming.names("out/runs")
 

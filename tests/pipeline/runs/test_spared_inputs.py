@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nst_core.config import StyleConfig
-from pipeline import planning
 from pipeline.__main__ import main
-from pipeline.manifest import Row
-from pipeline.output_files import Existing
-from pipeline.pairs import Outcome
-from pipeline.resolving import Families
+from pipeline.job import planning
+from pipeline.job.resolving import Families
+from pipeline.manifest.columns import Row
+from pipeline.records.output_files import Existing
+from pipeline.records.tasks import Outcome
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -231,7 +231,7 @@ def test_ids_that_only_look_so_are_done() -> None:
 
 
 def test_where_the_disk_ignores_capitals_so_do_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.storage_local.ignores_case", lambda _: True)
+    monkeypatch.setattr("pipeline.storage.local.ignores_case", lambda _: True)
     assert resolved({}, "Straße", "STRASSE", "a", "A.png/b") == [
         "todo",
         "duplicate_id",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import storage
-from pipeline.storage_hints import hint
+from pipeline.storage.hints import hint
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

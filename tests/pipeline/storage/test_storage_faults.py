@@ -13,7 +13,9 @@ import pytest
 from fault_proxy import ALWAYS, CORRUPT, CUT, RESET, STALL, STALL_HALFWAY, UNHEARD
 from google.api_core.exceptions import RetryError, ServiceUnavailable
 
-from pipeline import storage, storage_gcs
+from pipeline import storage
+from pipeline.storage import gcs as storage_gcs
+from pipeline.storage import gcs_faults
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import BadBucket
@@ -137,7 +139,7 @@ def test_waits_are_random_up_to_a_limit_that_doubles_and_three_minutes_in_all(
     monkeypatch.setattr("time.sleep", waits.append)
     monkeypatch.setattr("time.monotonic", lambda: sum(waits))
     with pytest.raises(RetryError):
-        storage_gcs.RETRY(fail)()
+        gcs_faults.RETRY(fail)()
     assert all(0 <= wait <= min(2**n, 32) for n, wait in enumerate(waits))
     assert len({*waits}) == len(waits) >= 5
     assert 180 - 32 <= sum(waits) <= 180
@@ -149,7 +151,7 @@ def test_a_connection_that_stalls_is_given_up_and_tried_again(
 ) -> None:
     uri = bad_bucket.uri("x.png")
     storage.write_bytes(uri, PIXELS, PNG)
-    monkeypatch.setattr(storage_gcs, "_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(gcs_faults, "TIMEOUT_SECONDS", 0.5)
     bad_bucket.proxy.fail(what, "read")
     bad_bucket.proxy.fail(what, "write")
     started = time.monotonic()

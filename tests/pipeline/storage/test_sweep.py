@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import processes, storage, storage_local
+from pipeline import processes, storage
+from pipeline.storage import local as storage_local
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from nst_core import images
 from nst_core.config import StyleConfig
+from nst_core.imaging import images
 from nst_core.results import Snapshot
-from pipeline import checkpoints, storage
-from pipeline.checkpoints import Checkpoints
-from pipeline.inputs import Inputs
-from pipeline.manifest import Pair, StyleReference
-from pipeline.pairs import Outcome, Task
-from pipeline.snapshots import Snapshots
+from pipeline import storage
+from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.records.tasks import Outcome, Task
+from pipeline.worker import checkpoints
+from pipeline.worker.checkpoints import Checkpoints
+from pipeline.worker.inputs import Inputs
+from pipeline.worker.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
@@ -146,15 +147,15 @@ def test_snapshots_are_kept_with_it(opened: Opened, catalog: Catalog) -> None:
         first._snapshots.take(Snapshot(0, step, image))
     first.save(0, ARRAYS.items())
     again = opened(output, one)
-    rolls = first._snapshots.rolls[0], again._snapshots.rolls[0]
-    assert rolls[0] is not None
-    assert rolls[1] is not None
-    assert dict(rolls[1].parts()) == dict(rolls[0].parts())
-    assert [step for step, _ in rolls[1].parts()] == [2, 4]
+    files = first._snapshots.files[0], again._snapshots.files[0]
+    assert files[0] is not None
+    assert files[1] is not None
+    assert dict(files[1].parts()) == dict(files[0].parts())
+    assert [step for step, _ in files[1].parts()] == [2, 4]
     # An optimisation that begins again begins with its first snapshot.
     again._snapshots.take(Snapshot(0, 2, np.zeros((48, 64, 3), np.float32)))
     again._snapshots.settle()
-    assert [step for step, _ in rolls[1].parts()] == [2]
+    assert [step for step, _ in files[1].parts()] == [2]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_an_interrupted_pair_is_no_result(catalog: Catalog) -> None:
 def test_a_pair_goes_on_with_its_snapshots(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nst_core.checkpoints.MOST_TIME", math.inf)
+    monkeypatch.setattr("nst_core.engine.checkpoints.MOST_TIME", math.inf)
     catalog.pairs(("a.png",))
     settings = ("steps=12", "snapshot_every=3", "animation=webp")
     options = tuple(text for one in settings for text in ("--set", one))
@@ -236,7 +237,7 @@ def test_a_pair_goes_on_with_its_snapshots(
 
     def save_and_stop(self: Any, content: int, arrays: Any) -> None:
         real(self, content, arrays)
-        if self._snapshots.rolls[0].last_step >= 3:
+        if self._snapshots.files[0].last_step >= 3:
             raise storage.StorageError("The machine has gone.")
 
     monkeypatch.setattr(checkpoints.Checkpoints, "save", save_and_stop)

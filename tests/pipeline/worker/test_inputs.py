@@ -11,8 +11,8 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import InputNotFound, InputTooLarge, OptionsInvalid
 from pipeline import storage
-from pipeline.inputs import HEADER_BYTES, read_inputs, read_size
-from pipeline.manifest import Pair, StyleReference
+from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.worker.inputs import HEADER_BYTES, read_inputs, read_size
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

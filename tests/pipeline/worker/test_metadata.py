@@ -11,11 +11,12 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from nst_core.config import StyleConfig
-from nst_core.encoding import encode, read_metadata
+from nst_core.imaging.encoding import encode, read_metadata
 from pipeline import storage
-from pipeline.inputs import read_picture
-from pipeline.manifest import Row, parse_pair
-from pipeline.spelling import name_of, names_in
+from pipeline.manifest.columns import Row
+from pipeline.manifest.pairs import parse_pair
+from pipeline.manifest.spelling import name_of, names_in
+from pipeline.worker.inputs import read_picture
 from tests.corpus import texture
 
 if TYPE_CHECKING:

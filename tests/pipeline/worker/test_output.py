@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_core import images
 from nst_core.canvas import Size
-from nst_core.colors import luminance_of
 from nst_core.config import StyleConfig
+from nst_core.imaging import images
+from nst_core.imaging.colors import luminance_of
 from nst_core.results import LOG_COLUMNS, LossLog
-from pipeline import output
-from pipeline.inputs import Inputs
+from pipeline.worker import output
+from pipeline.worker.inputs import Inputs
 
 GREY = np.full((48, 64, 3), 90, np.float32)
 

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_core import encoding, images
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from nst_core.imaging import encoding, images
 from nst_core.results import LOG_COLUMNS, LossLog, Quality, Snapshot, StyleResult
-from pipeline import records, snapshots
-from pipeline.inputs import Inputs
-from pipeline.manifest import Pair, StyleReference
-from pipeline.pairs import RowNumber, Task
-from pipeline.snapshots import Snapshots
+from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.records import records
+from pipeline.records.tasks import RowNumber, Task
+from pipeline.worker import snapshots
+from pipeline.worker.inputs import Inputs
+from pipeline.worker.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -84,7 +85,7 @@ def test_snapshots_become_files_and_frames_with_the_result_last(
         taken.take(Snapshot(0, step, grey(50 * step)))
     taken.settle()
     place = records.snapshot_place(catalog.uri("out"), "a")
-    written, size = snapshots.write_snapshots(taken.rolls[0], result(4), place)
+    written, size = snapshots.write_snapshots(taken.files[0], result(4), place)
     names = [f"snapshots/a/00000{step}.png" for step in (1, 2, 3)]
     assert written["snapshots"] == [catalog.uri(f"out/{name}") for name in names]
     assert written["animation"] == catalog.uri("out/animations/a.gif")
@@ -105,7 +106,7 @@ def test_a_snapshot_of_the_last_step_is_shown_once(
         taken.take(Snapshot(0, step, grey(50 * step)))
     taken.settle()
     place = records.snapshot_place(catalog.uri("out"), "a")
-    snapshots.write_snapshots(taken.rolls[0], result(2), place)
+    snapshots.write_snapshots(taken.files[0], result(2), place)
     assert greys(catalog, "out/animations/a.gif") == [50, 255]
 
 
@@ -117,7 +118,7 @@ def test_an_optimisation_that_begins_again_leaves_nothing_of_its_first_try(
         taken.take(Snapshot(0, step, grey(value)))
     taken.settle()
     place = records.snapshot_place(catalog.uri("out"), "a")
-    written, _ = snapshots.write_snapshots(taken.rolls[0], result(2), place)
+    written, _ = snapshots.write_snapshots(taken.files[0], result(2), place)
     assert catalog.names("out") == {"snapshots/a/000001.png", "snapshots/a/000002.png"}
     assert written["animation"] is None
     with Image.open(io.BytesIO(catalog.read("out/snapshots/a/000001.png"))) as image:
@@ -141,7 +142,7 @@ def test_what_is_transparent_is_so_in_snapshots_and_white_in_the_animation(
     taken.take(Snapshot(0, 1, grey(50)))
     taken.settle()
     place = records.snapshot_place(catalog.uri("out"), "a")
-    snapshots.write_snapshots(taken.rolls[0], result(4), place)
+    snapshots.write_snapshots(taken.files[0], result(4), place)
     with Image.open(io.BytesIO(catalog.read("out/snapshots/a/000001.png"))) as image:
         assert (np.asarray(image)[..., 3] == 0).all()
     assert set(greys(catalog, "out/animations/a.gif")) == {255}
@@ -156,7 +157,7 @@ def test_an_animation_in_webp_is_as_transparent_as_the_content(
     taken.take(Snapshot(0, 1, grey(50)))
     taken.settle()
     place = records.snapshot_place(catalog.uri("out"), "a")
-    snapshots.write_snapshots(taken.rolls[0], result(4), place)
+    snapshots.write_snapshots(taken.files[0], result(4), place)
     with Image.open(io.BytesIO(catalog.read("out/animations/a.webp"))) as image:
         first = np.asarray(image.convert("RGBA")).astype(int)
     assert (first[:, :30, 3] == 0).all()
@@ -168,10 +169,10 @@ def test_frames_of_an_earlier_checkpoint_lie_on_white_among_the_others(
     taking: Callable[..., Snapshots],
 ) -> None:
     taken = taking(entry(alpha=np.full((48, 64), 128, np.uint8), animation="webp"))
-    (roll,) = taken.rolls
-    assert roll is not None
-    roll.restore(1, [b"an image", np.full((48, 64, 3), 200, np.uint8).tobytes()])
-    data = roll.encode_animation(result(4))
+    (kept,) = taken.files
+    assert kept is not None
+    kept.restore(1, [b"an image", np.full((48, 64, 3), 200, np.uint8).tobytes()])
+    data = kept.encode_animation(result(4))
     with Image.open(io.BytesIO(data)) as image:
         assert image.n_frames == 2
 

@@ -12,9 +12,9 @@ import pytest
 from nst_core.config import StyleConfig
 from nst_core.errors import InputUnreadable, WeightsError
 from pipeline import storage
-from pipeline.inputs import read_picture, read_size
-from pipeline.storage_local_errors import SourceFile, reading
-from pipeline.weights import weights_identity
+from pipeline.storage.local_errors import SourceFile, reading
+from pipeline.worker.inputs import read_picture, read_size
+from pipeline.worker.weights import weights_identity
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nst_core import procedural
 from nst_core.errors import WeightsError
-from pipeline import storage, weights
+from nst_core.network import procedural
+from pipeline import storage
 from pipeline.__main__ import main
+from pipeline.worker import weights
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket

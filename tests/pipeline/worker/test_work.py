@@ -9,60 +9,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from nst_core import encoding
-from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import Diverged, JobError, WeightsError
-from nst_core.results import LOG_COLUMNS, LossLog, Progress, Quality, StyleResult
-from pipeline import planning, progress, storage, work
-from pipeline.manifest import Row
-from pipeline.pairs import Batch, Task
-from pipeline.work import Studio
+from nst_core.imaging import encoding
+from nst_core.results import Progress
+from pipeline import storage
+from pipeline.console import events
+from pipeline.job import planning
+from pipeline.manifest.columns import Row
+from pipeline.records.tasks import Batch, Task
+from pipeline.worker import work
+from pipeline.worker.work import BatchWorker
+from tests.pipeline.fake_engine import FakeEngine, result
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
 
 CONFIG = StyleConfig(weights="procedural", image_size=64, scales=(1,), steps=2)
-TERMS = ("total", "content", "style", "tv", "style/block1_conv1")
-LOG = LossLog(
-    (*LOG_COLUMNS, *TERMS),
-    (
-        (1, 1.0, 64, 64, 0.5, 6.0, 1.0, 2.0, 3.0, 2.0),
-        (2, 1.0, 64, 64, 1.0, 4.0, 1.0, 1.0, 2.0, 1.0),
-    ),
-)
-
-
-def result(value: float = 90.0, size: tuple[int, int] = (64, 48)) -> StyleResult:
-    """A stylized image of one grey."""
-    image = np.full((size[1], size[0], 3), value, np.float32)
-    quality = Quality({"block1_conv1": 0.25}, 0.75)
-    return StyleResult(image, quality, LOG, 1.5, Size(64, 64), "float32", "/CPU:0", 1, None, False)
-
-
-class FakeEngine:
-    """Answers with `answer(names)`, and remembers what it was asked."""
-
-    device_name = "fake"
-
-    def __init__(self, answer: Callable[[list[str]], list[Any]]) -> None:
-        self.weights = dataclasses.make_dataclass("W", [("sha256", str)])("ab" * 32)
-        self.style_passes = 0
-        self.asked: list[list[str]] = []
-        self.answer = answer
-        self.given: dict[str, Any] = {}
-
-    def stylize_batch(self, contents: Any, styles: Any, config: Any, **more: Any) -> list[Any]:
-        """See `StyleEngine.stylize_batch`."""
-        names = [name.rpartition("/")[2] for name in more["names"]]
-        self.asked.append(names)
-        self.given = {"contents": contents, "styles": styles, "config": config, **more}
-        self.style_passes += 1
-        more["progress"](Progress(1, 2, 1.0, (3.0,)))
-        return self.answer(names)
 
 
 def all_good(names: list[str]) -> list[Any]:
@@ -71,8 +36,8 @@ def all_good(names: list[str]) -> list[Any]:
 
 
 @pytest.fixture
-def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[Studio, FakeEngine, Batch]]]:
-    """A studio, its engine, and a batch of the pictures a, b, … with changes to their row."""
+def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[BatchWorker, FakeEngine, Batch]]]:
+    """A worker, its engine, and a batch of the pictures a, b, … with changes to their row."""
     studios = []
 
     def make(
@@ -80,7 +45,7 @@ def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[Studio, FakeEngine
         count: int = 2,
         run: str = "run1",
         **columns: Any,
-    ) -> tuple[Studio, FakeEngine, Batch]:
+    ) -> tuple[BatchWorker, FakeEngine, Batch]:
         catalog.picture("s.png")
         rows = []
         for number in range(1, count + 1):
@@ -91,21 +56,21 @@ def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[Studio, FakeEngine
         uri = catalog.uri("pairs.csv")
         tasks = [planning.plan_row(row, uri, CONFIG, ("file", "gs")) for row in rows]
         engine = FakeEngine(answer)
-        studio = Studio(catalog.uri("out"), run, lambda _: engine)  # type: ignore[arg-type,return-value]
-        studios.append(studio)
-        return studio, engine, Batch(tuple(t for t in tasks if isinstance(t, Task)))
+        worker = BatchWorker(catalog.uri("out"), run, lambda _: engine)  # type: ignore[arg-type,return-value]
+        studios.append(worker)
+        return worker, engine, Batch(tuple(t for t in tasks if isinstance(t, Task)))
 
     yield make
-    for studio in studios:
-        studio.close()
+    for worker in studios:
+        worker.close()
 
 
-Prepare = Callable[..., tuple[Studio, FakeEngine, Batch]]
+Prepare = Callable[..., tuple[BatchWorker, FakeEngine, Batch]]
 
 
-def ended(studio: Studio, batch: Batch) -> dict[str, str]:
+def ended(worker: BatchWorker, batch: Batch) -> dict[str, str]:
     """The status of each pair, by id."""
-    outcomes = list(studio.process(batch))
+    outcomes = list(worker.process(batch))
     statuses = {str(outcome.id): outcome.status for outcome in outcomes}
     assert len(statuses) == len(outcomes) == len(batch.tasks)
     return statuses
@@ -114,8 +79,8 @@ def ended(studio: Studio, batch: Batch) -> dict[str, str]:
 def test_a_batch_is_optimised_together_and_every_pair_written(
     prepare: Prepare, catalog: Catalog
 ) -> None:
-    studio, engine, batch = prepare(count=3)
-    assert ended(studio, batch) == dict.fromkeys("abc", "ok")
+    worker, engine, batch = prepare(count=3)
+    assert ended(worker, batch) == dict.fromkeys("abc", "ok")
     assert engine.asked == [["a.png", "b.png", "c.png"]]
     assert catalog.names("out/images") == {"a.png", "b.png", "c.png"}
     assert catalog.names("out/losses") == {"a.csv", "b.csv", "c.csv"}
@@ -134,8 +99,8 @@ def test_image_and_loss_log_are_there_before_the_record(
             return real(uri, *rest)
 
         monkeypatch.setattr(storage, name, note)
-    studio, _, batch = prepare(count=1)
-    assert ended(studio, batch) == {"a": "ok"}
+    worker, _, batch = prepare(count=1)
+    assert ended(worker, batch) == {"a": "ok"}
     assert written[-3:] == ["images", "losses", "records"]
 
 
@@ -143,7 +108,7 @@ def test_stale_records_are_gone_before_the_new_image_is_there(
     prepare: Prepare, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = catalog.write("out/records/a.0123456789abcdef.json", b"{}")
-    studio, _, batch = prepare(count=1)
+    worker, _, batch = prepare(count=1)
     task = dataclasses.replace(batch.tasks[0], stale_records=(old,))
     real = storage.write_bytes
 
@@ -152,7 +117,7 @@ def test_stale_records_are_gone_before_the_new_image_is_there(
         real(uri, *rest)
 
     monkeypatch.setattr(storage, "write_bytes", check)
-    assert ended(studio, Batch((task,))) == {"a": "ok"}
+    assert ended(worker, Batch((task,))) == {"a": "ok"}
     assert len(catalog.names("out/records")) == 1
 
 
@@ -160,8 +125,8 @@ def test_one_diverged_pair_does_not_fail_its_batch(prepare: Prepare, catalog: Ca
     def answer(names: list[str]) -> list[Any]:
         return [Diverged(f"{n} ran away.") if n == "b.png" else result() for n in names]
 
-    studio, _, batch = prepare(answer, count=3)
-    assert ended(studio, batch) == {"a": "ok", "b": "diverged", "c": "ok"}
+    worker, _, batch = prepare(answer, count=3)
+    assert ended(worker, batch) == {"a": "ok", "b": "diverged", "c": "ok"}
     assert catalog.records().keys() == {"a", "c"}
     assert catalog.names("out/images") == {"a.png", "c.png"}
 
@@ -174,8 +139,8 @@ def test_an_error_nobody_foresaw_fails_only_the_pair_it_belongs_to(
             raise ZeroDivisionError("of all things")
         return all_good(names)
 
-    studio, engine, batch = prepare(answer, count=3)
-    outcomes = {outcome.id: outcome for outcome in studio.process(batch)}
+    worker, engine, batch = prepare(answer, count=3)
+    outcomes = {outcome.id: outcome for outcome in worker.process(batch)}
     assert {key: one.status for key, one in outcomes.items()} == {
         "a": "ok",
         "b": "internal",
@@ -196,20 +161,20 @@ def test_an_error_nobody_foresaw_fails_only_the_pair_it_belongs_to(
 def test_an_unusable_content_fails_alone(
     prepare: Prepare, catalog: Catalog, data: bytes | None, status: str
 ) -> None:
-    studio, engine, batch = prepare()
+    worker, engine, batch = prepare()
     storage.delete(catalog.uri("b.png"))
     if data:
         catalog.write("b.png", data)
-    assert ended(studio, batch) == {"a": "ok", "b": status}
+    assert ended(worker, batch) == {"a": "ok", "b": status}
     assert engine.asked == [["a.png"]]
 
 
 def test_an_unusable_style_fails_all_that_want_it_and_loads_no_network(
     prepare: Prepare, catalog: Catalog
 ) -> None:
-    studio, engine, batch = prepare()
+    worker, engine, batch = prepare()
     storage.delete(catalog.uri("s.png"))
-    assert ended(studio, batch) == {"a": "input_not_found", "b": "input_not_found"}
+    assert ended(worker, batch) == {"a": "input_not_found", "b": "input_not_found"}
     assert engine.asked == []
 
 
@@ -219,10 +184,10 @@ def test_trouble_that_is_not_the_pair_s_stops_the_job(
     def full(*_: Any) -> None:
         raise storage.StorageError("The disk is full; free space.")
 
-    studio, _, batch = prepare()
+    worker, _, batch = prepare()
     monkeypatch.setattr(storage, "write_bytes", full)
     with pytest.raises(JobError, match="disk is full"):
-        list(studio.process(batch))
+        list(worker.process(batch))
 
 
 def test_weights_that_a_row_brought_fail_the_row_and_the_job_s_own_the_job(
@@ -231,21 +196,21 @@ def test_weights_that_a_row_brought_fail_the_row_and_the_job_s_own_the_job(
     def refuse(_: StyleConfig) -> Any:
         raise WeightsError("The weights are damaged; fetch them anew.")
 
-    studio, _, batch = prepare()
-    studio.engine_for = refuse
+    worker, _, batch = prepare()
+    worker.engine_for = refuse
     with pytest.raises(WeightsError, match="damaged"):
-        list(studio.process(batch))
+        list(worker.process(batch))
     catalog.write("own.h5", b"damaged")
-    studio, _, batch = prepare(**{"options.weights": "own.h5"})
-    studio.engine_for = refuse
-    assert ended(studio, batch) == {"a": "options_invalid", "b": "options_invalid"}
+    worker, _, batch = prepare(**{"options.weights": "own.h5"})
+    worker.engine_for = refuse
+    assert ended(worker, batch) == {"a": "options_invalid", "b": "options_invalid"}
 
 
 def test_a_bundle_tried_again_finds_what_its_first_try_had_finished(
     prepare: Prepare, catalog: Catalog
 ) -> None:
-    studio, _, batch = prepare()
-    first = {outcome.id: outcome for outcome in studio.process(batch)}
+    worker, _, batch = prepare()
+    first = {outcome.id: outcome for outcome in worker.process(batch)}
     before = catalog.files()
     again, engine, _ = prepare()
     second = {outcome.id: outcome for outcome in again.process(batch)}
@@ -257,8 +222,8 @@ def test_a_bundle_tried_again_finds_what_its_first_try_had_finished(
 def test_what_another_run_has_done_since_the_planning_is_skipped(prepare: Prepare) -> None:
     other, _, batch = prepare(count=2, run="run0")
     assert ended(other, Batch(batch.tasks[:1])) == {"a": "ok"}
-    studio, engine, _ = prepare(count=2)
-    assert ended(studio, batch) == {"a": "skipped", "b": "ok"}
+    worker, engine, _ = prepare(count=2)
+    assert ended(worker, batch) == {"a": "skipped", "b": "ok"}
     assert engine.asked == [["b.png"]]
 
 
@@ -269,8 +234,8 @@ def test_what_is_to_be_redone_is_done_though_its_record_is_there(
     assert ended(other, batch) == {"a": "ok"}
     (record,) = catalog.names("out/records")
     stale = (catalog.uri(f"out/records/{record}"),)
-    studio, engine, _ = prepare(lambda _: [result(10.0)], count=1)
-    assert ended(studio, Batch((dataclasses.replace(batch.tasks[0], stale_records=stale),))) == {
+    worker, engine, _ = prepare(lambda _: [result(10.0)], count=1)
+    assert ended(worker, Batch((dataclasses.replace(batch.tasks[0], stale_records=stale),))) == {
         "a": "ok"
     }
     assert engine.asked == [["a.png"]]
@@ -286,8 +251,8 @@ def test_a_record_is_no_proof_without_its_image_or_if_it_is_broken(
     storage.delete(catalog.uri("out/images/a.png"))
     record = catalog.uri(f"out/records/b.{batch.tasks[1].fingerprint}.json")
     storage.write_bytes(record, b'{"id"', "application/json")
-    studio, engine, _ = prepare(count=2)
-    assert ended(studio, batch) == {"a": "ok", "b": "ok"}
+    worker, engine, _ = prepare(count=2)
+    assert ended(worker, batch) == {"a": "ok", "b": "ok"}
     assert engine.asked == [["a.png", "b.png"]]
     assert catalog.names("out/images") == {"a.png", "b.png"}
     assert {record["run"] for record in catalog.records().values()} == {"run1"}
@@ -324,26 +289,26 @@ def test_a_run_that_was_overtaken_replaces_nothing(prepare: Prepare, catalog: Ca
         assert ended(other, batch) == {"a": "ok"}
         return [result(90.0)]
 
-    studio, _, _ = prepare(overtaken, count=1)
-    assert ended(studio, batch) == {"a": "skipped"}
+    worker, _, _ = prepare(overtaken, count=1)
+    assert ended(worker, batch) == {"a": "skipped"}
     assert catalog.pixels("a.png").max() == 10
     assert catalog.records()["a"]["run"] == "run0"
 
 
 def test_a_style_is_read_once_for_all_batches(prepare: Prepare, catalog: Catalog) -> None:
-    studio, _, batch = prepare(count=2)
-    ended(studio, Batch(batch.tasks[:1]))
+    worker, _, batch = prepare(count=2)
+    ended(worker, Batch(batch.tasks[:1]))
     storage.delete(catalog.uri("s.png"))
-    assert ended(studio, Batch(batch.tasks[1:])) == {"b": "ok"}
+    assert ended(worker, Batch(batch.tasks[1:])) == {"b": "ok"}
 
 
 def test_the_start_that_a_row_names_is_read_and_given(prepare: Prepare, catalog: Catalog) -> None:
     catalog.picture("start.png", (20, 30))
-    studio, engine, batch = prepare(**{"options.init": "start.png"})
-    assert ended(studio, batch) == {"a": "ok", "b": "ok"}
+    worker, engine, batch = prepare(**{"options.init": "start.png"})
+    assert ended(worker, batch) == {"a": "ok", "b": "ok"}
     assert [start.shape for start in engine.given["inits"]] == [(30, 20, 3), (30, 20, 3)]
-    studio, engine, batch = prepare(**{"options.init": "none.png"})
-    assert ended(studio, batch) == {"a": "input_not_found", "b": "input_not_found"}
+    worker, engine, batch = prepare(**{"options.init": "none.png"})
+    assert ended(worker, batch) == {"a": "input_not_found", "b": "input_not_found"}
 
 
 def test_each_content_brings_its_own_masks_and_what_stays(
@@ -352,13 +317,13 @@ def test_each_content_brings_its_own_masks_and_what_stays(
     catalog.grey("left.png", [[255, 0]])
     catalog.grey("face.png", [[0], [255]])
     styles = [{"uri": "s.png", "mask": "left.png"}, "s.png"]
-    studio, engine, batch = prepare(style=styles, **{"options.keep": "face.png"})
+    worker, engine, batch = prepare(style=styles, **{"options.keep": "face.png"})
     plain = dataclasses.replace(
         batch.tasks[1].pair,
         styles=tuple(dataclasses.replace(one, mask=None) for one in batch.tasks[1].pair.styles),
     )
     second = dataclasses.replace(batch.tasks[1], pair=plain, config=CONFIG)
-    assert ended(studio, Batch((batch.tasks[0], second))) == {"a": "ok", "b": "ok"}
+    assert ended(worker, Batch((batch.tasks[0], second))) == {"a": "ok", "b": "ok"}
     (first, none), (keep, no_keep) = engine.given["masks"], engine.given["keeps"]
     assert first[0][:, :20].min() == 1
     assert first[0][:, -20:].max() == 0
@@ -374,9 +339,9 @@ def test_each_content_brings_its_own_masks_and_what_stays(
 def test_counters_tell_pairs_bytes_batches_style_passes_and_times(
     prepare: Prepare, catalog: Catalog
 ) -> None:
-    studio, _, batch = prepare()
-    ended(studio, batch)
-    entries = list(studio.tally.take())
+    worker, _, batch = prepare()
+    ended(worker, batch)
+    entries = list(worker.tally.take())
     counts: dict[str, int] = {}
     for name, amount, is_distribution in entries:
         if not is_distribution:
@@ -398,26 +363,26 @@ def test_counters_tell_pairs_bytes_batches_style_passes_and_times(
         "optimize_milliseconds",
         "write_milliseconds",
     }
-    assert list(studio.tally.take()) == []
+    assert list(worker.tally.take()) == []
 
 
 def test_whoever_watches_hears_of_steps_and_ends(prepare: Prepare) -> None:
     heard: list[Any] = []
-    progress.listen(heard.append)
+    events.listen(heard.append)
     try:
-        studio, _, batch = prepare(count=1)
-        ended(studio, batch)
+        worker, _, batch = prepare(count=1)
+        ended(worker, batch)
     finally:
-        progress.listen(None)
+        events.listen(None)
     assert heard == [
-        progress.Steps("a", Progress(1, 2, 1.0, (3.0,))),
-        progress.PairEnded("ok", True),
+        events.Steps("a", Progress(1, 2, 1.0, (3.0,))),
+        events.PairEnded("ok", True),
     ]
 
 
 def test_a_record_says_how_its_image_was_made(prepare: Prepare, catalog: Catalog) -> None:
-    studio, _, batch = prepare(count=1, price="9")
-    (outcome,) = studio.process(batch)
+    worker, _, batch = prepare(count=1, price="9")
+    (outcome,) = worker.process(batch)
     record = catalog.records()["a"]
     assert outcome.details["record"].endswith(f"/a.{record['fingerprint']}.json")
     assert record["columns"] == outcome.columns == {"price": "9"}
@@ -432,8 +397,8 @@ def test_a_record_says_how_its_image_was_made(prepare: Prepare, catalog: Catalog
 
 
 def test_a_picture_says_what_it_is(prepare: Prepare, catalog: Catalog) -> None:
-    studio, _, batch = prepare(count=1)
-    ended(studio, batch)
+    worker, _, batch = prepare(count=1)
+    ended(worker, batch)
     metadata = encoding.read_metadata(catalog.read("out/images/a.png"))
     assert metadata["nst:id"] == "a"
     assert metadata["nst:fingerprint"] == batch.tasks[0].fingerprint
