@@ -23,8 +23,8 @@ from benchmarks import references
 from benchmarks.options import Options, cropped, drawn, resized
 from benchmarks.time_to_loss import say
 from nst_core.canvas import Size
-from nst_core.weights import load_weights
-from pipeline.manifest import write_manifest
+from nst_core.network.loading import load_weights
+from pipeline.manifest.writing import write_manifest
 from tools.draw_samples import CONTENTS
 
 CONTENT_COUNT = 8

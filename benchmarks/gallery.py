@@ -12,10 +12,11 @@ import numpy as np
 from PIL import Image
 
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
+from nst_core.engine.style_engine import StyleEngine
+from nst_core.network.loading import load_weights
+from nst_core.network.weights import VggWeights
 from nst_core.results import Progress, Style, StyleResult
-from nst_core.weights import VggWeights, load_weights
-from pipeline.contact_sheet import Picture, contact_sheet
+from pipeline.records.contact_sheet import Picture, contact_sheet
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 

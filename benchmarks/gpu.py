@@ -18,11 +18,12 @@ import numpy as np
 from benchmarks.machine import MatrixProduct, has_gpu
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig, preset
-from nst_core.engine import StyleEngine
+from nst_core.engine.operations import PEAKS, pair_operations
+from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import PairError
-from nst_core.operations import PEAKS, pair_operations
+from nst_core.network.loading import load_weights
+from nst_core.network.weights import VggWeights
 from nst_core.results import Style
-from nst_core.weights import VggWeights, load_weights
 
 
 def peak(device: str, precision: str) -> tuple[float, str]:

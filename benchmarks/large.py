@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.memory import DEFAULT, resident
-from nst_core import memory
 from nst_core.canvas import Size
+from nst_core.engine import memory
 
 GIB = 2**30
 MACHINE = 8 * GIB
@@ -32,7 +32,7 @@ CASES: tuple[dict[str, Any], ...] = (
 
 def one(changes: dict[str, Any]) -> None:
     """Stylize noise and print tile, seconds per step, and the process's peak, as JSON."""
-    from nst_core.engine import StyleEngine
+    from nst_core.engine.style_engine import StyleEngine
     from nst_core.results import Style
 
     memory.host_available = lambda: float(MACHINE - resident("VmRSS"))

@@ -1,4 +1,4 @@
-"""Peak memory of one optimisation beside what the model in `nst_core/memory.py` predicts.
+"""Peak memory of one optimisation beside what the model in `nst_core/engine/memory.py` predicts.
 
 Each row is measured in a process of its own: the most resident memory during `stylize_batch`,
 less that before it. `python -m benchmarks.memory` also fits the model's constants anew.
@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from nst_core import memory
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.memory import HISTORY
+from nst_core.engine import memory
+from nst_core.optimizers import HISTORY
 
 DEFAULT = StyleConfig().updated({"weights": "procedural", "scales": [1], "steps": 2})
 SHALLOW = {"content_layers": {"block1_conv2": 1}, "style_layers": {"block1_conv1": 1}}
@@ -81,14 +81,14 @@ def cases() -> list[Case]:
 
 def one(case: Case) -> None:
     """Stylize noise and print by how many bytes the process grew at its peak."""
-    from nst_core.engine import StyleEngine
+    from nst_core.engine.style_engine import StyleEngine
     from nst_core.results import Style
 
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (case.side, case.side, 3)).astype(np.uint8)
     config = case.config.updated({"precision": case.precision, "device": "cpu"})
     engine = StyleEngine.for_config(config, config.weights)
-    engine.program(config, case.precision)
+    engine.programs.compiled(config, case.precision)
     # From here on the kernel counts the peak anew.
     pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     before = resident("VmRSS")

@@ -11,11 +11,11 @@ from typing import Any
 from unittest import mock
 
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
-from pipeline.demo import copy_samples
-from pipeline.manifest import write_manifest
-from pipeline.options import RunOptions
-from pipeline.run import run
+from nst_core.engine.style_engine import StyleEngine
+from pipeline.commands.demo import copy_samples
+from pipeline.commands.run import run
+from pipeline.job.options import RunOptions
+from pipeline.manifest.writing import write_manifest
 from tools.draw_samples import CONTENTS, STYLES
 
 PAIRS = 12

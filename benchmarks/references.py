@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from nst_core.config import StyleConfig
 from nst_core.layers import CONV_LAYERS
-from nst_core.weights import VggWeights
+from nst_core.network.weights import VggWeights
 
 Tensor = Any
 # An image [1, H, W, 3], RGB float32 in 0…255 → its loss, a scalar.

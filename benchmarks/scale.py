@@ -28,16 +28,16 @@ from benchmarks.options import Options
 from benchmarks.stand_in import StandIn
 from nst_core.config import StyleConfig
 from pipeline import storage
-from pipeline.manifest import write_manifest
-from pipeline.options import RunOptions
-from pipeline.run import run
+from pipeline.commands.run import run
+from pipeline.job.options import RunOptions
+from pipeline.manifest.writing import write_manifest
 
 CONTENTS = 20
 CONFIG = StyleConfig(weights="procedural", image_size=32, scales=(1,), steps=1)
 
 
 class InstantEngines:
-    """Stands for `pipeline.engines.Engines`."""
+    """Stands for `pipeline.worker.engine_cache.EngineCache`."""
 
     loaded = 0
 
@@ -71,7 +71,7 @@ def write_catalog(folder: pathlib.Path, rows: int) -> RunOptions:
 def without_engine() -> Iterator[None]:
     """No network is loaded, and nothing is said."""
     with (
-        mock.patch("pipeline.transforms.Engines", InstantEngines),
+        mock.patch("pipeline.job.stylize_transforms.EngineCache", InstantEngines),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
     ):

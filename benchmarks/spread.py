@@ -24,9 +24,9 @@ from PIL import Image
 
 from benchmarks.stand_in import StandIn
 from nst_core.config import StyleConfig
-from pipeline import engines
-from pipeline.manifest import write_manifest
-from pipeline.worker_pool import WORKER, WorkerPool
+from pipeline.manifest.writing import write_manifest
+from pipeline.runners.worker_pool import WORKER, WorkerPool
+from pipeline.worker import engine_cache
 
 CLUSTER = pathlib.Path(__file__).parents[1] / "deploy" / "flink" / "local-cluster.sh"
 SETTINGS = ("weights=procedural", "image_size=32", "scales=[1]", "steps=1")
@@ -42,7 +42,7 @@ def stand_in(seconds: float) -> None:
     def load(config: StyleConfig) -> Any:  # noqa: ARG001
         return StandIn(seconds)
 
-    engines.load_engine = load
+    engine_cache.load_engine = load
 
 
 def write_catalog(folder: pathlib.Path, pairs: int) -> list[str]:

@@ -11,8 +11,8 @@ import tensorflow as tf
 from benchmarks.machine import MatrixProduct
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
-from nst_core.operations import step_operations
+from nst_core.engine.operations import step_operations
+from nst_core.engine.style_engine import StyleEngine
 
 SIZES = (128, 256, 512)
 ROUNDS = 5
@@ -23,7 +23,7 @@ def measure(precision: str, side: int, padding: str) -> list[str]:
     """One row of the table: medians of rounds that alternate with matrix products."""
     config = StyleConfig(weights="procedural", precision=precision, padding=padding)
     engine = StyleEngine.for_config(config, config.weights)
-    program = engine.program(config, precision)
+    program = engine.programs.compiled(config, precision)
     generator = np.random.default_rng(0)
     image = tf.constant(generator.uniform(0, 255, (1, side, side, 3)), tf.float32)
     targets = {

@@ -25,9 +25,10 @@ from benchmarks import references
 from benchmarks.options import Options, resized
 from nst_core.canvas import Size, fitted, size_of
 from nst_core.config import StyleConfig, preset
-from nst_core.engine import StyleEngine
+from nst_core.engine.style_engine import StyleEngine
+from nst_core.network.loading import load_weights
+from nst_core.network.weights import VggWeights
 from nst_core.results import Progress, Style, StyleResult
-from nst_core.weights import VggWeights, load_weights
 
 HEADER = [
     "objective",
@@ -209,15 +210,15 @@ def reference_a(case: Case, options: Options) -> references.Outcome:
         say("reference A", evaluations, seconds, loss)
         course.append((evaluations, seconds))
 
-    def follow(loss: references.Loss, rounds: int, evaluations: int) -> references.Outcome:
+    def optimize_scale(loss: references.Loss, rounds: int, evaluations: int) -> references.Outcome:
         return references.by_scipy(loss, case.start, rounds, report, case.factor, evaluations)
 
     if not options.timed_evaluations:
-        return follow(case.loss_of_a, options.rounds, references.EVALUATIONS_PER_ROUND)
+        return optimize_scale(case.loss_of_a, options.rounds, references.EVALUATIONS_PER_ROUND)
     # The first round has the tracing in it, which is none of the others' time.
-    follow(case.loss_of_a, 2, options.timed_evaluations)
+    optimize_scale(case.loss_of_a, 2, options.timed_evaluations)
     (first, begun), (second, ended) = course
-    whole = follow(case.loss_of_b, options.rounds, references.EVALUATIONS_PER_ROUND)
+    whole = optimize_scale(case.loss_of_b, options.rounds, references.EVALUATIONS_PER_ROUND)
     seconds = whole.evaluations * (ended - begun) / (second - first)
     return dataclasses.replace(whole, seconds=seconds)
 

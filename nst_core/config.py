@@ -8,24 +8,16 @@ import functools
 import json
 from collections.abc import Callable, Mapping
 from importlib import resources
-from typing import Any, TypeGuard
+from typing import Any
 
 from nst_core import config_checks as checks
 from nst_core.errors import ConfigError, shortened, shown
-from nst_core.layers import CONV_LAYERS
-from nst_core.yaml_values import read_yaml
+from nst_core.setting_text import parse_settings
 
 PRESETS = ("default", "preview", "quality", "notebook", "neural_style")
 # Pillow refuses to decode more than this many pixels itself (its decompression bomb check).
 PIXELS_CEILING = 178_956_970
 LONGEST_NAME = 60  # characters of what is looked up as the name of a setting
-
-# Settings that hold a path or URI, and the names that stand beside these.
-URI_SETTINGS = {
-    "weights": ("imagenet", "procedural"),
-    "init": ("content", "noise", "style_statistics"),
-    "keep": ("none",),
-}
 
 
 def _setting(default: Any, doc: str, check: checks.Check) -> Any:
@@ -257,33 +249,9 @@ class StyleConfig:
             expected = field.metadata["check"](value)
             if expected:
                 raise ConfigError(f"{field.name} is {shown(value)}; give {expected}.")
-            object.__setattr__(self, field.name, _canonical(value, str(field.type)))
-        if (self.image_size is None) == (self.image_height is None):
-            raise ConfigError(
-                f"image_size is {self.image_size} and image_height is {self.image_height}; "
-                "give exactly one of them and set the other to null."
-            )
-        if isinstance(self.steps, tuple) and len(self.steps) != len(self.scales):
-            raise ConfigError(
-                f"steps has {len(self.steps)} counts for {len(self.scales)} scales; "
-                "give one count per scale, or a single count for all."
-            )
-        if self.average_decay and self.optimizer != "adam":
-            raise ConfigError(
-                f"average_decay is {self.average_decay:g} with optimizer {self.optimizer}; "
-                "set optimizer to adam, or average_decay to 0."
-            )
-        if self.normalize_gradients and self.optimizer != "adam":
-            raise ConfigError(
-                f"normalize_gradients is true with optimizer {self.optimizer}, which checks its "
-                "steps against the loss whose gradient this is not; set optimizer to adam, or "
-                "normalize_gradients to false."
-            )
-        if self.animation != "none" and not self.snapshot_every:
-            raise ConfigError(
-                f"animation is {self.animation} with snapshot_every 0, so it has no images; "
-                "set snapshot_every to a count of steps, or animation to none."
-            )
+            object.__setattr__(self, field.name, checks.canonical(value, str(field.type)))
+        if problem := checks.contradiction(self):
+            raise ConfigError(problem)
 
     @property
     def recolors_style(self) -> bool:
@@ -384,70 +352,12 @@ WITHOUT_EFFECT = frozenset(
 PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
 
 
-def _canonical(value: Any, kind: str) -> Any:
-    """Floats where floats are meant, layers in order: equal settings must compare equal."""
-    if kind == "float":
-        return float(value)
-    if kind == "tuple[float, ...]":
-        return tuple(map(float, value))
-    if kind == "int | str" and not value:
-        return "off"
-    if isinstance(value, Mapping):
-        return {name: float(value[name]) for name in CONV_LAYERS if name in value}
-    return value
-
-
 def unknown_setting(key: str) -> str:
     """The sentence for a key that is no setting, without the final stop."""
     name = shortened(str(key), LONGEST_NAME)
     near = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.5)
     hint = f"the nearest one is {near[0]}" if near else "known are: " + ", ".join(SETTINGS)
     return f"{name!r} is not a setting; {hint}"
-
-
-def parse_value(text: str) -> Any:
-    """The value of `key=value`, read as YAML: `0.5`, `[0.5, 1]`, `{block4_conv2: 1}`, `adam`.
-
-    Raises:
-        ConfigError: the text is not YAML.
-    """
-    return read_yaml(text, shown(text))
-
-
-def names_file(value: Any, key: str) -> TypeGuard[str]:
-    """Whether the value of a setting is a path or URI, and not a name that stands beside these."""
-    is_text = isinstance(value, str) and value.strip() != ""
-    return is_text and key in URI_SETTINGS and value not in URI_SETTINGS[key]
-
-
-def parse_setting(key: str, text: str) -> Any:
-    """The value of one setting's text: YAML, but a path or URI that is not quoted as it is.
-
-    Raises:
-        ConfigError: the text is not YAML.
-    """
-    if key not in URI_SETTINGS or text.lstrip().startswith(("'", '"', "{")):
-        return parse_value(text)
-    # In YAML, `a #1.png` is `a`, `b: 1.png` a mapping, and `%20.png` nothing at all.
-    try:
-        value = parse_value(text)
-    except ConfigError:
-        return text.strip()
-    return value if isinstance(value, int | float | list) else text.strip()
-
-
-def parse_settings(text: str, source: str) -> dict[str, Any]:
-    """The settings in a YAML document; `source` names it in errors.
-
-    Raises:
-        ConfigError: not YAML, or not a mapping.
-    """
-    values = read_yaml(text, source)
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{source} holds no settings; write lines such as `image_size: 512`.")
-    return {str(key): value for key, value in values.items()}
 
 
 def preset(name: str) -> StyleConfig:

@@ -100,3 +100,47 @@ def steps(value: Any) -> str | None:
     if counts and all(integer(1, 1_000_000)(v) is None for v in counts):
         return None
     return "a count of at least 1, or a list with one count per scale"
+
+
+def canonical(value: Any, kind: str) -> Any:
+    """Floats where floats are meant, layers in order: equal settings must compare equal."""
+    if kind == "float":
+        return float(value)
+    if kind == "tuple[float, ...]":
+        return tuple(map(float, value))
+    if kind == "int | str" and not value:
+        return "off"
+    if isinstance(value, Mapping):
+        return {name: float(value[name]) for name in CONV_LAYERS if name in value}
+    return value
+
+
+def contradiction(config: Any) -> str | None:
+    """The sentence about two settings that contradict each other, if there are such."""
+    if (config.image_size is None) == (config.image_height is None):
+        return (
+            f"image_size is {config.image_size} and image_height is {config.image_height}; "
+            "give exactly one of them and set the other to null."
+        )
+    if isinstance(config.steps, tuple) and len(config.steps) != len(config.scales):
+        return (
+            f"steps has {len(config.steps)} counts for {len(config.scales)} scales; "
+            "give one count per scale, or a single count for all."
+        )
+    if config.average_decay and config.optimizer != "adam":
+        return (
+            f"average_decay is {config.average_decay:g} with optimizer {config.optimizer}; "
+            "set optimizer to adam, or average_decay to 0."
+        )
+    if config.normalize_gradients and config.optimizer != "adam":
+        return (
+            f"normalize_gradients is true with optimizer {config.optimizer}, which checks its "
+            "steps against the loss whose gradient this is not; set optimizer to adam, or "
+            "normalize_gradients to false."
+        )
+    if config.animation != "none" and not config.snapshot_every:
+        return (
+            f"animation is {config.animation} with snapshot_every 0, so it has no images; "
+            "set snapshot_every to a count of steps, or animation to none."
+        )
+    return None

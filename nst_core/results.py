@@ -112,4 +112,4 @@ class Snapshot:
 
 
 Report = Callable[[Progress], None]
-Shoot = Callable[[Snapshot], None]
+OnSnapshot = Callable[[Snapshot], None]

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from nst_core.errors import ConfigError, JobError, PairError
-from pipeline import cli, dataflow, logs
-from pipeline.lock import LockedError
-from pipeline.manifest import ManifestError
+from pipeline import cli
+from pipeline.console import logs
+from pipeline.manifest.columns import ManifestError
+from pipeline.records.lock import LockedError
+from pipeline.runners import dataflow
 
 EXIT_OK = 0
 EXIT_JOB = 1
@@ -44,30 +46,32 @@ def _dispatch(given: Sequence[str]) -> int:
     # Each command's module is imported only when it is wanted: they bring TensorFlow and Beam.
     if arguments.command == "run":
         options = dataflow.completed(cli.run_options(arguments))
-        from pipeline.run import run
+        from pipeline.commands.run import run
 
         return run(options, verbose=arguments.verbose, log_format=arguments.log_format)
     if arguments.command == "plan":
         options = cli.run_options(arguments)
-        from pipeline.plan import plan
+        from pipeline.commands.plan import plan
 
         return plan(options, as_json=arguments.json, workers=arguments.workers)
     if arguments.command == "stylize":
         config, masks = cli.config_of(arguments), cli.style_masks(arguments)
-        from pipeline.stylize import stylize
+        from pipeline.commands.stylize import stylize
 
         names = arguments.content, arguments.styles, arguments.output
         return stylize(*names, config, masks)
     if arguments.command == "demo":
-        from pipeline.demo import demo
+        from pipeline.commands.demo import demo
 
         return demo(arguments.output)
-    from pipeline import tools
-
     if arguments.command == "manifest":
+        from pipeline.commands.manifest import make_manifest
+
         found = arguments.contents, arguments.styles
-        return tools.make_manifest(*found, arguments.output, arguments.id)
-    return tools.weights(arguments.action, arguments.weights, arguments.to)
+        return make_manifest(*found, arguments.output, arguments.id)
+    from pipeline.commands.weights import weights
+
+    return weights(arguments.action, arguments.weights, arguments.to)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
 
-from nst_core.config import PRESETS, SETTINGS, URI_SETTINGS, StyleConfig
+from nst_core.config import PRESETS, SETTINGS, StyleConfig
 from nst_core.errors import ConfigError
-from pipeline import gpus, storage
-from pipeline.budget import MaxFailures
-from pipeline.options import (
+from nst_core.setting_text import URI_SETTINGS
+from pipeline import storage
+from pipeline.job import gpus
+from pipeline.job.budget import MaxFailures
+from pipeline.job.options import (
     DEFAULT_BATCH_SIZE,
     HERE,
     JOB_COMMANDS,
@@ -21,7 +23,7 @@ from pipeline.options import (
     check_run_id,
     load_config,
 )
-from pipeline.schemes import parse_schemes
+from pipeline.manifest.schemes import parse_schemes
 
 NO_MASK = "-"
 DESCRIPTION = "Neural style transfer for whole catalogs of images."

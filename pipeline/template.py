@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nst_core.config import PRESETS
-from pipeline import cli, gpus
+from pipeline import cli
 from pipeline.__main__ import main
+from pipeline.job import gpus
 
 # Options that mean nothing in a launcher, which ends when it has described the job.
 LEFT_OUT = ("help", "lock", "log_format")

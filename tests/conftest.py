@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from gcp_storage_emulator.server import Server, create_server
 
-from pipeline import storage_gcs
+from pipeline.storage import gcs as storage_gcs
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ up() {
   flink jobmanager 320m org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint
   flink taskmanager-1 256m org.apache.flink.runtime.taskexecutor.TaskManagerRunner
   flink taskmanager-2 256m org.apache.flink.runtime.taskexecutor.TaskManagerRunner
-  start workers python -m pipeline.worker_pool "--port=$WORKER_PORT" "${as_root[@]}"
+  start workers python -m pipeline.runners.worker_pool "--port=$WORKER_PORT" "${as_root[@]}"
   await_start
   cat << END
 Flink is at http://localhost:$PORT, its logs are in $STATE/log. Give nst run:

@@ -157,7 +157,12 @@ def test_what_is_copied_makes_the_package(stages: Stages, tmp_path: pathlib.Path
     subprocess.run([*pip, *how, str(source)], check=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"configs/default.yaml", "nst_core/engine.py", "pipeline/template.py"} <= {*names}
+    assert {
+        "configs/default.yaml",
+        "nst_core/engine/style_engine.py",
+        "nst_core/py.typed",
+        "pipeline/template.py",
+    } <= {*names}
 
 
 def test_everything_that_is_installed_is_pinned() -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from nst_core.canvas import Size
 from nst_core.config import preset
-from nst_core.operations import PEAKS
-from pipeline import cli, dataflow, gpus
+from nst_core.engine.operations import PEAKS
+from pipeline import cli
+from pipeline.job import gpus
+from pipeline.runners import dataflow
 from tests.deploy.conftest import ROOT
 
 TEXT = (ROOT / "docs/running.md").read_text()

@@ -15,8 +15,9 @@ import pytest
 import yaml
 from google.cloud import dataflow as dataflow_api
 
-from pipeline import cli, dataflow
-from pipeline.options import RunOptions
+from pipeline import cli
+from pipeline.job.options import RunOptions
+from pipeline.runners import dataflow
 from tests.deploy.conftest import DEPLOY, StandIns
 from tests.deploy.test_template import PARAMETERS, accepted, options_of
 

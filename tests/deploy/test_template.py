@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import cli, dataflow, gpus, template
-from pipeline.options import RunOptions
+from pipeline import cli, template
+from pipeline.job import gpus
+from pipeline.job.options import RunOptions
+from pipeline.runners import dataflow
 from tests.deploy.conftest import DEPLOY, ROOT, StandIns
 
 METADATA = json.loads((DEPLOY / "dataflow/metadata.json").read_text())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nst_core.config import StyleConfig
-from nst_core.engine import StyleEngine
+from nst_core.engine.style_engine import StyleEngine
+from nst_core.network.weights import VggWeights, layer_shapes
 from nst_core.results import Style
-from nst_core.weights import VggWeights, layer_shapes
 
 SETTINGS = {
     "image_size": 32,

@@ -68,8 +68,9 @@ def output(folder: pathlib.Path) -> None:
     server.start()
     port = server._api._httpd.server_address[1]
     os.environ["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{port}"
-    from pipeline import storage, storage_gcs
+    from pipeline import storage
     from pipeline.__main__ import main
+    from pipeline.storage import gcs as storage_gcs
 
     storage_gcs.client().create_bucket(BUCKET, project="nst")
     root = f"gs://{BUCKET}/"

@@ -38,7 +38,7 @@ def test_what_an_earlier_version_has_done_stays_done(
         storage.write_bytes(gcs.uri(name), data, "application/octet-stream")
     before = {uri: storage.read_bytes(uri) for uri in storage.list_uris(gcs.uri("out"))}
     assert any(uri.endswith(".json") for uri in before)
-    monkeypatch.setattr("pipeline.engines.load_engine", refuse)
+    monkeypatch.setattr("pipeline.worker.engine_cache.load_engine", refuse)
     where = ["--manifest", gcs.uri("pairs.jsonl"), "--output", gcs.uri("out"), "--run-id", "again"]
     settings = [text for one in SETTINGS for text in ("--set", one)]
     assert main(["run", *where, "--weights", "procedural", *settings]) == 3

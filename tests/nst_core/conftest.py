@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nst_core.weights import VggWeights, layer_shapes, load_weights
+from nst_core.network.loading import load_weights
+from nst_core.network.weights import VggWeights, layer_shapes
 
 Draw = Callable[..., np.ndarray]
 Features = Callable[[Any, Sequence[str]], dict[str, Any]]

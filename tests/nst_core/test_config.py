@@ -13,18 +13,9 @@ from typing import Any
 
 import pytest
 
-from nst_core.config import (
-    PRESETS,
-    SETTINGS,
-    URI_SETTINGS,
-    StyleConfig,
-    parse_setting,
-    parse_settings,
-    parse_value,
-    preset,
-    unknown_setting,
-)
+from nst_core.config import PRESETS, SETTINGS, StyleConfig, preset, unknown_setting
 from nst_core.errors import ConfigError
+from nst_core.setting_text import URI_SETTINGS, parse_setting, parse_settings, parse_value
 
 # The names that the design promises.
 PROMISED = [

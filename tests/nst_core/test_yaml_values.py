@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nst_core.config import StyleConfig, parse_setting, parse_settings, parse_value, unknown_setting
+from nst_core.config import StyleConfig, unknown_setting
 from nst_core.errors import SENTENCE_LIMIT, ConfigError, JobError, PairError, shortened, shown
+from nst_core.setting_text import parse_setting, parse_settings, parse_value
 from nst_core.yaml_values import TEXT_LIMIT
 
 BOMB = ", ".join(["&a0 [x, x]", *(f"&a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))])

@@ -23,10 +23,12 @@ from fault_proxy import FaultProxy
 from PIL import Image
 from pyarrow import parquet
 
-from nst_core.weights import layer_shapes
-from pipeline import storage, storage_gcs
+from nst_core.network.weights import layer_shapes
+from pipeline import storage
 from pipeline.__main__ import main
-from pipeline.engines import Engines
+from pipeline.storage import gcs as storage_gcs
+from pipeline.storage import gcs_faults
+from pipeline.worker.engine_cache import EngineCache
 
 # The least work: one scale of 64 px; float32, so that every machine computes alike.
 SETTINGS = ("image_size=64", "scales=[1]", "steps=2", "precision=float32")
@@ -173,17 +175,19 @@ class Catalog:
 
 
 @pytest.fixture(scope="session")
-def engines() -> Engines:
+def engines() -> EngineCache:
     """The engines that the runs of this session share."""
-    return Engines()
+    return EngineCache()
 
 
 @pytest.fixture
-def catalog(tmp_path: pathlib.Path, engines: Engines, monkeypatch: pytest.MonkeyPatch) -> Catalog:
+def catalog(
+    tmp_path: pathlib.Path, engines: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> Catalog:
     """An empty local catalog; its runs load no network that an earlier test has loaded."""
-    monkeypatch.setattr("pipeline.transforms.Engines", lambda: engines)
+    monkeypatch.setattr("pipeline.job.stylize_transforms.EngineCache", lambda: engines)
     # On a busy machine a test can take longer than the time between two lines.
-    monkeypatch.setattr("pipeline.watch.SECONDS_PER_LINE", 3600.0)
+    monkeypatch.setattr("pipeline.console.watch.SECONDS_PER_LINE", 3600.0)
     return Catalog(str(tmp_path / "catalog"))
 
 
@@ -194,8 +198,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("a network was loaded")
 
-    monkeypatch.setattr("pipeline.transforms.Engines", Engines)
-    monkeypatch.setattr("pipeline.engines.load_engine", refuse)
+    monkeypatch.setattr("pipeline.job.stylize_transforms.EngineCache", EngineCache)
+    monkeypatch.setattr("pipeline.worker.engine_cache.load_engine", refuse)
 
 
 @pytest.fixture
@@ -278,10 +282,10 @@ def bad_bucket(
 ) -> Iterator[BadBucket]:
     """A bucket of this test's own, which `gs://` URIs reach; retries as in earnest, only quicker.
 
-    A test of a fault that lasts shortens `storage_gcs.RETRY`: how long is not to decide others.
+    A test of a fault that lasts shortens `gcs_faults.RETRY`: how long is not to decide others.
     """
-    quick = storage_gcs.RETRY.with_delay(initial=0.01, maximum=0.05)
-    monkeypatch.setattr(storage_gcs, "RETRY", quick)
+    quick = gcs_faults.RETRY.with_delay(initial=0.01, maximum=0.05)
+    monkeypatch.setattr(gcs_faults, "RETRY", quick)
     monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     name = f"catalog-{zlib.crc32(request.node.nodeid.encode()):08x}"
     with FaultProxy(fake_gcs_port).running() as proxy:
@@ -297,4 +301,4 @@ def bad_bucket(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults of the storage that last are given up soon."""
-    monkeypatch.setattr(storage_gcs, "RETRY", storage_gcs.RETRY.with_timeout(0.1))
+    monkeypatch.setattr(gcs_faults, "RETRY", gcs_faults.RETRY.with_timeout(0.1))

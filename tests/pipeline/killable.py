@@ -15,10 +15,10 @@ import signal
 import sys
 from typing import Any
 
-import nst_core.engine  # noqa: F401
+import nst_core.engine.style_engine  # noqa: F401
 import pipeline.__main__
-import pipeline.job
-from pipeline import storage_local_errors
+import pipeline.job.job
+from pipeline.storage import local_errors as storage_local_errors
 
 # Where a kill hurts: before a file is safe, before it has its name, and with half of it written.
 PLACES = {

@@ -16,7 +16,7 @@ from nst_core.config import SETTINGS
 from nst_core.errors import ConfigError
 from pipeline import cli
 from pipeline.__main__ import main
-from pipeline.budget import MaxFailures
+from pipeline.job.budget import MaxFailures
 
 COMMANDS = ("run", "plan", "stylize", "manifest", "demo", "weights")
 RUN = ["run", "--manifest", "pairs.csv", "--output", "out", "--weights", "procedural"]
@@ -273,6 +273,6 @@ def test_stopping_by_hand_is_one_sentence_and_status_130(
     def stop(*_: Any, **__: Any) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.run.run", stop)
+    monkeypatch.setattr("pipeline.commands.run.run", stop)
     assert main(RUN) == 130
     assert "same command" in one_sentence(capsys.readouterr().err)

@@ -1,0 +1,230 @@
+"""How much memory an optimisation will take, how much there is, and what follows for its tiles.
+
+Without TensorFlow. The model and the measurements that it is fitted to: docs/memory.md.
+"""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from nst_core.canvas import Size
+from nst_core.config import StyleConfig
+from nst_core.engine.tiles import extents, tiles_of
+from nst_core.layers import halo, layers_to, stride
+from nst_core.network.weights import layer_shapes
+from nst_core.optimizers import HISTORY
+
+# What no size changes, bytes; how often the features of all layers are there at once; how often
+# the content's features, and how many images (float32 RGB) an optimisation holds, whole or in
+# tiles. Fitted to measurements, so that none is higher, BASE with room: docs/memory.md.
+BASE = 100 * 2**20
+FEATURES = {"float32": 1.65, "bfloat16": 2.85}
+TARGETS, TILED_TARGETS = 3.7, 1.45
+IMAGES = {"lbfgs": 43.0, "adam": 9.0}
+TILED_IMAGES = {"lbfgs": 17.5, "adam": 12.5}
+
+
+# The rest is for what the model does not know: other threads' pictures, the allocator's gaps.
+SHARE = 0.85
+# Interiors that are tried, px: smaller ones spend most of their work on halos.
+SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
+# Small tiles save little where the optimiser's images are most of it, and take long.
+HARDLY_MORE = 1.03
+
+# TensorFlow counts a tensor's elements in 31 bits, and the first layers have 64 for each pixel.
+MOST_PIXELS = 2**31 // 64
+
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+PROC = pathlib.Path("/proc")
+
+
+def channels_per_pixel(layers: Iterable[str]) -> float:
+    """Features of these layers per pixel of the image."""
+    shapes = layer_shapes()
+    return sum(shapes[name][-1] / stride(name) ** 2 for name in layers)
+
+
+class Parts(NamedTuple):
+    """What an optimisation's memory is made of, bytes."""
+
+    features: float  # of all layers to the deepest, of what passes the network at once
+    targets: float  # the content's features
+    image: float  # one float32 copy of every image
+
+
+def parts(
+    config: StyleConfig,
+    size: Size,
+    batch: int,
+    precision: str,
+    tile: int | None,
+    *,
+    one_by_one: bool = False,
+) -> Parts:
+    """The parts that `predicted` weighs."""
+    layers = config.layers
+    whole = size.width * size.height * batch
+    part = extents(size, tile, halo(layers)) if tile else size
+    at_once = part.width * part.height * (1 if tile or one_by_one else batch)
+    itemsize = 4 if precision == "float32" else 2
+    return Parts(
+        itemsize * channels_per_pixel(layers_to(layers)) * at_once,
+        4 * channels_per_pixel(config.content_layers) * whole,
+        4 * 3 * whole,
+    )
+
+
+def predicted(
+    config: StyleConfig,
+    size: Size,
+    batch: int,
+    precision: str,
+    tile: int | None,
+    *,
+    one_by_one: bool = False,
+) -> float:
+    """Bytes that the optimisation of `batch` images of `size` will take beside the network.
+
+    Args:
+        tile: side of the tiles' interiors, px; None for whole images.
+        one_by_one: the batch's images pass the network one after the other, as on processors.
+    """
+    features, targets, image = parts(config, size, batch, precision, tile, one_by_one=one_by_one)
+    kept, images = TARGETS, IMAGES[config.optimizer]
+    if tile:
+        kept, images = TILED_TARGETS, TILED_IMAGES[config.optimizer] + remembered(config)
+    return BASE + FEATURES[precision] * features + kept * targets + images * image
+
+
+def remembered(config: StyleConfig) -> int:
+    """How many images the history of an optimisation in tiles has after all its steps."""
+    return 2 * min(HISTORY, max(config.steps_per_scale)) if config.optimizer == "lbfgs" else 0
+
+
+def fitting_batch(
+    config: StyleConfig,
+    size: Size,
+    batch: int,
+    precision: str,
+    available: float,
+    *,
+    one_by_one: bool = False,
+) -> int:
+    """How many of `batch` whole images fit at once; 0 where not even one does."""
+
+    def fits(count: int) -> bool:
+        needed = predicted(config, size, count, precision, None, one_by_one=one_by_one)
+        return _countable(size, 1 if one_by_one else count) and needed <= SHARE * available
+
+    return sum(map(fits, range(1, batch + 1)))
+
+
+def _countable(size: Size, batch: int = 1) -> bool:
+    return size.width * size.height * batch < MOST_PIXELS
+
+
+def fitting_tile(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:
+    """The side of the largest tiles with which one image fits; None where it fits whole.
+
+    Where nothing fits, the largest that take hardly more than the least.
+    """
+    counted: dict[int | None, float] = {}
+    for side in (None, *SIDES):
+        part = extents(size, side, halo(config.layers)) if side else size
+        if _countable(part):
+            counted[side] = predicted(config, size, 1, precision, side)
+    bound = max(SHARE * available, HARDLY_MORE * min(counted.values()))
+    return next(side for side, needed in counted.items() if needed <= bound)
+
+
+def tile_side(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:
+    """The side of the tiles in which one image passes the network; None: it passes whole."""
+    side = config.tile if isinstance(config.tile, int) else None
+    if config.tile == "auto":
+        side = fitting_tile(config, size, precision, available)
+    return side if side and len(tiles_of(size, side, halo(config.layers))) > 1 else None
+
+
+def work(config: StyleConfig, size: Size, tile: int | None) -> float:
+    """Pixels that pass the network in a step, those of a whole image counted once.
+
+    In tiles there is a second forward pass, and a pass back costs two forward.
+    """
+    if tile is None:
+        return float(size.width * size.height)
+    reach = halo(config.layers)
+    part = extents(size, tile, reach)
+    return 4 / 3 * part.width * part.height * len(tiles_of(size, tile, reach))
+
+
+def least(config: StyleConfig, size: Size, precision: str) -> float:
+    """Bytes that one image takes in the smallest tiles, or whole where that is less."""
+    return min(predicted(config, size, 1, precision, side) for side in (None, SIDES[-1]))
+
+
+def host_available() -> float:
+    """Bytes that this process can still take: what the machine has and its cgroups allow.
+
+    Infinite where the system tells neither.
+    """
+    return min([_machine_available(), *_cgroups_available()])
+
+
+def _machine_available() -> float:
+    for line in _lines(PROC / "meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return math.inf
+
+
+def _cgroups_available() -> Iterator[float]:
+    """Of every group that this process is in, up to the root: its limit less its use.
+
+    Version 2 has one hierarchy (`0::/path`), version 1 one for memory (`4:memory:/path`).
+    """
+    for line in _lines(PROC / "self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, limit, usage, cache = CGROUPS, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            root, limit, usage = (
+                CGROUPS / "memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+            )
+            cache = "total_inactive_file"
+        else:
+            continue
+        # In a container the path can be the host's: then only the root is there.
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder == root.parent:
+                break
+            most, used = _number(folder / limit), _number(folder / usage)
+            if most is not None and used is not None:
+                yield most - used + _statistic(folder / "memory.stat", cache)
+
+
+def _number(path: pathlib.Path) -> int | None:
+    """The number in a file; None where there is none, or `max`."""
+    lines = _lines(path)
+    return int(lines[0]) if lines and lines[0].isdigit() else None
+
+
+def _statistic(path: pathlib.Path, name: str) -> int:
+    """Bytes of files that the kernel would give up at once."""
+    for line in _lines(path):
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,178 @@
+"""What batches share: the networks, the compiled steps, and what was measured of styles."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from nst_core.canvas import LEAST_CANVAS, Size
+from nst_core.config import StyleConfig
+from nst_core.engine.checkpoints import digest
+from nst_core.engine.program import Program, optimizer_for
+from nst_core.engine.tiled import TiledProgram
+from nst_core.errors import InputTooSmall
+from nst_core.imaging import images
+from nst_core.network.vgg import Vgg19
+from nst_core.network.weights import VggWeights
+from nst_core.objective.objective import Objective
+from nst_core.objective.quality import Grams
+from nst_core.objective.regions import LEAST_REGION
+from nst_core.results import Style
+
+STYLE_CACHE_ENTRIES = 256
+
+T = TypeVar("T")
+Cache = collections.OrderedDict[tuple[Any, ...], T]
+
+
+class Programs:
+    """The networks of one set of weights, each made once for a precision, and what runs on them.
+
+    Args:
+        device: TensorFlow's name of where they run.
+
+    `style_passes` counts the network passes that were spent on style targets.
+    """
+
+    def __init__(self, weights: VggWeights, pooling: str, padding: str, device: str) -> None:
+        self.weights = weights
+        self.pooling = pooling
+        self.padding = padding
+        self.device = device
+        self.style_passes = 0
+        self._networks: dict[str, Vgg19] = {}
+        self._programs: dict[tuple[Any, ...], Program] = {}
+        self._styles: Cache[dict[str, Any]] = collections.OrderedDict()
+        self._grams: Cache[Grams] = collections.OrderedDict()
+
+    def compiled(
+        self,
+        config: StyleConfig,
+        precision: str,
+        tile: int | None = None,
+        *,
+        regions: int = 0,
+        keeps: bool = False,
+    ) -> Program:
+        """The compiled steps for a configuration, whole or by tiles, made once.
+
+        `regions`: how many styles have masks; `keeps`: whether something of the content is kept.
+        """
+        key = (
+            precision,
+            tile,
+            regions,
+            keeps,
+            tuple(sorted(config.content_layers)),
+            tuple(sorted(config.style_layers)),
+            config.normalization,
+            config.style_statistics,
+            config.tv_weight > 0,
+            config.tv_norm,
+            config.normalize_gradients,
+            config.optimizer,
+            config.average_decay,
+            config.clip_pixels,
+        )
+        if key not in self._programs:
+            if precision not in self._networks:
+                self._networks[precision] = Vgg19(
+                    self.weights, self.pooling, self.padding, tf.as_dtype(precision)
+                )
+            objective = Objective(self._networks[precision], config)
+            # XLA has no fast eigenvalues, which the Wasserstein distance needs in every step.
+            xla = self.device.startswith("/GPU") and config.style_statistics != "wasserstein"
+            optimizer = optimizer_for(config, precision)
+            self._programs[key] = (
+                TiledProgram(objective, optimizer, tile)
+                if tile
+                else Program(objective, optimizer, xla=xla)
+            )
+        return self._programs[key]
+
+    def style_targets(
+        self, style: Style, size: Size, config: StyleConfig, precision: str, tile: int | None
+    ) -> dict[str, Any]:
+        """A style's statistics at a size: from the cache, else by one pass of the network.
+
+        With `tile` it passes in tiles whose interiors have this side, px.
+        """
+        key = (
+            digest(*pixels_of(style)),
+            size,
+            config.resample,
+            precision,
+            tuple(sorted(config.style_layers)),
+            config.style_statistics,
+        )
+
+        def measure() -> dict[str, Any]:
+            self.style_passes += 1
+            program = self.compiled(config, precision, tile)
+            return program.style_targets(*_measured(style, size, config))
+
+        return _cached(self._styles, key, measure)
+
+    def style_grams(
+        self, style: Style, size: Size, config: StyleConfig, precision: str, tile: int | None
+    ) -> Grams:
+        """A style's Gram matrices `[C, C]` at a size, whatever statistics are optimised.
+
+        `tile`: see `style_targets`.
+        """
+        layers = tuple(sorted(config.style_layers))
+        key = (digest(*pixels_of(style)), size, config.resample, precision, layers)
+
+        def measure() -> Grams:
+            program = self.compiled(config, precision, tile)
+            grams = program.gram_matrices(*_measured(style, size, config))
+            return {name: gram[0] for name, gram in grams.items()}
+
+        return _cached(self._grams, key, measure)
+
+
+def pixels_of(style: Style) -> tuple[np.ndarray, ...]:
+    """What tells a style from others: its colours and, where there is any, its transparency."""
+    return (style.rgb,) if style.alpha is None else (style.rgb, style.alpha)
+
+
+def _measured(
+    style: Style, size: Size, config: StyleConfig
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The style as the network sees it: float32 `[1, H, W, 3]`, of the least canvas at least.
+
+    And, where it is transparent in part, how much each pixel counts: `[1, H, W, 1]` in 0…1.
+
+    Raises:
+        InputTooSmall: next to nothing of the style is left.
+    """
+    least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
+
+    def fitted(picture: np.ndarray) -> np.ndarray:
+        resized = images.resize(picture, size.width, size.height, config.resample)
+        padded: np.ndarray = images.pad_reflect(resized, *least)[None]
+        return padded
+
+    if style.alpha is None:
+        return fitted(style.rgb), None
+    opaque = np.clip(fitted(style.alpha[:, :, None].astype(np.float32) / 255), 0, 1)
+    if opaque.sum() < LEAST_REGION:
+        raise InputTooSmall(
+            f"{style.name} is transparent all over at {size} px, so that there is no style; "
+            "take another picture, or one without transparency."
+        )
+    return fitted(style.rgb), opaque
+
+
+def _cached(cache: Cache[T], key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """What was made for the key, among the last `STYLE_CACHE_ENTRIES` that were wanted."""
+    if key not in cache:
+        cache[key] = make()
+        while len(cache) > STYLE_CACHE_ENTRIES:
+            cache.popitem(last=False)
+    cache.move_to_end(key)
+    return cache[key]

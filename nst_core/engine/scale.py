@@ -1,0 +1,173 @@
+"""One scale: from its start through the compiled steps to its images and its log."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nst_core.canvas import Size
+from nst_core.config import StyleConfig
+from nst_core.engine.divergence import diverged
+from nst_core.engine.program import Program
+from nst_core.engine.snapshots import SnapshotSchedule
+from nst_core.errors import DeadlineExceeded
+from nst_core.objective.objective import Targets
+from nst_core.optimizers import loop
+from nst_core.results import LOG_COLUMNS, LossLog
+
+# The host looks at the optimisation (progress, deadline) about this often.
+SECONDS_PER_CALL = 1.0
+# Totals are compared after every so many steps; fixed, so that timing changes no pixel.
+TOLERANCE_WINDOW = 20
+# L-BFGS that finds nothing lower over so many windows is at rest: by then its trials have become
+# smaller than what the network's rounding lets it tell apart.
+REST_WINDOWS = 2
+# A picture of which nothing is left, in 0…255: see `divergence`.
+PLAIN_GREY = 127.5
+
+
+@dataclasses.dataclass
+class ScaleState:
+    """One scale's optimisation on its way: the optimiser's state, and what is logged so far."""
+
+    state: loop.State
+    terms: list[np.ndarray]  # [B, T] after each step
+    seconds: list[float]  # after each step, since the scale's start
+    steps: np.ndarray  # [B]: of images that have settled, how many they took
+    active: np.ndarray  # [B] bool: those that have not
+
+    @classmethod
+    def from_images(cls, program: Program, images: np.ndarray, steps: int) -> ScaleState:
+        """The start of a scale of `steps` steps at float32 images `[B, H, W, 3]`."""
+        count = len(images)
+        state = program.start(tf.constant(images))
+        return cls(state, [], [], np.full(count, steps), np.ones(count, bool))
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaleResult:
+    """One scale's optimisation: final images, terms and seconds per step, steps per image."""
+
+    images: np.ndarray  # [B, H, W, 3]
+    terms: np.ndarray  # [S, B, T]
+    seconds: np.ndarray  # [S], since the scale's start
+    steps: np.ndarray  # [B]
+    failed: np.ndarray  # [B] bool: loss or pixels not finite, or loss run away
+
+
+def optimize_scale(
+    program: Program,
+    start: np.ndarray | ScaleState,
+    targets: Targets,
+    config: StyleConfig,
+    steps: int,
+    deadline: float,
+    report: Callable[[int, np.ndarray], None],
+    schedule: SnapshotSchedule | None = None,
+    scale: float = 1.0,
+    between: Callable[[ScaleState], None] | None = None,
+) -> ScaleResult:
+    """Optimise one scale: calls of about a second, between them deadline, tolerance, report.
+
+    Args:
+        start: float32 images `[B, H, W, 3]`, or where an earlier call was interrupted.
+        steps: at most this many.
+        deadline: `time.monotonic()` after which to stop; infinite for none.
+        report: called with the steps so far and the totals `[B]`.
+        schedule: takes snapshots; calls end where one is due.
+        scale: the fraction of the full size that the images have.
+        between: called after each call to the device.
+
+    Raises:
+        DeadlineExceeded: the deadline passed before the last step.
+    """
+    weights = program.objective.weights(config, scale)
+    reached = (
+        start if isinstance(start, ScaleState) else ScaleState.from_images(program, start, steps)
+    )
+    terms, active = reached.terms, reached.active
+    started = time.monotonic() - (reached.seconds[-1] if reached.seconds else 0.0)
+    call = 1
+    while len(terms) < steps and active.any():
+        before = time.monotonic()
+        call = min(call, steps - len(terms))
+        if config.tolerance or config.optimizer == "lbfgs":
+            call = min(call, TOLERANCE_WINDOW - len(terms) % TOLERANCE_WINDOW)
+        if schedule:
+            call = min(call, schedule.due_in(len(terms), active))
+        reached.state, log = program.advance(
+            reached.state, targets, weights, config.learning_rate, call
+        )
+        now = time.monotonic()
+        reached.seconds += list(before - started + (now - before) * np.arange(1, call + 1) / call)
+        terms += list(log)
+        report(len(terms), log[-1, :, 0])
+        if now > deadline and len(terms) < steps:
+            raise DeadlineExceeded(
+                f"The optimisation was at step {len(terms)} of {steps} of its scale when "
+                f"deadline_seconds ({config.deadline_seconds:g}) had passed; "
+                "raise it, or lower steps or image_size."
+            )
+        if schedule and (due := schedule.due(len(terms), active)).size:
+            schedule.take_due(len(terms), due, program.optimizer.result(reached.state).numpy())
+        settled = active & _settled(terms, config)
+        if settled.any():
+            reached.steps[settled] = len(terms)
+            active &= ~settled
+            reached.state["active"] = tf.constant(active)
+        if between:
+            between(reached)
+        per_step = (now - before) / call
+        call = max(1, min(loop.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
+    every = np.stack(terms)
+    result = program.optimizer.result(reached.state).numpy()
+
+    def plain() -> np.ndarray:
+        grey = program.start(tf.fill(result.shape, PLAIN_GREY))
+        totals: np.ndarray = program.advance(grey, targets, weights, 0.0, 1)[1][0, :, 0]
+        return totals
+
+    failed = diverged(every, plain) | ~np.isfinite(result).all(axis=(1, 2, 3))
+    taken = np.minimum(reached.steps, len(every))
+    return ScaleResult(result, every, np.array(reached.seconds), taken, failed)
+
+
+def _settled(terms: list[np.ndarray], config: StyleConfig) -> Any:
+    """Images whose total fell by less than `tolerance` over the last window, or is at rest."""
+    if len(terms) % TOLERANCE_WINDOW:
+        return False
+    settled = np.zeros(len(terms[-1]), bool)
+    if config.tolerance and len(terms) > TOLERANCE_WINDOW:
+        before, now = terms[-1 - TOLERANCE_WINDOW][:, 0], terms[-1][:, 0]
+        settled |= before - now < config.tolerance * np.abs(before)
+    rest = REST_WINDOWS * TOLERANCE_WINDOW
+    if config.optimizer == "lbfgs" and len(terms) > rest:
+        settled |= terms[-1][:, 0] >= terms[-1 - rest][:, 0]
+    return settled
+
+
+def loss_log(
+    columns: tuple[str, ...], results: list[tuple[float, Size, ScaleResult]], index: int
+) -> LossLog:
+    """One image's terms after every step of all its scales, each with its fraction and canvas."""
+    rows: list[tuple[float, ...]] = []
+    before = 0.0
+    for scale, size, result in results:
+        for step in range(result.steps[index]):
+            rows.append(
+                (
+                    len(rows) + 1,
+                    scale,
+                    size.width,
+                    size.height,
+                    before + float(result.seconds[step]),
+                    *map(float, result.terms[step, index]),
+                )
+            )
+        before += float(result.seconds[-1])
+    return LossLog((*LOG_COLUMNS, *columns), tuple(rows))

@@ -1,0 +1,292 @@
+"""`StyleEngine`: owns the network, the compiled steps and the cached style targets."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nst_core.canvas import canvas_size, content_size, size_of
+from nst_core.config import PIXEL_SETTINGS, StyleConfig
+from nst_core.engine.batch import Batch
+from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
+from nst_core.engine.device import choose_device, choose_precision, describe, device_lock
+from nst_core.engine.pictures import Pictures
+from nst_core.engine.program import optimizer_for
+from nst_core.engine.programs import Programs, pixels_of
+from nst_core.errors import Diverged, OutOfMemory, PairError
+from nst_core.imaging import recoloring
+from nst_core.network.loading import load_weights
+from nst_core.network.weights import VggWeights
+from nst_core.objective.regions import Regions
+from nst_core.results import ENGINE_VERSION, OnSnapshot, Report, Style, StyleResult
+from nst_core.setting_text import URI_SETTINGS
+
+CAREFUL_LEARNING_RATE = 0.25
+
+
+class StyleEngine:
+    """Stylizes images with one network; keeps what a catalog shares.
+
+    Args:
+        weights: `imagenet`, `procedural`, a local `.h5` path, or weights already loaded.
+        pooling: `average`, `max` or `l2`.
+        padding: `reflect` or `zero`.
+        precision: `float32`, `bfloat16`, or `auto`.
+        device: `auto`, `gpu` or `cpu`.
+
+    `batches` counts the batches that were optimised.
+
+    Raises:
+        WeightsError, DeviceError: what is asked for cannot be had.
+    """
+
+    def __init__(
+        self,
+        weights: str | VggWeights = "imagenet",
+        *,
+        pooling: str = "average",
+        padding: str = "reflect",
+        precision: str = "auto",
+        device: str = "auto",
+    ) -> None:
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.device_name = describe(self.device)
+        self.weights = load_weights(weights) if isinstance(weights, str) else weights
+        self.programs = Programs(self.weights, pooling, padding, self.device)
+        self.batches = 0
+
+    @property
+    def style_passes(self) -> int:
+        """The network passes that were spent on style targets."""
+        return self.programs.style_passes
+
+    @classmethod
+    def for_config(cls, config: StyleConfig, weights: str | VggWeights) -> StyleEngine:
+        """The engine that a configuration asks for; `weights` is where its weights lie here."""
+        return cls(
+            weights,
+            pooling=config.pooling,
+            padding=config.padding,
+            precision=config.precision,
+            device=config.device,
+        )
+
+    def stylize(
+        self,
+        content: np.ndarray,
+        styles: Sequence[Style],
+        config: StyleConfig,
+        *,
+        init: np.ndarray | None = None,
+        masks: Sequence[np.ndarray | None] | None = None,
+        keep: np.ndarray | None = None,
+        progress: Report | None = None,
+        snapshots: OnSnapshot | None = None,
+    ) -> StyleResult:
+        """One content image in the style of one or several; see `stylize_batch`.
+
+        Raises:
+            PairError: the pair cannot be stylized.
+        """
+        result = self.stylize_batch(
+            [content],
+            styles,
+            config,
+            inits=None if init is None else [init],
+            masks=None if masks is None else [masks],
+            keeps=[keep],
+            progress=progress,
+            snapshots=snapshots,
+        )[0]
+        if isinstance(result, PairError):
+            raise result
+        return result
+
+    def stylize_batch(
+        self,
+        contents: Sequence[np.ndarray],
+        styles: Sequence[Style],
+        config: StyleConfig,
+        *,
+        inits: Sequence[np.ndarray] | None = None,
+        names: Sequence[str] | None = None,
+        masks: Sequence[Sequence[np.ndarray | None]] | None = None,
+        keeps: Sequence[np.ndarray | None] | None = None,
+        progress: Report | None = None,
+        snapshots: OnSnapshot | None = None,
+        checkpoints: Sequence[Arrays | None] = (),
+        save: Save | None = None,
+    ) -> list[StyleResult | PairError]:
+        """Several contents of one canvas in one style, optimised together.
+
+        Args:
+            contents: RGB `[H, W, 3]` (uint8 or float32, 0…255), of sizes that come to the same
+                canvas under `config` (with `style_fit: stretch`, to the same size).
+            styles: one or more; several are mixed by their weights.
+            inits: starts of the optimisation, one per content, where `config.init` names an
+                image.
+            names: of the contents, for errors.
+            masks: for each content, for each style, where the style goes: `[H, W]` in 0…1 of any
+                size, or None for everywhere. With any, the styles of that content are not mixed:
+                each is compared with what is under its own mask, and the weights are shares.
+            keeps: for each content where it stays as it is, `[H, W]` in 0…1 of any size (1: it
+                stays), or None for nowhere.
+            progress: called about once a second.
+            snapshots: called with the images after every `config.snapshot_every` steps; one that
+                has to be optimised again (diverged, out of memory) begins again with its first.
+            checkpoints: for each content from where to go on, or None; one that was saved of
+                other inputs or settings, or with another precision or device, is ignored.
+            save: called with the contents' checkpoints every `config.checkpoint_seconds`.
+
+        Returns:
+            For each content its result, or the error of this pair alone.
+
+        Raises:
+            InputTooSmall, InputTooLarge: an image does not fit the network, or a style is of one
+                colour or transparent all over.
+            ValueError: no contents, no styles, contents of different canvases, or masks that are
+                not one for each style.
+        """
+        names = names or [f"content {index + 1}" for index in range(len(contents))]
+        sizes = [
+            content_size(size_of(content), config, name)
+            for content, name in zip(contents, names, strict=True)
+        ]
+        groups = sizes if config.style_fit == "stretch" else [canvas_size(s, config) for s in sizes]
+        if len(set(groups)) != 1 or not styles:
+            raise ValueError(
+                f"A batch has contents of one canvas and at least one style, "
+                f"not {sorted(map(str, set(groups)))} and {len(styles)} styles."
+            )
+        for style in styles:
+            recoloring.refuse_plain(style)
+        if any(len(one) != len(styles) for one in masks or ()):
+            raise ValueError(
+                f"masks holds {[len(one) for one in masks or ()]} masks for {len(styles)} styles; "
+                "give every content one mask or None for each style."
+            )
+        regions = Regions(
+            list(masks) if masks else None, list(keeps) if keeps else None, config.resample
+        )
+
+        @functools.cache
+        def identify(index: int) -> bytes:
+            init = inits[index] if inits else None
+            return self._identity(config, styles, [contents[index], init, *regions.of(index)])
+
+        pictures = Pictures(
+            list(contents), list(styles), config, sizes, inits, list(names), regions
+        )
+        job = Batch(
+            self.programs,
+            pictures,
+            config,
+            places=list(range(len(contents))),
+            snapshots=snapshots,
+            checkpoints=Checkpoints(checkpoints, save, config.checkpoint_seconds, identify),
+        )
+        with device_lock(self.device), tf.device(self.device):
+            return self._by_groups(job, progress)
+
+    def _by_groups(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
+        """The batch, in the parts that can be optimised together."""
+        results: dict[int, StyleResult | PairError] = {}
+        for group in job.groups():
+            sound = []
+            for index in group:
+                try:
+                    job.pictures.check(index)
+                    sound.append(index)
+                except PairError as error:
+                    results[index] = error.with_traceback(None)
+            if sound:
+                results.update(zip(sound, self._attempt(job.part(sound), progress), strict=True))
+        return [results[index] for index in range(len(job.places))]
+
+    def _attempt(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
+        """The batch, in parts where it does not fit; what failed once more, carefully."""
+        if job.was_retried:
+            return [self._carefully(job, index, progress) for index in range(len(job.places))]
+        fitting = job.fitting(self.precision)
+        if fitting < len(job.places):
+            return self._in_parts(job, fitting, progress)
+        results = self._optimized(job, self.precision, progress)
+        if isinstance(results, OutOfMemory) and len(job.places) > 1:
+            return self._in_parts(job, -(-len(job.places) // 2), progress)
+        if isinstance(results, PairError):
+            return [results] * len(job.places)
+        return [
+            result if isinstance(result, StyleResult) else self._carefully(job, index, progress)
+            for index, result in enumerate(results)
+        ]
+
+    def _in_parts(
+        self, job: Batch, size: int, progress: Report | None
+    ) -> list[StyleResult | PairError]:
+        whole = range(len(job.places))
+        parts = [whole[start : start + size] for start in whole[::size]]
+        return [result for part in parts for result in self._attempt(job.part(part), progress)]
+
+    def _optimized(
+        self, job: Batch, precision: str, progress: Report | None
+    ) -> list[StyleResult | None] | PairError:
+        """`job.optimize`; an image that does not fit alone again, in ever smaller tiles.
+
+        An error comes without its traceback, whose frames hold the batch's tensors.
+        """
+        try:
+            results = job.optimize(precision, progress)
+            self.batches += 1
+            return results
+        except (tf.errors.ResourceExhaustedError, MemoryError):
+            pass  # Once this block is left, what the frames held is free again.
+        except PairError as error:
+            return error.with_traceback(None)
+        if smaller := job.in_smaller_tiles(precision):
+            return self._optimized(smaller, precision, progress)
+        tiling = " or set tile to auto" if job.config.tile == "off" else ""
+        return OutOfMemory(
+            f"{job.pictures.names[0]} at {job.pictures.sizes[0]} px does not fit into the memory "
+            f"of the device; lower image_size{tiling}."
+        )
+
+    def _carefully(
+        self, job: Batch, index: int, progress: Report | None
+    ) -> StyleResult | PairError:
+        """One image again: alone, in float32, with smaller steps."""
+        config = job.config.updated(
+            {"learning_rate": job.config.learning_rate * CAREFUL_LEARNING_RATE}
+        )
+        again = dataclasses.replace(job.part([index]), config=config, retried=True)
+        results = self._optimized(again, "float32", progress)
+        if isinstance(results, PairError):
+            return results
+        if isinstance(results[0], StyleResult):
+            return results[0]
+        return Diverged(
+            f"The loss of {job.pictures.names[index]} ran away or was no number, twice, the second "
+            "time in float32 with a quarter of the learning rate; "
+            "lower learning_rate, content_weight, style_weight or tv_weight."
+        )
+
+    def _identity(
+        self, config: StyleConfig, styles: Sequence[Style], inputs: Sequence[Any]
+    ) -> bytes:
+        """What tells an image's checkpoints from those of other inputs, settings or arithmetic."""
+        # Images that settings name are among the inputs; their names can be those of a neighbour.
+        shared = [name for name in PIXEL_SETTINGS if name not in URI_SETTINGS]
+        state = optimizer_for(config, self.precision).start(tf.zeros([1, 1, 1, 3]), 1)
+        return digest(
+            (FORMAT, ENGINE_VERSION, self.weights.sha256, self.precision, self.device),
+            [(name, getattr(config, name)) for name in shared],
+            config.init if config.init in URI_SETTINGS["init"] else "an image",
+            layout(state),
+            *(value for style in styles for value in (*pixels_of(style), style.weight)),
+            *inputs,
+        )

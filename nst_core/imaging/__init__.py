@@ -1,0 +1,1 @@
+"""Bytes to upright sRGB arrays and back, safely; sizes and colours."""

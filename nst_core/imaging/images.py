@@ -1,0 +1,246 @@
+"""Images: bytes to upright sRGB arrays, safely; arrays to other sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms
+from PIL.ImageFile import ImageFile
+
+from nst_core.errors import InputTooLarge, InputUnreadable
+from nst_core.imaging import headers, opening, png_gamma
+from nst_core.imaging.credits import Credits, credits_of
+from nst_core.imaging.float_tiff import FloatTiff, float_tiff
+from nst_core.imaging.transparency import filled
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PLAIN_MODES = {"1": "L", "P": "RGBA", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
+_PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
+# Pillow widens the grey values of these PNG files to 8 bits, or narrows the colours to 8, but
+# leaves the transparent colour as it is in the file.
+_KEY_SCALES = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
+_RESAMPLE = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
+_WEBP_HAS_EXIF = 0x08
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image, upright, in sRGB.
+
+    `rgb`: uint8 [H, W, 3], straight colours (not multiplied by alpha), exactly the file's where
+    anything shows; where alpha is 0, the colours around (see `transparency.filled`).
+    `alpha`: uint8 [H, W], 255 is opaque; None where the whole image is opaque.
+    `credits`: whose picture it is.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None
+    credits: Credits = field(default_factory=Credits)
+
+    @property
+    def width(self) -> int:
+        """Width in px."""
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in px."""
+        return int(self.rgb.shape[0])
+
+
+def decode(data: bytes, *, name: str, max_pixels: int, max_bytes: int) -> Picture:
+    """The first frame of a JPEG, PNG, WebP, TIFF, BMP or GIF file, whatever its mode.
+
+    The orientation is the one in the EXIF data before the pixels, as in browsers; an embedded
+    profile leads to sRGB unless it is broken or of another colour space, and without one a PNG's
+    gamma and primaries do. `name` is for errors.
+
+    Raises:
+        InputTooLarge: over `max_bytes`, over `max_pixels` (checked before decoding), or more
+            than the memory holds.
+        InputUnreadable: anything else that is not a whole image of these formats.
+    """
+    if len(data) > max_bytes:
+        raise InputTooLarge(
+            f"{name} has {len(data)} bytes, over the limit of {max_bytes}; "
+            "raise max_bytes or shrink it."
+        )
+    with opening.guarded(name, max_pixels, on_warning="ignore"):
+        if floats := float_tiff(data):
+            opening.check_pixels(floats.size, name, max_pixels)
+            return _of_floats(floats, data)
+        image = opening.opened(data, name, max_pixels)
+        turn = _TURNS.get(opening.orientation(image))
+        key = _transparent_color(image)
+        profile = image.info.get("icc_profile")
+        chunks = dict(image.info) if image.format == "PNG" else {}
+        known = credits_of(opening.exif_of(image), opening.resolution(image))
+        image = opening.loaded(image, data)
+        upright = image.transpose(turn) if turn is not None else image
+        color, alpha = _split_alpha(upright, key)
+        return _picture(_to_srgb(color, profile, chunks), alpha, known)
+
+
+def _picture(rgb: np.ndarray, alpha: np.ndarray | None, known: Credits) -> Picture:
+    if alpha is None or alpha.min() == 255:
+        return Picture(rgb, None, known)
+    return Picture(filled(rgb, alpha), alpha, known)
+
+
+def _of_floats(floats: FloatTiff, data: bytes) -> Picture:
+    values = floats.read(data)
+    color = Image.fromarray(_8_bit(values[..., :3]))
+    alpha = Image.fromarray(_8_bit(values[..., 3])) if floats.samples > 3 else None
+    turn = _TURNS.get(floats.orientation)
+    if turn is not None:
+        color = color.transpose(turn)
+        alpha = alpha and alpha.transpose(turn)
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):
+        # A TIFF file is made like EXIF data; whatever is wrong there spoils no pixel.
+        exif.load(data)
+    rgb = _to_srgb(color, floats.profile, {})
+    return _picture(rgb, None if alpha is None else np.asarray(alpha), credits_of(exif, None))
+
+
+def header_size(
+    head: bytes, *, name: str, max_pixels: int, complete: bool = False
+) -> tuple[int, int] | None:
+    """Width and height of the upright image, px, from a file's first bytes; nothing is decoded.
+
+    None: these bytes do not suffice; call again with all of them and `complete`.
+
+    Raises:
+        InputTooLarge: over `max_pixels`.
+        InputUnreadable: the bytes are `complete`, and not the header of an image.
+    """
+    # A TIFF directory that is cut off is read in part, with no more than a warning.
+    strict = head.startswith((b"II", b"MM")) and not complete
+    try:
+        with opening.guarded(name, max_pixels, on_warning="error" if strict else "ignore"):
+            webp = headers.webp_header(head)
+            if webp and not webp[2] & _WEBP_HAS_EXIF:
+                opening.check_pixels((webp[0], webp[1]), name, max_pixels)
+                return webp[0], webp[1]
+            if floats := float_tiff(head):
+                opening.check_pixels(floats.size, name, max_pixels)
+                return _upright(floats.size, floats.orientation)
+            image = opening.opened(head, name, max_pixels)
+            return _upright(image.size, opening.orientation(image))
+    except InputUnreadable:
+        if complete:
+            raise
+        return None
+
+
+def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return size if orientation < 5 else (size[1], size[0])
+
+
+def _transparent_color(image: ImageFile) -> np.ndarray | None:
+    """The one colour that is transparent in a PNG without alpha, as Pillow shows the pixels."""
+    key = image.info.get("transparency")
+    if key is None or image.mode == "P" or not image.tile:
+        return None
+    scale = _KEY_SCALES.get(str(image.tile[0].args), 1.0)
+    return (np.asarray(key) * scale).astype(np.int64)
+
+
+def _split_alpha(
+    image: Image.Image, key: np.ndarray | None
+) -> tuple[Image.Image, np.ndarray | None]:
+    """The colours, 8 bits a channel, and the alpha channel or None."""
+    if image.mode in _PLAIN_MODES:
+        image = image.convert(_PLAIN_MODES[image.mode])
+    image.info.pop("transparency", None)
+    if image.mode in ("LA", "RGBA"):
+        return image.convert(image.mode[:-1]), np.asarray(image.getchannel("A"))
+    alpha = None
+    if key is not None:
+        same = np.asarray(image) == key
+        alpha = np.where(same.all(axis=-1) if same.ndim == 3 else same, 0, 255).astype(np.uint8)
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(_8_bit(np.asarray(image)))
+    return image, alpha
+
+
+def _8_bit(values: np.ndarray) -> np.ndarray:
+    """uint8 from integers of 16 bits (or 32, if they need them) or floats in 0..1 or 0..255."""
+    wide = np.nan_to_num(values.astype(np.float32), posinf=np.inf, neginf=-np.inf)
+    if values.dtype.kind == "f":
+        high = 1.0 if wide.min() >= 0 and wide.max() <= 1 else 255.0
+    else:
+        high = 65535.0 if wide.max() <= 65535 else float(np.iinfo(values.dtype).max)
+    return to_8_bit(wide * (255 / high))
+
+
+def _to_srgb(image: Image.Image, profile: Any, chunks: Mapping[Any, Any]) -> np.ndarray:
+    """RGB in sRGB; without a usable profile of its colour space, as Pillow converts the mode.
+
+    `chunks`: what a PNG without such a profile tells of its colours.
+    """
+    if profile:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if source.profile.xcolor_space.strip() == _PROFILE_SPACES.get(image.mode):
+                transform = ImageCms.buildTransform(
+                    source,
+                    ImageCms.createProfile("sRGB"),
+                    image.mode,
+                    "RGB",
+                    ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                    ImageCms.Flags.BLACKPOINTCOMPENSATION,
+                )
+                return np.asarray(transform.apply(image))
+    return png_gamma.to_srgb(np.asarray(image.convert("RGB")), chunks)
+
+
+def to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Values rounded and clipped to 0…255, uint8."""
+    rounded: np.ndarray = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    return rounded
+
+
+def resize(rgb: np.ndarray, width: int, height: int, resample: str) -> np.ndarray:
+    """float32 [height, width, 3] or [height, width], values in 0..255.
+
+    rgb: uint8 or float32 [H, W, 3] or [H, W] in 0..255. `resample`: `lanczos`, or `nearest` as
+    in Keras's `load_img`.
+    """
+    method = _RESAMPLE[resample]
+    if rgb.shape[:2] == (height, width):
+        return np.asarray(np.clip(rgb, 0, 255), np.float32)
+    if rgb.dtype == np.uint8:
+        return np.asarray(Image.fromarray(rgb).resize((width, height), method), np.float32)
+    channels = rgb.astype(np.float32).reshape(*rgb.shape[:2], -1)
+    resized: np.ndarray = np.stack(
+        [
+            np.asarray(Image.fromarray(channels[..., index]).resize((width, height), method))
+            for index in range(channels.shape[-1])
+        ],
+        axis=-1,
+    )
+    resized = np.clip(resized, 0, 255)
+    return resized.reshape(height, width, *rgb.shape[2:])
+
+
+def pad_reflect(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[h, w, 3] padded at the bottom and the right to [height, width, 3] by reflection.
+
+    Padding wider than the image reflects again and again; a single row or column is repeated.
+    """
+    below, right = height - image.shape[0], width - image.shape[1]
+    return np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect")

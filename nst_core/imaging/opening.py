@@ -1,0 +1,163 @@
+"""Opening the bytes of an image with Pillow, safely: what it is, how large, which way up."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+
+from nst_core.errors import InputTooLarge, InputUnreadable, PairError
+from nst_core.imaging import headers, jpeg_end, signatures
+
+# What Pillow may open; a phone's MPO is opened as the JPEG that it starts with.
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+# Tags of a TIFF file's first picture: that of a DNG file, and what kind of picture it is.
+_DNG_VERSION, _KIND, _OLD_KIND = 50706, 254, 255
+_REDUCED, _OLD_REDUCED = 1, 2
+
+# Python's warning filters belong to the whole process, so they are changed by one thread at a
+# time; that also keeps the memory of decoding to one image.
+_PILLOW_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def guarded(
+    name: str, max_pixels: int, *, on_warning: Literal["ignore", "error"]
+) -> Iterator[None]:
+    """Every error inside becomes one of this project's; Pillow's warnings are muted or errors."""
+    try:
+        with _PILLOW_LOCK, warnings.catch_warnings():
+            warnings.filterwarnings(on_warning, module=r"PIL\.")
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    except PairError:
+        raise
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+", str(error))
+        raise InputTooLarge(
+            f"{name} has {pixels[0] if pixels else 'too many'} pixels, over the limit of "
+            f"{max_pixels}; raise max_pixels or shrink it."
+        ) from error
+    except MemoryError as error:
+        raise InputTooLarge(
+            f"{name} takes more memory to decode than max_pixels allows or this machine has; "
+            "shrink it, raise max_pixels or use a machine with more memory."
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise InputUnreadable(
+            f"{name} cannot be decoded ({reason}); it is damaged or cut off, so export it again."
+        ) from error
+
+
+def opened(data: bytes, name: str, max_pixels: int) -> ImageFile:
+    """An image whose pixels are not decoded yet; to be called under `guarded`.
+
+    Raises:
+        InputTooLarge: over `max_pixels`.
+        InputUnreadable: the bytes are something else, named in the error.
+    """
+    if not data:
+        raise InputUnreadable(f"{name} is empty (0 bytes); export or copy it again.")
+    # Opening a WebP file already allocates its canvas, and a PNG that is cut off is not opened.
+    size = headers.webp_header(data) or headers.png_size(data)
+    if size:
+        check_pixels((size[0], size[1]), name, max_pixels)
+    try:
+        image = _identified(data)
+    except UnidentifiedImageError as error:
+        raise InputUnreadable(f"{name} {signatures.described(data)}.") from error
+    if image.format == "TIFF":
+        _check_no_preview(image, data, name)
+    check_pixels(image.size, name, max_pixels)
+    return image
+
+
+def _identified(data: bytes) -> ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        # Pillow asks EXIF for the resolution of a JPEG, and gives up on some nonsense in there.
+        if not data.startswith(b"\xff\xd8\xff") or b"Exif\0\0" not in data:
+            raise
+        without_exif = data.replace(b"Exif\0\0", b"none\0\0", 1)
+        return Image.open(io.BytesIO(without_exif), formats=_FORMATS)
+
+
+def _check_no_preview(image: ImageFile, data: bytes, name: str) -> None:
+    """A camera's raw file is a TIFF whose first picture is a thumbnail: not what is meant."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if _DNG_VERSION in tags or signatures.is_camera_raw(data):
+        raise InputUnreadable(f"{name} {signatures.RAW_TIFF}.")
+    kind = tags.get(_KIND, 0)
+    if (isinstance(kind, int) and kind & _REDUCED) or tags.get(_OLD_KIND) == _OLD_REDUCED:
+        raise InputUnreadable(f"{name} {signatures.PREVIEW_FIRST}.")
+
+
+def loaded(image: ImageFile, data: bytes) -> ImageFile:
+    """The image of these bytes with its pixels decoded, whole.
+
+    Raises:
+        OSError, ValueError, …: it is damaged or cut off.
+    """
+    if headers.png_is_damaged(data):
+        raise ValueError("wrong checksum")
+    try:
+        image.load()
+        return image
+    except OSError:
+        complete = jpeg_end.with_end(data) if image.format == "JPEG" else None
+        if complete is None:
+            raise
+    image = _identified(complete)
+    image.load()
+    return image
+
+
+def check_pixels(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Raises InputTooLarge for a width and height, px, of too many pixels."""
+    width, height = size
+    if width * height > max_pixels:
+        raise InputTooLarge(
+            f"{name} has {width * height} pixels ({width} × {height}), over the limit of "
+            f"{max_pixels}; raise max_pixels or shrink it."
+        )
+
+
+def orientation(image: ImageFile) -> int:
+    """The EXIF orientation, 1 to 8, of an image that is not loaded yet; 1 if EXIF is broken."""
+    if image.format == "TIFF":
+        # Pillow turns TIFF files itself, but would also ask XMP, after having told the size.
+        image.info.pop("xmp", None)
+        return 1
+    with contextlib.suppress(Exception):
+        # The errors of Pillow's EXIF reader are not documented; none of them spoils the pixels.
+        value = exif_of(image).get(ExifTags.Base.Orientation)
+        if isinstance(value, int) and 1 <= value <= 8:
+            return value
+    return 1
+
+
+def exif_of(image: ImageFile) -> Image.Exif:
+    """The EXIF data of an image that is not loaded yet; empty where they are broken."""
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):
+        # See above.
+        if image.format == "TIFF":
+            return image.getexif()
+        # `getexif` would decode a PNG, and take the orientation from XMP where EXIF has none.
+        exif.load(image.info.get("exif", b""))
+    return exif
+
+
+def resolution(image: ImageFile) -> Any:
+    """Dots per inch by an image's own header; None where Pillow has made them up."""
+    is_made_up = image.format == "JPEG" and image.info.get("jfif_unit") not in (1, 2)
+    return None if is_made_up else image.info.get("dpi")

@@ -1,0 +1,1 @@
+"""VGG19 and where its weights come from."""

@@ -1,0 +1,334 @@
+"""What is minimised: targets computed once, named terms, their weighted sum.
+
+Gatys, Ecker, Bethge (CVPR 2016). Every function works on a batch `[B, …]` and gives one value
+per image; images of a batch do not influence each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from nst_core.config import StyleConfig
+from nst_core.layers import stride
+from nst_core.network.vgg import Vgg19, average_pool
+from nst_core.objective import losses
+from nst_core.objective.losses import Stiffness, StiffnessAt
+from nst_core.objective.style_term import LEAST_ENERGY, LEAST_VARIATION, StyleTerm
+
+Tensor = Any
+Targets = dict[str, dict[str, Tensor]]
+# Features on their way into the terms, by `content` and `style`, then by layer.
+Features = dict[str, dict[str, Tensor]]
+# Sums over positions by kind, then by layer: those of a picture's tiles add up to the picture's.
+Sums = dict[str, dict[str, Any]]
+# What whole pictures' sums are compared with, and measured in: see `Objective.aims`.
+Aims = dict[str, dict[str, Tensor]]
+
+PIXEL_RANGE = 255.0
+# The least difference of neighbours for the curvature of `tv_norm: l1`, in levels of 0…255.
+LEAST_DIFFERENCE = 0.25
+
+
+class Objective:
+    """The terms of one configuration, for one network.
+
+    Only names and kinds are fixed here (they shape the compiled graph); weights are tensors, so
+    that changing a weight compiles nothing anew.
+    """
+
+    def __init__(self, network: Vgg19, config: StyleConfig) -> None:
+        self.network = network
+        self.content_layers = tuple(sorted(config.content_layers))
+        self.style_layers = tuple(sorted(config.style_layers))
+        self.normalization = config.normalization
+        self.relative = config.normalization == "energy"
+        self.style_term = StyleTerm(config)
+        self.varies = config.tv_weight > 0
+        self.tv_norm = config.tv_norm
+        self.unit_gradients = config.normalize_gradients
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what `evaluate` returns per image, in order."""
+        return (
+            "total",
+            "content",
+            "style",
+            "tv",
+            *(f"style/{name}" for name in self.style_layers),
+        )
+
+    def weights(self, config: StyleConfig, scale: float = 1.0) -> dict[str, Tensor]:
+        """The configuration's weights as tensors; layer weights become shares of their sum.
+
+        At a coarse `scale` a plain sum over the content's positions has fewer of them, while the
+        style's statistics stay: it counts so much more that the balance is that of full scale.
+        """
+        content_weight = config.content_weight
+        if self.normalization == "none":
+            content_weight /= scale**2
+        return {
+            "content": _shares(config.content_layers, self.content_layers, content_weight),
+            "style": _shares(config.style_layers, self.style_layers, config.style_weight),
+            "tv": tf.constant(config.tv_weight, tf.float32),
+        }
+
+    def stiffness_at(self, weights: dict[str, Tensor]) -> StiffnessAt | None:
+        """What is known of the curvature: the total variation's, as optimisers take it.
+
+        None where it is no great part of the whole: with relative terms it saved one step in ten
+        at the cost of as much, and the pictures lost more of the content on the way.
+        """
+        if not self.varies or self.normalization != "none":
+            return None
+
+        def stiffness(x: Tensor) -> Stiffness:
+            down, right = losses.variation_stiffness(x, self.tv_norm, LEAST_DIFFERENCE)
+            return weights["tv"] * down, weights["tv"] * right
+
+        return stiffness
+
+    def content_targets(self, content: Tensor, window: Tensor | None = None) -> dict[str, Tensor]:
+        """Content features by layer of images `[B, H, W, 3]`, or of their part inside `window`.
+
+        A window is that of a tile: top, bottom, left and right of its interior, px.
+        """
+        found = self._features(content, self.content_layers, window)
+        return {name: tf.cast(feature, tf.float32) for name, feature in found.items()}
+
+    def style_targets(self, style: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`.
+
+        With a `mask [1, H, W, 1]` in 0…1, those of what is under it. Those of several styles can
+        be `mixed`; `finished` makes of them what `evaluate` takes.
+        """
+        regions = None if mask is None else self.regions(mask, [1.0])
+        return self.statistics(self.style_sums(style, regions=regions))
+
+    def style_sums(
+        self,
+        style: Tensor,
+        window: Tensor | None = None,
+        regions: dict[str, Tensor] | None = None,
+    ) -> Sums:
+        """What `statistics` and `grams` are made of, from images or the inside of their tiles.
+
+        `regions`: how much each position counts, as `regions` gives it.
+        """
+        return self._style_sums(self._features(style, self.style_layers, window), regions)
+
+    def statistics(self, sums: Sums) -> dict[str, Tensor]:
+        """Per position, by layer: the Gram matrix, or covariance with the means as one more row."""
+        return {
+            name: self.style_term.statistics(sums["moments"][name][0], sums["covered"][name][0])
+            for name in self.style_layers
+        }
+
+    def grams(self, sums: Sums) -> dict[str, Tensor]:
+        """Gram matrices per position `[B, C, C]` by layer, whatever the statistics are."""
+        moments = {name: sums["moments"][name][0] for name in self.style_layers}
+        return {
+            name: moment[:, : moment.shape[2]] / losses.per_matrix(sums["covered"][name][0])
+            for name, moment in moments.items()
+        }
+
+    def finished(self, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Style targets by layer, from statistics: what is the same in every step, done once."""
+        return {name: self.style_term.target(one) for name, one in statistics.items()}
+
+    def regions(self, masks: Tensor, weights: Sequence[float]) -> dict[str, Tensor]:
+        """Where each of several styles goes, as `evaluate` takes it; Gatys et al. 2017
+        (arXiv 1611.07865), guided Gram matrices.
+
+        Args:
+            masks: `[B, H, W, S]` in 0…1; soft edges are weights of positions.
+            weights: of the S styles.
+
+        Returns:
+            By layer how much each position counts in the style's statistics, `[B, h, w, S]`,
+            and `share`, the part of each style in the term, `[S]`.
+        """
+        found = {"share": tf.constant([weight / sum(weights) for weight in weights], tf.float32)}
+        block = 1
+        for name in self.style_layers:
+            for _ in range(block, int(name[len("block")])):
+                masks = average_pool(masks)
+            block = int(name[len("block")])
+            found[name] = masks
+        return found
+
+    def evaluate(self, x: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Tensor:
+        """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`.
+
+        With `targets["kept"]` they are those of the images with that share of the content in
+        them; with `targets["regions"]` each style counts where its region is, on its own.
+        """
+        size = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
+        return self.terms(self.sums(x, targets, weights=weights), self.aims(targets), weights, size)
+
+    def sums(
+        self,
+        x: Tensor,
+        targets: Targets,
+        window: Tensor | None = None,
+        weights: dict[str, Tensor] | None = None,
+    ) -> Sums:
+        """What the terms of images are made of, or of the inside of their tiles.
+
+        Args:
+            x: images or tiles `[B, H, W, 3]`.
+            targets: as in `evaluate`; for tiles `content` and `regions` of the window, `kept` of
+                the tile.
+            window: see `content_targets`.
+            weights: of the layers, to which `normalize_gradients` brings the way back; without
+                them that is left as it is.
+        """
+        x = self.composed(x, targets)
+        features = self.entrances(x, window)
+        if self.unit_gradients and weights is not None:
+            features = self._with_unit_gradients(features, weights)
+        return {
+            **self.feature_sums(features, targets),
+            "variation": {"image": self._variation(x, window)},
+        }
+
+    def composed(self, x: Tensor, targets: Targets) -> Tensor:
+        """The images with what is kept of the content in them."""
+        if "kept" not in targets:
+            return x
+        kept = targets["kept"]
+        return kept["share"] * kept["content"] + (1 - kept["share"]) * x
+
+    def entrances(self, x: Tensor, window: Tensor | None) -> Features:
+        """Features of images, or of the inside of their tiles, on their way into the terms."""
+        found = self._features(x, {*self.content_layers, *self.style_layers}, window)
+        return {
+            "content": {name: found[name] for name in self.content_layers},
+            "style": {name: found[name] for name in self.style_layers},
+        }
+
+    def feature_sums(self, features: Features, targets: Targets) -> Sums:
+        """The part of `sums` that is made of features."""
+        content = targets["content"]
+        distances = {
+            name: losses.content_loss(content[name], feature)
+            for name, feature in features["content"].items()
+        }
+        return {
+            **self._style_sums(features["style"], targets.get("regions")),
+            "content": distances,
+        }
+
+    def aims(self, targets: Targets) -> Aims:
+        """What `terms` compares sums with.
+
+        Args:
+            targets: as in `evaluate`; content features whole or as lists of the tiles' pieces.
+
+        Returns:
+            `style` as in `targets`; `units`: what each layer's squared distance to the content is
+            measured in, `[B]`; `share`: the part of each style in the term, `[S]`.
+        """
+        content = targets["content"]
+        regions = targets.get("regions")
+        return {
+            "style": targets["style"],
+            "units": {name: self._content_unit(content[name]) for name in self.content_layers},
+            "share": {"style": regions["share"] if regions else tf.ones([1])},
+        }
+
+    def terms(self, sums: Sums, aims: Aims, weights: dict[str, Tensor], size: Tensor) -> Tensor:
+        """The weighted terms `[B, len(columns)]` from the `sums` of whole images of `size` px²."""
+        content = tf.add_n(
+            [
+                weights["content"][i] * (sums["content"][name] / aims["units"][name])
+                for i, name in enumerate(self.content_layers)
+            ]
+        )
+        by_layer = [
+            weights["style"][i] * self._style_layer(name, sums, aims, size)
+            for i, name in enumerate(self.style_layers)
+        ]
+        style = tf.add_n(by_layer)
+        variation = sums["variation"]["image"]
+        variation = weights["tv"] * (variation / size if self.relative else variation)
+        total = content + style + variation
+        return tf.stack([total, content, style, variation, *by_layer], axis=1)
+
+    def _features(self, x: Tensor, layers: Any, window: Tensor | None) -> dict[str, Tensor]:
+        found = self.network.features(x, layers)
+        if window is None:
+            return found
+        return {name: _inside(found[name], window // stride(name)) for name in found}
+
+    def _with_unit_gradients(self, features: Features, weights: dict[str, Tensor]) -> Features:
+        """The features; what `normalize_gradients` does to the way back."""
+        return {
+            kind: {
+                name: losses.with_unit_gradient(feature, weights[kind][i])
+                for i, (name, feature) in enumerate(layers.items())
+            }
+            for kind, layers in features.items()
+        }
+
+    def _style_sums(self, features: dict[str, Tensor], regions: dict[str, Tensor] | None) -> Sums:
+        """For every layer `moments` and how many positions they `covered`, for each region one."""
+        sums: Sums = {"moments": {}, "covered": {}, "positions": {}}
+        for name, feature in features.items():
+            positions = tf.cast(tf.shape(feature)[1] * tf.shape(feature)[2], tf.float32)
+            masks = tf.split(regions[name], regions[name].shape[3], axis=3) if regions else [None]
+            sums["positions"][name] = positions
+            sums["moments"][name] = tuple(self.style_term.moments(feature, mask) for mask in masks)
+            sums["covered"][name] = tuple(
+                positions[None] if mask is None else losses.sum_per_image(mask) for mask in masks
+            )
+        return sums
+
+    def _content_unit(self, target: Tensor | list[Tensor]) -> Tensor:
+        pieces = tf.nest.flatten(target)
+        ones = tf.ones(tf.shape(pieces[0])[:1])
+        if self.normalization == "none":
+            return ones
+        count = tf.add_n([tf.cast(tf.size(piece[0]), tf.float32) for piece in pieces])
+        if self.normalization == "mean":
+            return count * ones
+        mean = tf.add_n([losses.sum_per_image(piece) for piece in pieces]) / count
+        squares = [
+            losses.sum_per_image((piece - mean[:, None, None, None]) ** 2) for piece in pieces
+        ]
+        variance = tf.maximum(tf.add_n(squares) / count, LEAST_VARIATION * tf.square(mean))
+        return count * (variance + LEAST_ENERGY)
+
+    def _style_layer(self, name: str, sums: Sums, aims: Aims, size: Tensor) -> Tensor:
+        """The distance from the style, or the mean of those from several under their masks."""
+        target, share = aims["style"][name], aims["share"]["style"]
+        regions = zip(sums["moments"][name], sums["covered"][name], strict=True)
+        found = [self.style_term.statistics(moments, covered) for moments, covered in regions]
+        positions = sums["positions"][name]
+        return tf.add_n(
+            [
+                share[i] * self.style_term.distance(one, target[i : i + 1], positions, size)
+                for i, one in enumerate(found)
+            ]
+        )
+
+    def _variation(self, x: Tensor, window: Tensor | None) -> Tensor:
+        if not self.varies:
+            return tf.zeros(tf.shape(x)[:1])
+        if window is not None:
+            # With the row and the column behind the interior, to which its last differences lead.
+            x = _inside(x, tf.add(window, [0, 1, 0, 1]))
+        return losses.total_variation_loss(x / PIXEL_RANGE if self.relative else x, self.tv_norm)
+
+
+def _inside(x: Tensor, window: Tensor) -> Tensor:
+    """The part of `[B, H, W, C]` from the window's top to its bottom and from left to right."""
+    return x[:, window[0] : window[1], window[2] : window[3]]
+
+
+def _shares(layers: Any, names: tuple[str, ...], weight: float) -> Tensor:
+    whole = sum(layers.values())
+    return tf.constant([weight * layers[name] / whole for name in names], tf.float32)

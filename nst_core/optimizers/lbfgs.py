@@ -1,0 +1,204 @@
+"""L-BFGS over a batch of independent images: the direction, the trial points, the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from nst_core.objective.losses import StiffnessAt
+from nst_core.optimizers import HISTORY, curvature
+from nst_core.optimizers.loop import Bounds, Evaluate, State, dot, largest, per_image, where
+
+Tensor = Any
+
+
+class Lbfgs:
+    """L-BFGS (Nocedal, Wright: Numerical Optimization, algorithm 7.5), guarded by Armijo's rule.
+
+    Every step evaluates one trial point. A trial that lowers the loss enough becomes the new
+    point and a new direction follows from it; any other (also one whose loss is not a number)
+    is drawn back towards the point, so the loss rises by no more than its rounding. Where a part
+    of the objective's curvature is known, the direction starts from the estimate of the module
+    `curvature`, else from a multiple of the identity.
+
+    Args:
+        bounds: applied to every trial point; curvature is that of the bounded move.
+        rounding: of a loss, relative: trials this close are no ascent. Too small a value and the
+            search ends at the noise, long before the minimum that float32 finds.
+    """
+
+    guarded = frozenset({"moves", "changes", "rises"})
+    sufficient_decrease = 1e-4
+    most_rejections = 8
+
+    def __init__(self, bounds: Bounds = tf.identity, rounding: float = 1e-6) -> None:
+        self.bounds = bounds
+        self.rounding = rounding
+
+    def start(self, x: Tensor, columns: int) -> State:
+        """See `Optimizer.start`."""
+        batch = tf.shape(x)[0]
+        nothing = tf.zeros_like(x)
+        return {
+            "x": x,
+            # No point is accepted yet: any finite loss lies below the first trial's bound.
+            "terms": tf.fill([batch, columns], float("inf")),
+            "active": tf.ones([batch], tf.bool),
+            "gradient": nothing,
+            "direction": nothing,
+            "length": tf.zeros([batch]),
+            "rejections": tf.zeros([batch], tf.int32),
+            # The count of pairs of a move and a change of the gradient; the newest comes first.
+            "pairs": tf.zeros([batch], tf.int32),
+            "moves": (nothing,) * HISTORY,
+            "changes": (nothing,) * HISTORY,
+            "rises": (tf.zeros([batch]),) * HISTORY,
+            **curvature.start(x),
+        }
+
+    def step(
+        self,
+        state: State,
+        evaluate: Evaluate,
+        learning_rate: Tensor,
+        stiffness_at: StiffnessAt | None = None,
+    ) -> State:
+        """See `Optimizer.step`."""
+        trial = self.bounds(
+            state["x"] + per_image(state["length"], state["x"]) * state["direction"]
+        )
+        move = trial - state["x"]
+        terms, gradient = evaluate(trial)
+        before, after = state["terms"][:, 0], terms[:, 0]
+        slope = dot(state["gradient"], state["direction"])
+        # The bounds can turn a descent into an ascent: never ask for a rise.
+        bound = before + self.sufficient_decrease * tf.minimum(dot(state["gradient"], move), 0.0)
+        finite = tf.math.is_finite(after) & tf.math.is_finite(dot(gradient, gradient))
+        accepted = finite & (after <= bound + self.rounding * tf.abs(before))
+        known = _remembered(state, trial, move, gradient, accepted, stiffness_at)
+        onward = self._advance(known, trial, terms, gradient, learning_rate, stiffness_at)
+        backward = self._retreat(state, after, slope, learning_rate)
+        stepped = {
+            name: where(accepted, onward[name], backward[name])
+            for name in state
+            if name not in self.guarded
+        }
+        return {**stepped, **{name: known[name] for name in self.guarded}}
+
+    def result(self, state: State) -> Tensor:
+        """See `Optimizer.result`."""
+        return state["x"]
+
+    def _advance(
+        self,
+        known: State,
+        trial: Tensor,
+        terms: Tensor,
+        gradient: Tensor,
+        learning_rate: Tensor,
+        stiffness_at: StiffnessAt | None,
+    ) -> State:
+        """The trial becomes the point; a direction from what is known there."""
+        pairs = known["pairs"]
+        direction = quasi_newton(known, gradient, trial, stiffness_at)
+        slope = dot(gradient, direction)
+        descends = tf.math.is_finite(slope) & (slope < 0) & (pairs > 0)
+        return {
+            **known,
+            "x": trial,
+            "terms": terms,
+            "gradient": gradient,
+            "direction": where(descends, direction, _cautious(gradient, learning_rate)),
+            "length": tf.ones_like(slope),
+            "rejections": tf.zeros_like(pairs),
+            "pairs": tf.where(descends, pairs, 0),
+        }
+
+    def _retreat(self, state: State, after: Tensor, slope: Tensor, learning_rate: Tensor) -> State:
+        """A shorter trial along the same direction; after many, steepest descent from here."""
+        length, rejections = state["length"], state["rejections"] + 1
+        # The minimum of the parabola through both losses and the slope.
+        rise = after - state["terms"][:, 0] - slope * length
+        best = -slope * length**2 / (2 * rise)
+        best = tf.where(tf.math.is_finite(best), best, 0.1 * length)
+        shorter = tf.clip_by_value(best, 0.1 * length, 0.5 * length)
+        forget = rejections % self.most_rejections == 0
+        restart = _cautious(state["gradient"], learning_rate)
+        shrink = 0.1 ** tf.cast(rejections // self.most_rejections, tf.float32)
+        return {
+            **state,
+            "direction": where(forget, restart, state["direction"]),
+            "length": tf.where(forget, shrink, shorter),
+            "rejections": rejections,
+            "pairs": tf.where(forget, 0, state["pairs"]),
+        }
+
+
+def _cautious(gradient: Tensor, learning_rate: Tensor) -> Tensor:
+    """Steepest descent in which the pixel that changes most changes by the learning rate."""
+    return -learning_rate * gradient / largest(gradient)
+
+
+def _remembered(
+    state: State,
+    trial: Tensor,
+    move: Tensor,
+    gradient: Tensor,
+    accepted: Tensor,
+    stiffness_at: StiffnessAt | None,
+) -> State:
+    """The state with the pair of an accepted trial that found positive curvature."""
+    change = gradient - state["gradient"]
+    rise = dot(move, change)
+    positive = rise > 1e-10 * tf.sqrt(dot(move, move) * dot(change, change))
+    useful = positive & accepted & state["active"]
+    seen: State = {}
+    if stiffness_at is not None:
+        old, new = (curvature.variation_gradient(x, stiffness_at(x)) for x in (state["x"], trial))
+        seen = curvature.observed(state, move, change - (new - old), state["pairs"] == 0)
+    return {
+        **state,
+        **{name: where(useful, value, state[name]) for name, value in seen.items()},
+        "moves": _pushed(state["moves"], move, useful),
+        "changes": _pushed(state["changes"], change, useful),
+        "rises": _pushed(state["rises"], rise, useful),
+        "pairs": tf.minimum(state["pairs"] + tf.cast(useful, tf.int32), HISTORY),
+    }
+
+
+def _pushed(items: tuple[Tensor, ...], new: Tensor, useful: Tensor) -> tuple[Tensor, ...]:
+    """The newest item first where it is useful, and the oldest gone."""
+    shifted = (new, *items[:-1])
+    if tf.executing_eagerly() and useful.shape[0] == 1:
+        # Of a large picture on the host there is no room for a second history.
+        return shifted if useful[0] else items
+    return tuple(where(useful, a, b) for a, b in zip(shifted, items, strict=True))
+
+
+def quasi_newton(
+    known: State, gradient: Tensor, x: Tensor, stiffness_at: StiffnessAt | None
+) -> Tensor:
+    """Minus the inverse Hessian's estimate times the gradient `[B, H, W, 3]` at `x`.
+
+    The two-loop recursion (Nocedal, Wright, algorithm 7.4). Forms that work on inner products of
+    the history alone lose their digits in float32 to cancellation.
+    """
+    pairs = list(zip(known["moves"], known["changes"], known["rises"], strict=True))
+    direction = -gradient
+    shares = []
+    for age, (move, change, rise) in enumerate(pairs):
+        share = tf.where(age < known["pairs"], dot(move, direction) / rise, 0.0)
+        shares.append(share)
+        direction -= per_image(share, change) * change
+    if stiffness_at is None:
+        _, change, rise = pairs[0]
+        scale = tf.where(known["pairs"] > 0, rise / dot(change, change), 1.0)
+        direction = per_image(scale, direction) * direction
+    else:
+        direction = curvature.inverse(known, direction, stiffness_at(x))
+    for age, (move, change, rise) in reversed(list(enumerate(pairs))):
+        rest = shares[age] - dot(change, direction) / rise
+        rest = tf.where(age < known["pairs"], rest, 0.0)
+        direction += per_image(rest, move) * move
+    return direction

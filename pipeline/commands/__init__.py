@@ -1,0 +1,1 @@
+"""The commands of `nst`, a file for each."""

@@ -1,0 +1,35 @@
+"""`nst manifest`: every content with every style, as a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline import storage
+from pipeline.commands.picture_files import find_pictures
+from pipeline.job.options import HERE
+from pipeline.manifest.ids import refuse_repeated, with_ids
+from pipeline.manifest.writing import cross_product, write_manifest
+
+
+def make_manifest(
+    contents: Sequence[str], styles: Sequence[str], output: str, template: str | None
+) -> int:
+    """Write every content with every style, with ids by a template if given; the exit status.
+
+    Raises:
+        ConfigError: a glob or folder has no picture, or the template makes no ids, or one twice.
+        ManifestError: the output's extension is no manifest format.
+    """
+    target = storage.resolve(output, HERE)
+    found, left_out = [], []
+    for named in (contents, styles):
+        pictures, sentences = find_pictures([storage.resolve(name, HERE) for name in named])
+        found.append(pictures)
+        left_out += sentences
+    rows = cross_product(*found)
+    if template is not None:
+        refuse_repeated(template, with_ids(rows, template))
+        rows = with_ids(cross_product(*found), template)
+    count = write_manifest(target, rows)
+    print(f"{target}: {count} pairs", *left_out, sep="\n")
+    return 0

@@ -1,0 +1,272 @@
+"""`nst plan`: what `nst run` would do and what it would cost; writes nothing."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import heapq
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nst_core.canvas import Size, content_size
+from nst_core.config import StyleConfig
+from nst_core.errors import PairError, WeightsError
+from pipeline.console.watch import duration
+from pipeline.job import gpus, planning
+from pipeline.job.estimate import STEPS, Sample, measure
+from pipeline.job.options import RunOptions
+from pipeline.job.resolving import Families, id_of
+from pipeline.manifest.rows import check_manifests, find_manifests, read_rows
+from pipeline.records.output_files import list_existing, list_readings
+from pipeline.records.tasks import POSTPONED, SKIPPED, Outcome, Task
+from pipeline.worker.engine_cache import load_engine
+from pipeline.worker.inputs import Headers
+from pipeline.worker.weights import check_weights, warn_of_small_features
+
+HEADER_THREADS = 16
+HEADERS_AT_ONCE = 1024
+REASONS = 5
+# Pairs whose images are tried until one can be measured.
+TRIES = 5
+
+
+def plan(options: RunOptions, *, as_json: bool, workers: int = 1) -> int:
+    """Print the plan, with `gpu` for so many workers that have one; the exit status.
+
+    Raises:
+        ManifestError: the manifest as a whole cannot be used.
+        JobError: `nst run` would fail at once, by these words.
+    """
+    for note in check_manifests(options.manifest):
+        print(note, file=sys.stderr)
+    check_weights(options.config.weights)
+    warn_of_small_features(options.config)
+    found = Catalog(options)
+    if found.groups:
+        print(f"Measuring {STEPS} steps…", file=sys.stderr, flush=True)
+    foreseen = found.costs(sample_of(found.groups.values(), options))
+    foreseen["gpu"] = options.gpu and gpus.plan(options.gpu, workers, found.work())
+    if as_json:
+        print(json.dumps(foreseen, indent=2, ensure_ascii=False))
+    else:
+        show(foreseen)
+    return 0
+
+
+class Catalog:
+    """The manifest and the output as they are: what is to be done, and what has ended.
+
+    By the functions of the job, in its order, with the tasks in memory. `groups` are the tasks
+    that can be optimised together, by `planning.batch_key`; `statuses` count the others, of which
+    `failures` are the first that fail.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
+        self.options = options
+        self.headers = Headers()
+        self.statuses: collections.Counter[str] = collections.Counter()
+        self.failures: list[Outcome] = []
+        self.groups: dict[str, list[Task]] = {}
+        tasks = sorted(self._still_tasks(self._resolved()), key=lambda task: task.number)
+        limit = len(tasks) if options.limit is None else options.limit
+        self.statuses[POSTPONED] += len(tasks[limit:])
+        self._group(tasks[:limit])
+
+    def _still_tasks(self, rows: Iterable[Task | Outcome]) -> Iterator[Task]:
+        for row in rows:
+            if isinstance(row, Task):
+                yield row
+            else:
+                self._end(row)
+
+    def _end(self, outcome: Outcome) -> None:
+        self.statuses[outcome.status] += 1
+        if outcome.failed:
+            several = [*self.failures, outcome]
+            self.failures = heapq.nsmallest(REASONS, several, key=lambda one: one.number)
+
+    def _resolved(self) -> Iterator[Task | Outcome]:
+        options = self.options
+        families = Families()
+        for pair_id, file in list_existing(options.output):
+            families.add(pair_id, file)
+        for planned in self._planned():
+            named = id_of(planned)
+            if named is None:
+                yield planned
+                continue
+            families.add(named, planned)
+            for pair_id, reading in list_readings(planned, options.output):
+                families.add(pair_id, reading)
+        yield from families.resolve(options.output, options.on_existing)
+
+    def _planned(self) -> Iterator[Task | Outcome]:
+        options = self.options
+        for manifest in find_manifests(options.manifest):
+            for row in read_rows(manifest):
+                yield planning.plan_row(row, manifest, options.config, options.schemes)
+
+    def _group(self, tasks: list[Task]) -> None:
+        key_of = functools.partial(planning.batch_key, headers=self.headers)
+        remaining = iter(tasks)
+        with concurrent.futures.ThreadPoolExecutor(HEADER_THREADS) as threads:
+            while some := list(itertools.islice(remaining, HEADERS_AT_ONCE)):
+                for task, key in zip(some, threads.map(key_of, some), strict=True):
+                    if isinstance(key, Outcome):
+                        self._end(key)
+                    else:
+                        self.groups.setdefault(key, []).append(task)
+
+    def work(self) -> Iterator[tuple[StyleConfig, Size, int]]:
+        """What is to be done: a configuration, a canvas, and how many pairs have them."""
+        for key, tasks in self.groups.items():
+            yield tasks[0].config, planning.canvas_of(key), len(tasks)
+
+    def costs(self, sample: Sample | None) -> dict[str, Any]:
+        """The plan as JSON can hold it; without a sample, counts alone."""
+        canvases: dict[Size, Canvas] = collections.defaultdict(Canvas)
+        for key, tasks in self.groups.items():
+            batches = list(planning.batches(key, tasks, self.options.batch_size))
+            one = canvases[planning.canvas_of(key)]
+            one.pairs += len(tasks)
+            one.batches += len(batches)
+            if sample:
+                self._add_costs(one, planning.canvas_of(key), tasks, len(batches[0].tasks), sample)
+        failed = {k: n for k, n in sorted(self.statuses.items()) if k not in (SKIPPED, POSTPONED)}
+        to_do = sum(one.pairs for one in canvases.values())
+        return {
+            "manifest": self.options.manifest,
+            "output": self.options.output,
+            "pairs": to_do + self.statuses.total(),
+            "to_do": to_do,
+            "done": self.statuses[SKIPPED],
+            "postponed": self.statuses[POSTPONED],
+            "invalid": failed,
+            "reasons": [
+                {**one.number._asdict(), "id": one.id, "status": one.status, "error": one.error}
+                for one in self.failures
+            ],
+            "canvases": [canvases[size].to_dict(size, sample) for size in sorted(canvases)],
+            "seconds": sample and sum(one.seconds for one in canvases.values()),
+            "memory_bytes": sample and max(one.memory_bytes for one in canvases.values()),
+            "bytes_to_write": sample and sum(one.bytes_to_write for one in canvases.values()),
+            "measured": sample and sample.to_dict(),
+        }
+
+    def _add_costs(
+        self, total: Canvas, canvas: Size, tasks: list[Task], batch: int, sample: Sample
+    ) -> None:
+        config = tasks[0].config
+        total.seconds += len(tasks) * sample.seconds(config, canvas)
+        total.memory_bytes = max(total.memory_bytes, sample.memory(config, canvas, batch))
+        for task in tasks:
+            size = self.headers.read_size(task.pair.content, config)
+            if config.output_size == "canvas":
+                size = content_size(size, config, task.pair.content)
+            total.bytes_to_write += sample.written(config, size)
+
+
+@dataclasses.dataclass
+class Canvas:
+    """The pairs of one canvas: how many, and what all of them will cost."""
+
+    pairs: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    memory_bytes: float = 0.0
+    bytes_to_write: float = 0.0
+
+    def to_dict(self, canvas: Size, sample: Sample | None) -> dict[str, Any]:
+        """As a plan has it."""
+        return {
+            "canvas": str(canvas),
+            "pairs": self.pairs,
+            "batches": self.batches,
+            "seconds_per_pair": sample and round(self.seconds / self.pairs, 3),
+            "memory_bytes": sample and round(self.memory_bytes),
+            "bytes_to_write": sample and round(self.bytes_to_write),
+        }
+
+
+def sample_of(groups: Iterable[list[Task]], options: RunOptions) -> Sample | None:
+    """Measured on a pair of the largest group; None where the images of none can be used."""
+    largest_first: list[list[Task]] = sorted(groups, key=len, reverse=True)
+    tasks = itertools.chain.from_iterable(largest_first)
+    for task in itertools.islice(tasks, TRIES):
+        try:
+            return measure(task, options.output, load_engine(task.config))
+        except (PairError, WeightsError) as error:
+            print(f"{task.pair.id} cannot be measured: {error}", file=sys.stderr)
+    return None
+
+
+def show(foreseen: dict[str, Any]) -> None:
+    """The plan for people."""
+    console = Console(highlight=False, soft_wrap=True)
+    counts = Table()
+    counts.add_column("pairs")
+    counts.add_column("", justify="right")
+    counts.add_row("to do", str(foreseen["to_do"]))
+    counts.add_row("done already", str(foreseen["done"]))
+    if foreseen["postponed"]:
+        counts.add_row("postponed by --limit", str(foreseen["postponed"]))
+    for status, count in foreseen["invalid"].items():
+        counts.add_row(status, str(count))
+    counts.add_row("all", str(foreseen["pairs"]), style="bold")
+    console.print(counts)
+    for one in foreseen["reasons"]:
+        console.print(f"Row {one['row']}, {one['status']}: {one['error']}", markup=False)
+    if foreseen["canvases"]:
+        console.print(_canvases(foreseen["canvases"]))
+    if foreseen["measured"]:
+        console.print(_sentence(foreseen), markup=False)
+    if foreseen["gpu"]:
+        console.print(_gpu_sentence(foreseen["gpu"]))
+    if foreseen["to_do"] and not foreseen["measured"]:
+        console.print("No pair could be measured: time, memory and bytes are not known.")
+
+
+def _canvases(canvases: list[dict[str, Any]]) -> Table:
+    table = Table()
+    table.add_column("canvas, px")
+    for name in ("pairs", "batches", "s per pair", "GiB", "MiB to write"):
+        table.add_column(name, justify="right")
+    for one in canvases:
+        cells = [one["canvas"], str(one["pairs"]), str(one["batches"])]
+        if one["seconds_per_pair"] is not None:
+            cells += [
+                f"{one['seconds_per_pair']:.1f}",
+                f"{one['memory_bytes'] / 2**30:.1f}",
+                f"{one['bytes_to_write'] / 2**20:.1f}",
+            ]
+        table.add_row(*cells)
+    return table
+
+
+def _sentence(foreseen: dict[str, Any]) -> str:
+    measured = foreseen["measured"]
+    return (
+        f"About {duration(foreseen['seconds'])} in one process, "
+        f"{foreseen['memory_bytes'] / 2**30:.1f} GiB of memory beside the network, "
+        f"{foreseen['bytes_to_write'] / 2**20:.1f} MiB to write.\n"
+        f"Measured: {measured['steps']} steps on {measured['canvas']} px "
+        f"({measured['seconds_per_step']:.3f} s each, {measured['precision']} on "
+        f"{measured['device']}); other canvases in proportion to the pixels that pass the network, "
+        "files by the image after these steps, memory by the engine's own prediction."
+    )
+
+
+def _gpu_sentence(gpu: dict[str, Any]) -> str:
+    return (
+        f"On {gpu['workers']} × {gpu['gpu']}: about {duration(3600 * gpu['hours'])} and "
+        f"{gpu['gpu_hours']:.1f} GPU hours, {gpu['seconds_per_pair']:.2g} s per pair "
+        f"({gpu['source']} from the steps' operations, see docs/running.md)."
+    )

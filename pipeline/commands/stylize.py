@@ -1,0 +1,186 @@
+"""`nst stylize`: one pair, without Beam, to try settings out."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import pathlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from nst_core.config import StyleConfig
+from nst_core.errors import ConfigError
+from nst_core.imaging.encoding import CONTENT_TYPES
+from nst_core.results import Progress, Style, StyleResult
+from pipeline import storage
+from pipeline.job.options import HERE
+from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.manifest.spelling import spelled
+from pipeline.records import records
+from pipeline.records.output_files import inputs_of
+from pipeline.records.records import SnapshotPlace
+from pipeline.records.tasks import RowNumber, Task
+from pipeline.worker.engine_cache import load_engine
+from pipeline.worker.inputs import Inputs, read_inputs, read_picture
+from pipeline.worker.output import encode_image, metadata_of, output_size
+from pipeline.worker.snapshots import SnapshotFiles, Snapshots, write_snapshots
+from pipeline.worker.weights import warn_of_small_features, weights_identity
+
+if TYPE_CHECKING:
+    from nst_core.engine.style_engine import StyleEngine
+
+FORMATS = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+SNAPSHOT = re.compile(r".*/\d{6,}\.(png|jpg|webp|tiff)")
+
+
+def stylize(
+    content: str,
+    styles: Sequence[str],
+    output: str,
+    config: StyleConfig,
+    masks: Sequence[str | None] = (),
+) -> int:
+    """Write one stylized image; the exit status.
+
+    Args:
+        masks: of the first styles, in their order.
+
+    Raises:
+        ConfigError: the output's extension is no image format, or the output is an input.
+        PairError, JobError: the pair cannot be stylized, or nothing can.
+    """
+    target = storage.resolve(output, HERE)
+    task = _task(
+        storage.resolve(content, HERE),
+        _references(styles, masks),
+        config.updated({"output_format": _format(target)}),
+        spelled([content, *styles, *filter(None, masks)], HERE),
+    )
+    _spare_inputs(task, target)
+    storage.check_writable(storage.directory(target))
+    warn_of_small_features(config)
+    inputs = read_inputs(task.pair, task.config)
+    pictures = [read_picture(style.uri, task.config)[0] for style in task.pair.styles]
+
+    engine = load_engine(task.config)
+    named = [
+        Style(one.rgb, style.weight, style.uri, one.alpha)
+        for one, style in zip(pictures, task.pair.styles, strict=True)
+    ]
+    with (
+        concurrent.futures.ThreadPoolExecutor() as threads,
+        Snapshots([(task, inputs)], threads) as snapshots,
+    ):
+        result = _optimized(engine, inputs, named, task.config, snapshots)
+        _write_snapshots(snapshots.files[0], result, target)
+    encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
+    storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])
+    size = output_size(result.image, inputs.picture, task.config)
+    total = result.losses.terms(-1)["total"]
+    print(
+        f"{target}: {size} px, {result.steps} steps in {result.seconds:.1f} s "
+        f"({result.precision} on {engine.device_name}), loss {total:.4g}"
+    )
+    return 0
+
+
+def _optimized(
+    engine: StyleEngine,
+    inputs: Inputs,
+    styles: list[Style],
+    config: StyleConfig,
+    snapshots: Snapshots,
+) -> StyleResult:
+    """The result, with a line on the terminal meanwhile."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        shown = bar.add_task("starting")
+
+        def report(now: Progress) -> None:
+            text = f"step {now.step} of {now.steps}, loss {now.totals[0]:.4g}"
+            bar.update(shown, description=text)
+
+        result = engine.stylize(
+            inputs.seen(config),
+            styles,
+            config,
+            init=inputs.init,
+            masks=inputs.masks,
+            keep=inputs.keep,
+            progress=report,
+            snapshots=snapshots.take,
+        )
+    snapshots.settle()
+    return result
+
+
+def _write_snapshots(kept: SnapshotFiles | None, result: StyleResult, target: str) -> None:
+    """Beside the image: `NAME.snapshots/000050.png` …, `NAME.animation.webp`."""
+    if kept is None:
+        return
+    place = _snapshot_place(target)
+    before = {uri for uri in storage.list_uris(place.folder) if SNAPSHOT.fullmatch(uri)}
+    written, _ = write_snapshots(kept, result, place)
+    for stale in before.difference(written["snapshots"]):
+        storage.delete(stale)
+
+
+def _snapshot_place(target: str) -> SnapshotPlace:
+    stem = target.rpartition(".")[0]
+    return SnapshotPlace(f"{stem}.snapshots", f"{stem}.animation")
+
+
+def _spare_inputs(task: Task, target: str) -> None:
+    written = [target]
+    place = _snapshot_place(target)
+    snapshots = storage.real_uri(storage.join(place.folder, ""))
+    if task.config.snapshot_every and task.config.animation != "none":
+        written.append(place.animation(task.config))
+    for uri in inputs_of(task):
+        real = storage.real_uri(uri)
+        is_snapshot = real.startswith(snapshots) and SNAPSHOT.fullmatch(real)
+        met = next((file for file in written if storage.is_same_file(uri, file)), None)
+        if met or (task.config.snapshot_every and is_snapshot):
+            raise ConfigError(
+                f"{met or real} would be written over, and it is read as {uri}; "
+                "name another file with -o."
+            )
+
+
+def _references(styles: Sequence[str], masks: Sequence[str | None]) -> tuple[StyleReference, ...]:
+    return tuple(
+        StyleReference(storage.resolve(style, HERE), mask=mask and storage.resolve(mask, HERE))
+        for style, mask in itertools.zip_longest(styles, masks)
+    )
+
+
+def _task(
+    content: str,
+    styles: tuple[StyleReference, ...],
+    config: StyleConfig,
+    names: dict[str, str],
+) -> Task:
+    pair = Pair(storage.stem(content), content, styles, {}, {}, {})
+    mark = records.fingerprint(pair, config, weights_identity(config.weights))
+    return Task(RowNumber("", 1), pair, config, mark, names=names)
+
+
+def _format(target: str) -> str:
+    suffix = pathlib.PurePosixPath(target).suffix.lower()
+    if suffix not in FORMATS:
+        raise ConfigError(f"{target} ends with {suffix!r}; end it with {', '.join(FORMATS)}.")
+    return FORMATS[suffix]

@@ -1,0 +1,1 @@
+"""For a person who watches: progress, logs, and silence where others chat."""

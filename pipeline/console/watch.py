@@ -1,0 +1,295 @@
+"""For a person watching: a progress bar in a terminal, log lines elsewhere."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from nst_core.errors import JobError
+from pipeline import storage
+from pipeline.console import events, logs
+from pipeline.records.tasks import NO_FAILURES, OK, SKIPPED
+
+SECONDS_PER_LINE = 15.0
+# The last line of the traceback of an error that is this program's own; Beam logs those of other
+# processes with their line breaks escaped.
+JOB_ERROR = re.compile(r"(?:\b|(?<=\\n))(?:nst_core|pipeline)\.[\w.]*Error: (?P<sentence>[^\n]+)")
+# Beam's loggers for workers whose connection breaks.
+LOST_WORKER = (
+    "apache_beam.runners.worker.data_plane",
+    "apache_beam.runners.portability.fn_api_runner.worker_handlers",
+)
+
+_LOGGER = logging.getLogger("nst")
+
+
+class SaidOnce(logging.Filter):
+    """Drops what Beam logs about an error of the job: the command says its sentence at the end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log: not the traceback of a `JobError`, whichever process wrote it.
+
+        Nor that a worker process is heard no more: see `ending`.
+        """
+        text = logging.Formatter().format(record)
+        return record.name not in LOST_WORKER and JOB_ERROR.search(text) is None
+
+
+class OfNoPair(logging.Filter):
+    """Drops what is logged for every pair: results and failures.csv have it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log: not the line of one pair."""
+        return not hasattr(record, "pair")
+
+
+class Tracker:
+    """Counts of this run so far, and where its current optimisation is."""
+
+    def __init__(self, records: str | None = None) -> None:
+        self._lock = threading.Lock()
+        self._records = records
+        self._records_before: int | None = None
+        # Takes away what stands in the terminal.
+        self.hide: Callable[[], None] = lambda: None
+        self.planned = 0
+        self.statuses: collections.Counter[str] = collections.Counter()
+        self.ended_of_planned = 0
+        self.done_elsewhere: int | None = None
+        self.current = ""
+        self.started = self.last_end = time.monotonic()
+
+    def take(self, event: events.Event) -> None:
+        """Count one event."""
+        with self._lock:
+            if isinstance(event, events.PairPlanned):
+                self.planned += 1
+            elif isinstance(event, events.Steps):
+                now = event.progress
+                loss = sum(now.totals) / len(now.totals)
+                self.current = f"{event.pair_id} step {now.step}/{now.steps} loss {loss:.4g}"
+            else:
+                self.statuses[event.status] += 1
+                if event.was_planned:
+                    self.ended_of_planned += 1
+                    self.last_end = time.monotonic()
+
+    @property
+    def done(self) -> int:
+        """Pairs that this run has done."""
+        return self.statuses[OK]
+
+    @property
+    def skipped(self) -> int:
+        """Pairs that were done before."""
+        return self.statuses[SKIPPED]
+
+    @property
+    def failed(self) -> int:
+        """Pairs that could not be done."""
+        return sum(n for status, n in self.statuses.items() if status not in NO_FAILURES)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether this process's workers have told anything."""
+        return bool(self.planned or self.statuses)
+
+    def count_records(self) -> None:
+        """Count what workers in other processes have done since the first call, if there are any.
+
+        Raises:
+            StorageError: the records cannot be listed.
+        """
+        if self._records is not None:
+            count = sum(1 for _ in storage.list_uris(self._records))
+            if self._records_before is None:
+                self._records_before = count
+            self.done_elsewhere = count - self._records_before
+
+    @property
+    def left(self) -> int:
+        """Pairs that are planned and have not ended."""
+        return self.planned - self.ended_of_planned
+
+    def counts(self) -> str:
+        """One line for the bar and the log."""
+        if self.done_elsewhere is not None and not self.has_events:
+            return f"{self.done_elsewhere} done by workers in other processes"
+        return f"{self.done} done, {self.failed} failed, {self.skipped} skipped, {self.left} left"
+
+    def estimate(self) -> str:
+        """When the pairs that are left will have ended, if they take as long as those before.
+
+        Pairs of a batch end together, so the time since the last end is time of the next ones.
+        Nothing where that has passed already.
+        """
+        if not (self.ended_of_planned and self.left):
+            return ""
+        each = (self.last_end - self.started) / self.ended_of_planned
+        seconds = each * self.left - (time.monotonic() - self.last_end)
+        return f"about {duration(seconds)} left" if seconds > 0 else ""
+
+    def line(self) -> str:
+        """The counts, the estimate and the current optimisation."""
+        return "; ".join(filter(None, (self.counts(), self.estimate(), self.current)))
+
+
+@contextlib.contextmanager
+def watching(
+    *, verbose: bool, records: str | None, log_format: logs.LogFormat = "text"
+) -> Iterator[Tracker]:
+    """Show how the run goes until the block ends; set logging up for it.
+
+    Events of this process tell it; where the workers are in others, the records that appear in
+    the folder `records`, where it is given, are counted instead.
+    """
+    tracker = Tracker(records)
+    console = Console(stderr=True)
+    has_bar = sys.stderr.isatty() and log_format == "text"
+    shown = _bar(tracker, console) if has_bar else _lines(tracker)
+    ended = threading.Event()
+    with _logging(console, verbose=verbose, log_format=log_format), shown as show:
+
+        def take(event: events.Event) -> None:
+            tracker.take(event)
+            show()
+
+        if records is not None:
+            arguments = (tracker, ended, show)
+            threading.Thread(target=_count_records, args=arguments, daemon=True).start()
+        events.listen(take)
+        try:
+            yield tracker
+        finally:
+            events.listen(None)
+            ended.set()
+
+
+def _count_records(tracker: Tracker, ended: threading.Event, show: Callable[[], None]) -> None:
+    # A count that fails is no reason to disturb the run, which meets the same storage itself.
+    with contextlib.suppress(JobError):
+        tracker.count_records()
+        while not ended.wait(SECONDS_PER_LINE) and not tracker.has_events:
+            tracker.count_records()
+            show()
+
+
+@contextlib.contextmanager
+def _bar(tracker: Tracker, console: Console) -> Iterator[Callable[[], None]]:
+    columns = (
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.fields[estimate]}", style="cyan"),
+        TextColumn("{task.fields[current]}", style="dim"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("planning", total=None, estimate="", current="")
+        tracker.hide = bar.stop
+
+        def show() -> None:
+            bar.update(
+                task,
+                total=tracker.planned or None,
+                completed=tracker.ended_of_planned,
+                description=tracker.counts(),
+                estimate=tracker.estimate(),
+                current=tracker.current,
+            )
+
+        yield show
+
+
+@contextlib.contextmanager
+def _lines(tracker: Tracker) -> Iterator[Callable[[], None]]:
+    last = time.monotonic()
+
+    def show() -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_PER_LINE:
+            last = time.monotonic()
+            _LOGGER.info("%s", tracker.line())
+
+    yield show
+
+
+def duration(seconds: float) -> str:
+    """For people: `40 s`, `12 min`, `3.5 h`, `2.1 days`."""
+    for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
+        if seconds < most * length:
+            return f"{seconds / length:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def log_stopped(run: str, statuses: dict[str, int]) -> None:
+    """What a run that was stopped has done, as an entry of the log."""
+    summary = {"run": run, "statuses": statuses}
+    message = f"Run {run} was stopped: {_counts(statuses)}"
+    _LOGGER.warning(message, extra={"summary": summary})
+
+
+def _counts(statuses: dict[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in statuses.items()) or "no pairs"
+
+
+def log_summary(summary: dict[str, Any]) -> None:
+    """How the run ended, as an entry of the log."""
+    failed = summary["statuses"].keys() - NO_FAILURES
+    reasons = f"; reasons: {summary['failures']}" if failed else ""
+    level = logging.WARNING if failed else logging.INFO
+    message = f"Run {summary['run']} ended: {_counts(summary['statuses'])}{reasons}"
+    _LOGGER.log(level, message, extra={"summary": summary})
+
+
+def _handler(console: Console, *, verbose: bool, log_format: logs.LogFormat) -> logging.Handler:
+    if log_format == "json":
+        handler: logging.Handler = logging.StreamHandler()
+        handler.setFormatter(logs.JsonFormatter())
+    elif console.is_terminal:
+        handler = RichHandler(console=console, show_path=False)
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    if not verbose:
+        handler.addFilter(SaidOnce())
+        if log_format == "text":
+            handler.addFilter(OfNoPair())
+    return handler
+
+
+@contextlib.contextmanager
+def _logging(console: Console, *, verbose: bool, log_format: logs.LogFormat) -> Iterator[None]:
+    """Warnings (with `verbose`, everything of note) to stderr, above the bar."""
+    root = logging.getLogger()
+    handler = _handler(console, verbose=verbose, log_format=log_format)
+    logging.captureWarnings(log_format == "json")
+    own_before, before = _LOGGER.level, root.level
+    _LOGGER.setLevel(logging.INFO)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO if verbose else logging.WARNING)
+    beam = logging.getLogger("apache_beam")
+    beam_before = beam.level
+    # Beam warns of much that is not the user's concern, and its workers' own lines pass there.
+    beam.setLevel(logging.INFO if verbose else logging.ERROR)
+    if not verbose:
+        # At the process's very end, long past this, it warns that it ends the job server.
+        logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        beam.setLevel(beam_before)
+        root.setLevel(before)
+        _LOGGER.setLevel(own_before)
+        root.removeHandler(handler)
+        logging.captureWarnings(False)

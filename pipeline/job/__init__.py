@@ -1,0 +1,1 @@
+"""The Beam pipeline and its stages, and the options that shape it."""

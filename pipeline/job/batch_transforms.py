@@ -1,0 +1,107 @@
+"""Tasks to batches of one canvas, style set and configuration, as Beam transforms."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+
+from pipeline.console import events
+from pipeline.job import planning
+from pipeline.job.budget import Failures
+from pipeline.job.elements import Chunk, at_the_end, ended_output
+from pipeline.records.tasks import Batch, Outcome, Task
+from pipeline.worker.inputs import Headers
+
+HEADER_THREADS = 16
+HEADERS_AT_ONCE = 256
+
+
+class FormBatches(beam.PTransform):  # type: ignore[misc]
+    """Tasks → `batches` of one canvas, style set and configuration, and `ended` (failures)."""
+
+    def __init__(self, batch_size: int, failures: Failures) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.failures = failures
+
+    def expand(self, tasks: Any) -> Any:
+        """PCollection[Chunk of Task] → `batches` [Batch] and `ended` [Chunk of Outcome]."""
+        keyed = tasks | "ReadHeaders" >> beam.ParDo(
+            KeyByCanvas(self.batch_size, self.failures)
+        ).with_outputs("full", "ended", main="rests")
+        of_rests = (
+            keyed.rests
+            | beam.GroupByKey()
+            | beam.FlatMap(_batches, self.batch_size).with_output_types(Batch)
+        )
+        # Batches of one key go to every worker, not only to the one that formed them.
+        batches = (keyed.full, of_rests) | beam.Flatten() | beam.Reshuffle()
+        return {"batches": batches, "ended": keyed.ended}
+
+
+class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
+    """Reads the contents' headers, many at once: each is a round trip to the storage.
+
+    Forms the batches that it can fill, so that only what is left of each key has to be grouped:
+    a runner may want all of a group in memory, and a whole catalog can have one key.
+    """
+
+    def __init__(self, batch_size: int, failures: Failures) -> None:
+        self._batch_size = batch_size
+        self._failures = failures
+
+    def setup(self) -> None:
+        """Start the threads."""
+        self._headers = Headers()
+        self._threads = concurrent.futures.ThreadPoolExecutor(HEADER_THREADS)
+
+    def start_bundle(self) -> None:
+        """Begin with nothing waiting."""
+        self._waiting: list[Task] = []
+        self._rests: collections.defaultdict[str, Chunk] = collections.defaultdict(Chunk)
+
+    def process(self, tasks: Chunk) -> Iterator[Any]:
+        """Keep the tasks until there are many."""
+        self._waiting += tasks
+        if len(self._waiting) >= HEADERS_AT_ONCE:
+            yield from self._formed()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """The last batches, and what is left of each key."""
+        for tagged in self._formed():
+            yield beam.pvalue.TaggedOutput(tagged.tag, at_the_end(tagged.value))
+        yield from map(at_the_end, self._rests.items())
+
+    def teardown(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown()
+
+    def _formed(self) -> Iterator[Any]:
+        tasks, self._waiting = self._waiting, []
+        keys = self._threads.map(
+            functools.partial(planning.batch_key, headers=self._headers), tasks
+        )
+        ended = Chunk()
+        for task, key in zip(tasks, keys, strict=True):
+            self._failures.take("contents", key if isinstance(key, Outcome) else None)
+            if isinstance(key, Outcome):
+                ended.append(key)
+                continue
+            events.emit(events.PairPlanned())
+            alike = self._rests[key]
+            alike.append(task)
+            if len(alike) == planning.most_in_a_batch(key, self._batch_size):
+                yield beam.pvalue.TaggedOutput("full", Batch(tuple(self._rests.pop(key))))
+        if ended:
+            yield ended_output(ended)
+
+
+def _batches(keyed: tuple[str, Iterable[Chunk]], batch_size: int) -> Iterator[Batch]:
+    key, rests = keyed
+    return planning.batches(key, itertools.chain.from_iterable(rests), batch_size)

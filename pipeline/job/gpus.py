@@ -1,0 +1,131 @@
+"""The GPUs of Google Cloud that `--gpu` names: what belongs to each, and what pairs cost there.
+
+Seconds are estimated from the operations of the steps and from what a chip does of its maker's
+peak, which is measured on one card (docs/running.md has the table).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from nst_core.canvas import Size
+from nst_core.config import StyleConfig
+from nst_core.engine.operations import PEAKS, pair_operations
+from nst_core.errors import ConfigError
+
+# The share of the maker's peak that a pair's steps reach: on an H100 measured with `default` at
+# 512 px in bfloat16, one image at a time (benchmarks/RESULTS.md); assumed of other chips' matrix
+# units, and of the plain float32 of those that have none.
+MATRIX_SHARE = 0.067
+PLAIN_SHARE = 0.5
+# From the start of a worker to its first step: image, driver, tracing, XLA's compilation.
+START_MINUTES = 8.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """A GPU as Google Cloud has it.
+
+    Args:
+        name: what `--gpu` takes.
+        accelerator: Dataflow's name of its type.
+        machine_type: the smallest machine that has one, with memory for the pictures.
+        memory_gib: its own memory.
+        chip: its name in `PEAKS`.
+        bundles: batches at a time in a worker: one is optimised, the others are read and written.
+    """
+
+    name: str
+    accelerator: str
+    machine_type: str
+    memory_gib: int
+    chip: str
+    bundles: int
+
+    def precision(self, config: StyleConfig) -> str:
+        """The arithmetic that `precision: auto` chooses there."""
+        if config.precision != "auto":
+            return config.precision
+        return "bfloat16" if "bfloat16" in PEAKS[self.chip] else "float32"
+
+    def seconds(self, config: StyleConfig, canvas: Size) -> float:
+        """Estimated seconds of a pair's steps; reading and writing happen meanwhile."""
+        peaks = PEAKS[self.chip]
+        # Without matrix units for it, bfloat16 is computed as float32.
+        peak = peaks.get(self.precision(config), peaks["float32"])
+        share = MATRIX_SHARE if "bfloat16" in peaks else PLAIN_SHARE
+        return pair_operations(config, canvas) / (peak * 1e12 * share)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a job will take: hours from its start to its end, and hours of GPUs that are paid."""
+
+    hours: float
+    gpu_hours: float
+
+
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        Gpu("nvidia-tesla-t4", "nvidia-tesla-t4", "n1-standard-8", 16, "T4", 2),
+        Gpu("nvidia-l4", "nvidia-l4", "g2-standard-8", 24, "L4", 2),
+        Gpu("nvidia-a100", "nvidia-tesla-a100", "a2-highgpu-1g", 40, "A100", 3),
+        Gpu("nvidia-a100-80gb", "nvidia-a100-80gb", "a2-ultragpu-1g", 80, "A100", 3),
+        Gpu("nvidia-h100", "nvidia-h100-80gb", "a3-highgpu-1g", 80, "H100", 4),
+    )
+}
+NAMES = tuple(GPUS)
+
+
+def find(name: str) -> Gpu:
+    """The GPU of this name, `--gpu`'s or Dataflow's own.
+
+    Raises:
+        ConfigError: there is none; with the nearest known one.
+    """
+    by_name = {**{gpu.accelerator: gpu for gpu in GPUS.values()}, **GPUS}
+    if name not in by_name:
+        near = difflib.get_close_matches(name, by_name, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(NAMES)}."
+        raise ConfigError(f"--gpu {name} is not known; {hint}")
+    return by_name[name]
+
+
+def plan(gpu: Gpu, workers: int, groups: Iterable[tuple[StyleConfig, Size, int]]) -> dict[str, Any]:
+    """What pairs will cost, as a plan has it.
+
+    Args:
+        groups: a configuration, a canvas, and how many pairs have them.
+    """
+    seconds, pairs = 0.0, 0
+    for config, canvas, count in groups:
+        seconds += count * gpu.seconds(config, canvas)
+        pairs += count
+    found = cost(seconds, workers)
+    return {
+        "gpu": gpu.name,
+        "workers": workers,
+        "seconds_per_pair": seconds / pairs if pairs else 0.0,
+        "hours": found.hours if pairs else 0.0,
+        "gpu_hours": found.gpu_hours if pairs else 0.0,
+        "source": "estimated",
+    }
+
+
+def cost(seconds: float, workers: int) -> Cost:
+    """Of work of so many seconds on one GPU, shared evenly by workers that all start at once."""
+    hours = START_MINUTES / 60 + seconds / workers / 3600
+    return Cost(hours, workers * hours)
+
+
+def resource_hints(gpu: Gpu) -> dict[str, str]:
+    """What the stage that stylizes asks Dataflow for; the other stages get ordinary workers."""
+    parts = (f"type:{gpu.accelerator}", "count:1", f"machine_type:{gpu.machine_type}")
+    return {
+        "accelerator": ";".join((*parts, "install-nvidia-driver")),
+        "max_active_bundles_per_worker": str(gpu.bundles),
+    }

@@ -1,0 +1,219 @@
+"""The options of a run, apart from how they are given and from what they start."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import functools
+import importlib.util
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nst_core.config import PRESETS, StyleConfig, preset
+from nst_core.errors import ConfigError
+from nst_core.setting_text import parse_setting, parse_settings
+from nst_core.yaml_values import TEXT_LIMIT
+from pipeline import storage
+from pipeline.job.budget import MaxFailures
+from pipeline.job.gpus import Gpu
+from pipeline.job.resolving import OnExisting
+from pipeline.manifest.schemes import default_schemes
+from pipeline.records.reports import ResultsFormat
+
+DEFAULT_BATCH_SIZE = 4
+# They take the same options, and Beam's besides.
+JOB_COMMANDS = ("run", "plan")
+# What URIs on the command line are relative to: a file in the working directory.
+HERE = ""
+CONFIG_BYTES = 4 * TEXT_LIMIT
+RUN_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
+# Runners whose job server defines options of its own, which Beam's source does not name.
+PORTABLE_RUNNERS = ("portable", "flink", "spark", "prism", "samza", "kafka")
+
+# How alike two names are of which one is the other misspelt, as difflib measures it.
+_SURELY = 0.85
+_NO_DRY_RUN = {
+    "run": "{} is no option of nst run; nst plan, with the same options and without this one, "
+    "tells what would be done and writes nothing.",
+    "plan": "{} is no option of nst plan, which writes nothing as it is; leave it out.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """What `nst run` does, and `nst plan` foretells; `beam_arguments` go to Beam as they are."""
+
+    manifest: str
+    output: str
+    config: StyleConfig
+    on_existing: OnExisting = "skip"
+    batch_size: int = DEFAULT_BATCH_SIZE
+    results_shards: int = 1
+    results_format: ResultsFormat = "jsonl"
+    limit: int | None = None
+    max_failures: MaxFailures | None = None
+    allow_schemes: tuple[str, ...] = ()
+    run_id: str | None = None
+    lock: bool = False
+    gpu: Gpu | None = None
+    beam_arguments: tuple[str, ...] = ()
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The schemes that the manifest's rows may name."""
+        return self.allow_schemes or default_schemes(self.manifest, self.output)
+
+    @property
+    def runner(self) -> str | None:
+        """The name given with `--runner`; None for this process."""
+        return next(iter(self.beam_values("--runner")), None)
+
+    def beam_values(self, *names: str) -> list[str]:
+        """The values that one of Beam's options, under any of its names, is given; in order."""
+        found: list[str] = []
+        for index, argument in enumerate(self.beam_arguments):
+            name, has_value, value = argument.partition("=")
+            if name in names:
+                following = self.beam_arguments[index + 1 : index + 2]
+                found += [value] if has_value else following
+        return found
+
+
+def check_run_id(run_id: str) -> None:
+    """Refuse what cannot name a folder.
+
+    Raises:
+        ConfigError: with what can.
+    """
+    if not RUN_ID.fullmatch(run_id):
+        raise ConfigError(
+            f"--run-id {run_id!r} cannot name the run's folder; give up to 100 characters out of "
+            "A-Z a-z 0-9 . _ -, not beginning with a dot."
+        )
+
+
+def load_config(
+    source: str | None, settings: Sequence[str], overrides: Mapping[str, Any]
+) -> StyleConfig:
+    """Defaults < the config file or preset < `key=value` settings < overrides that are not None.
+
+    Raises:
+        ConfigError: file missing or not YAML, unknown key, unusable value.
+    """
+    config = StyleConfig() if source is None else _from_source(source)
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {setting!r} has no value; write --set key=value.")
+        changes[key.strip()] = parse_setting(key.strip(), text)
+    changes.update({key: value for key, value in overrides.items() if value is not None})
+    return config.updated(changes)
+
+
+def _from_source(source: str) -> StyleConfig:
+    if source in PRESETS:
+        return preset(source)
+    try:
+        text = storage.read_bytes(source, max_bytes=CONFIG_BYTES).decode()
+    except storage.NoFilesystem as error:
+        raise ConfigError(f"--config: {error}") from error
+    except (
+        storage.NotFound,
+        storage.AccessDenied,
+        storage.TooLarge,
+        UnicodeDecodeError,
+    ) as error:
+        raise ConfigError(
+            f"--config {source} cannot be read as a text file of at most {CONFIG_BYTES} bytes; "
+            f"give a YAML file or one of the presets {', '.join(PRESETS)}."
+        ) from error
+    return StyleConfig().updated(parse_settings(text, source))
+
+
+def check_option_names(arguments: Sequence[str], command: str, own: Sequence[str]) -> None:
+    """Refuse options that are neither the command's own nor, for a job, Beam's; imports no Beam.
+
+    A portable runner has more of its own, of which only those are refused that look like a
+    misspelt one of the command's: the runner would pass them over.
+
+    Raises:
+        ConfigError: with the nearest known option, or what there is instead of a dry run.
+    """
+    known, beam, cutoff = {*own}, "", 0.6
+    if command in JOB_COMMANDS:
+        known, beam = known | beam_option_names(), ", nor of Beam"
+        cutoff = _SURELY if _is_portable(arguments) else cutoff
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if not name.startswith("--"):
+            continue
+        if command in JOB_COMMANDS and _is_dry_run(name):
+            raise ConfigError(_NO_DRY_RUN[command].format(name))
+        if name in known:
+            continue
+        near = _nearest(name, own, sorted(known), cutoff)
+        if near or cutoff != _SURELY:
+            hint = f"did you mean {near}?" if near else "see --help."
+            raise ConfigError(f"{name} is no option of nst {command}{beam}; {hint}")
+
+
+def _is_dry_run(name: str) -> bool:
+    """Whether an option, in any spelling or cut short, is a dry run: Beam's is one of Dataflow's.
+
+    Every other runner would take it and do all the work.
+    """
+    return len(plain := _plain(name)) > 1 and "dryrun".startswith(plain)
+
+
+def _nearest(name: str, own: Sequence[str], known: Sequence[str], cutoff: float) -> str | None:
+    """The option that was meant: spelt alike, one that begins so, or one much the same."""
+    plain = _plain(name)
+    alike = [one for one in own if _plain(one) == plain]
+    begun = [one for one in own if len(plain) > 2 and _plain(one).startswith(plain)]
+    near = difflib.get_close_matches(name, own if cutoff == _SURELY else [*own, *known], 1, cutoff)
+    return next(iter([*alike, *begun, *near]), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[-_]", "", name).lower()
+
+
+def check_beam_arguments(arguments: Sequence[str]) -> None:
+    """Refuse what is neither an option nor the value of one.
+
+    Raises:
+        ConfigError: with what it is.
+    """
+    value_may_follow = False
+    for argument in arguments:
+        is_option = argument.startswith("--")
+        if not is_option and not value_may_follow:
+            raise ConfigError(f"{argument!r} is not an option; see --help.")
+        value_may_follow = is_option and "=" not in argument
+
+
+def _is_portable(arguments: Sequence[str]) -> bool:
+    joined = " ".join(arguments).lower()
+    match = re.search(r"--runner[= ](\S+)", joined)
+    return bool(match and any(name in match[1] for name in PORTABLE_RUNNERS))
+
+
+@functools.cache
+def beam_option_names() -> frozenset[str]:
+    """The options that the installed Beam defines, read from its source: importing it is slow."""
+    found = importlib.util.find_spec("apache_beam")
+    if found is None or found.origin is None:
+        return frozenset()
+    source = pathlib.Path(found.origin).parent / "options" / "pipeline_options.py"
+    text = source.read_text(encoding="utf-8")
+    # Not by words alone: its docstrings have examples of options that there are not.
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    defining = [call for call in calls if ast.unparse(call.func).endswith("_argument")]
+    words = [
+        word.value for call in defining for word in call.args if isinstance(word, ast.Constant)
+    ]
+    return frozenset(word for word in words if isinstance(word, str) and word.startswith("--"))

@@ -1,0 +1,152 @@
+"""Rows and files to what is to do, as Beam transforms."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from nst_core.config import StyleConfig
+from pipeline.job import planning
+from pipeline.job.budget import Failures
+from pipeline.job.elements import Chunk, parted, split
+from pipeline.job.options import RunOptions
+from pipeline.job.resolving import Families, OnExisting, id_of
+from pipeline.manifest.columns import Row
+from pipeline.manifest.rows import find_manifests, read_rows
+from pipeline.records.output_files import Existing, family_of, list_existing, list_readings
+from pipeline.records.tasks import Outcome, RowNumber, Task
+
+READ_AT_ONCE = 8192  # rows or files in one list
+BUCKETS = 256  # of ids: all rows and files of a family of ids are in one
+
+
+class ReadCatalog(beam.PTransform):  # type: ignore[misc]
+    """The rows of the manifests, each with its manifest, and the output's files, in any order.
+
+    In one collection: to bring two together, Beam would carry every element once more.
+    """
+
+    def __init__(self, manifest: str, output: str) -> None:
+        super().__init__()
+        self.manifest = manifest
+        self.output = output
+
+    def expand(self, begin: Any) -> Any:
+        """PBegin → PCollection[Chunk], each of manifest with Row or of id with Existing."""
+        places = [("rows", manifest) for manifest in find_manifests(self.manifest)]
+        places.append(("files", self.output))
+        return begin | beam.Create(places) | beam.FlatMap(_read).with_output_types(Chunk)
+
+
+class PlanPairs(beam.PTransform):  # type: ignore[misc]
+    """Rows and files → `todo` (tasks) and `ended` (outcomes of rows that need no work)."""
+
+    def __init__(self, options: RunOptions, failures: Failures) -> None:
+        super().__init__()
+        self.options = options
+        self.failures = failures
+
+    def expand(self, catalog: Any) -> Any:
+        """`ReadCatalog`'s → `todo` [Chunk of Task], `ended`, some [Chunk of Outcome]."""
+        options = self.options
+        arguments = options.output, options.config, options.schemes, self.failures
+        planned = catalog | "PlanRows" >> split(_plan, *arguments)
+        resolved = (
+            planned.todo
+            | "ByBucket" >> beam.FlatMap(_by_bucket).with_output_types(tuple[int, Chunk])
+            | beam.GroupByKey()
+            | "ResolveIds" >> split(_resolve, options.output, options.on_existing, self.failures)
+        )
+        todo, ended = resolved.todo, [planned.ended, resolved.ended]
+        if options.limit is not None:
+            within = todo | TakeFirst(options.limit)
+            todo, ended = within.todo, [*ended, within.ended]
+        return {"todo": todo, "ended": ended}
+
+
+class TakeFirst(beam.PTransform):  # type: ignore[misc]
+    """Tasks → `todo`, so many that are the first of the manifest, and `ended`, the others."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def expand(self, tasks: Any) -> Any:
+        """PCollection[Chunk of Task] → `todo`, the same, and `ended` [Chunk of Outcome]."""
+        numbers = (
+            tasks
+            | beam.FlatMap(lambda several: [task.number for task in several])
+            | beam.combiners.Top.Smallest(self.limit)
+        )
+        return tasks | "Postpone" >> split(_within, beam.pvalue.AsSingleton(numbers))
+
+
+def _read(place: tuple[str, str]) -> Iterator[Chunk]:
+    kind, uri = place
+    entries: Iterator[tuple[str, Row | Existing]] = (
+        ((uri, row) for row in read_rows(uri)) if kind == "rows" else list_existing(uri)
+    )
+    while some := Chunk(itertools.islice(entries, READ_AT_ONCE)):
+        yield some
+
+
+def _by_bucket(values: Chunk) -> Iterable[tuple[int, Chunk]]:
+    buckets: collections.defaultdict[int, Chunk] = collections.defaultdict(Chunk)
+    for value in values:
+        name, entry = value if isinstance(value, tuple) else (id_of(value), value)
+        buckets[zlib.crc32(family_of(name).encode()) % BUCKETS].append((name, entry))
+    return buckets.items()
+
+
+def _resolve(
+    entry: tuple[int, Iterable[Chunk]],
+    output: str,
+    on_existing: OnExisting,
+    failures: Failures,
+) -> Iterator[Any]:
+    families, tasks = Families(), set()
+    for name, value in itertools.chain.from_iterable(entry[1]):
+        families.add(name, value)
+        if isinstance(value, Task):
+            tasks.add(value.number)
+    todo, ended = Chunk(), Chunk()
+    for row in families.resolve(output, on_existing):
+        if row.number in tasks:  # Else it has failed, and been counted, before.
+            failures.take("ids", row if isinstance(row, Outcome) else None)
+        (todo if isinstance(row, Task) else ended).append(row)
+    yield from parted(todo, ended)
+
+
+def _within(tasks: Chunk, first: list[RowNumber]) -> Iterator[Any]:
+    """Those tasks that are among the first, by their numbers in order, and the others' outcomes."""
+    todo = Chunk(task for task in tasks if task.number <= first[-1])
+    ended = Chunk(planning.postponed(task) for task in tasks if task.number > first[-1])
+    yield from parted(todo, ended)
+
+
+def _plan(
+    entries: Chunk,
+    output: str,
+    config: StyleConfig,
+    schemes: Sequence[str],
+    failures: Failures,
+) -> Iterator[Any]:
+    planned, ended = Chunk(), Chunk()
+    for entry in entries:
+        if isinstance(entry[1], Existing):
+            planned.append(entry)
+            continue
+        row = planning.plan_row(entry[1], entry[0], config, schemes)
+        failures.take("rows", row if isinstance(row, Outcome) else None)
+        # Failures with an id are resolved like tasks: they may be the first of their id.
+        if id_of(row) is not None:
+            planned.append(row)
+            planned += list_readings(row, output)
+        else:
+            ended.append(row)
+    yield from parted(planned, ended)

@@ -1,0 +1,135 @@
+"""From rows to batches: which pairs are to be done, and which of them together.
+
+Plain functions that a test calls without Beam; `transforms` wires them.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from nst_core.canvas import Size, canvas_size, content_size
+from nst_core.config import SETTINGS, StyleConfig, unknown_setting
+from nst_core.errors import ConfigError, OptionsInvalid, PairError, WeightsError
+from nst_core.setting_text import URI_SETTINGS, names_file
+from pipeline import storage
+from pipeline.manifest.columns import Row
+from pipeline.manifest.pairs import Pair, parse_pair
+from pipeline.manifest.schemes import check_option, check_sources
+from pipeline.manifest.spelling import names_in
+from pipeline.records import records
+from pipeline.records.tasks import (
+    POSTPONED,
+    Batch,
+    Outcome,
+    RowNumber,
+    Task,
+    failed_pair,
+    failed_row,
+    finished_pair,
+)
+from pipeline.worker.inputs import Headers
+from pipeline.worker.weights import weights_identity
+
+# A batch holds at most this many canvas pixels, so that its features fit into memory.
+BATCH_PIXELS = 4 * 512 * 512
+
+
+def plan_row(
+    row: Row, manifest_uri: str, config: StyleConfig, schemes: Sequence[str]
+) -> Task | Outcome:
+    """The task that a row asks for, naming files of these schemes, or why it is none."""
+    try:
+        pair = parse_pair(row, manifest_uri)
+    except PairError as error:
+        return failed_row(row, manifest_uri, error)
+    number = RowNumber(manifest_uri, row.number)
+    try:
+        check_sources(pair, schemes)
+        own = row_config(pair, config, manifest_uri, schemes)
+        mark = records.fingerprint(pair, own, weights_identity(own.weights))
+    except PairError as error:
+        return failed_pair(number, pair, error)
+    return Task(number, pair, own, mark, names=names_in(row, pair))
+
+
+def row_config(
+    pair: Pair, config: StyleConfig, manifest_uri: str, schemes: Sequence[str]
+) -> StyleConfig:
+    """The job's configuration with the row's own options.
+
+    Raises:
+        OptionsInvalid: an option is unknown, has an unusable value, names missing weights, or a
+            file of another scheme than these.
+    """
+    if not pair.options:
+        return config
+    options = dict(pair.options)
+    for key in options:
+        if key not in SETTINGS:
+            raise OptionsInvalid(f"options.{key}: {unknown_setting(key)}.")
+    for key in URI_SETTINGS:
+        if names_file(options.get(key), key):
+            options[key] = storage.resolve(options[key], manifest_uri)
+            # Before anything reads it: weights are identified by their bytes.
+            check_option(key, options[key], schemes)
+    try:
+        own = config.updated(options)
+        if "weights" in options:
+            weights_identity(own.weights)
+    except (ConfigError, WeightsError) as error:
+        raise OptionsInvalid(f"options of {pair.id}: {error}") from error
+    return own
+
+
+def postponed(task: Task) -> Outcome:
+    """The outcome of a task beyond `--limit`: a later run does it."""
+    return finished_pair(task.number, task.pair, POSTPONED, {})
+
+
+def batch_key(task: Task, headers: Headers) -> str | Outcome:
+    """Equal for tasks that can be optimised together; reads the content's header.
+
+    The failure's outcome where the content cannot be read or does not fit.
+    """
+    try:
+        source = headers.read_size(task.pair.content, task.config)
+        content = content_size(source, task.config, task.pair.content)
+    except PairError as error:
+        return failed_pair(task.number, task.pair, error)
+    canvas = canvas_size(content, task.config)
+    styles = "|".join(f"{style.weight!r} {style.uri}" for style in task.pair.styles)
+    stretched_to = content if task.config.style_fit == "stretch" else ""
+    # The canvas comes first: `canvas_of` reads it from there.
+    return f"{canvas} {stretched_to} {styles} {_shared_settings(task.config.changes())}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _shared_settings(changes: str) -> str:
+    """A configuration without what each content of a batch brings for itself."""
+    own = json.loads(changes)
+    own.pop("keep", None)
+    if own.get("init", "content") not in URI_SETTINGS["init"]:
+        own["init"] = "an image"
+    return json.dumps(own)
+
+
+def canvas_of(key: str) -> Size:
+    """The canvas of the tasks with this key."""
+    return Size(*map(int, key.partition(" ")[0].split("x")))
+
+
+def most_in_a_batch(key: str, batch_size: int) -> int:
+    """How many tasks with this key make a batch: at most `batch_size`, or fewer large canvases."""
+    canvas = canvas_of(key)
+    return max(1, min(batch_size, BATCH_PIXELS // (canvas.width * canvas.height)))
+
+
+def batches(key: str, tasks: Iterable[Task], batch_size: int) -> Iterator[Batch]:
+    """Tasks of one key, cut into batches."""
+    size = most_in_a_batch(key, batch_size)
+    remaining = iter(tasks)
+    while chunk := tuple(itertools.islice(remaining, size)):
+        yield Batch(chunk)

@@ -1,0 +1,197 @@
+"""What becomes of rows whose files have one place: of one id, and of ids whose files would meet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from nst_core.errors import DuplicateId, JobError, ManifestInvalid
+from pipeline import storage
+from pipeline.records import records
+from pipeline.records.output_files import (
+    Claims,
+    Existing,
+    Reading,
+    family_of,
+    replaced_by,
+    written_by,
+)
+from pipeline.records.tasks import SKIPPED, Outcome, RowNumber, Task, failed_pair, finished_pair
+
+OnExisting = Literal["skip", "redo", "error"]
+
+
+@dataclasses.dataclass(slots=True)
+class _Family:
+    """What there is of ids that may need one path; nearly always of one id."""
+
+    rows: dict[str, list[Task | Outcome]]
+    files: dict[str, list[Existing]]
+    readings: list[Reading]
+
+
+class Families:
+    """Rows, the output's files and what rows read of them, brought together by their ids."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, _Family] = {}
+
+    def add(self, pair_id: str, entry: Task | Outcome | Existing | Reading) -> None:
+        """Keep an entry of this id."""
+        name = family_of(pair_id)
+        family = self._families.get(name)
+        if family is None:
+            family = self._families[name] = _Family({}, {}, [])
+        if isinstance(entry, Reading):
+            family.readings.append(entry)
+        elif isinstance(entry, Existing):
+            family.files.setdefault(pair_id, []).append(entry)
+        else:
+            family.rows.setdefault(pair_id, []).append(entry)
+
+    def resolve(self, output: str, on_existing: OnExisting) -> Iterator[Task | Outcome]:
+        """What becomes of every row: a task to do, or an outcome.
+
+        Raises:
+            JobError: with `on_existing` `error`, something of an id is already there.
+        """
+        for family in self._families.values():
+            # What has files but no row is of another catalog in the same output.
+            if not family.rows:
+                continue
+            rows = family.rows
+            if len(rows) + len(family.files) > 1 and len(rows.keys() | family.files.keys()) > 1:
+                rows = _kept_apart(rows, family.files, output)
+            for pair_id, those in rows.items():
+                existing = family.files.get(pair_id, ())
+                resolved = resolve_id(those, existing, output, on_existing)
+                if family.readings:
+                    resolved = (_sparing_inputs(row, family.readings, output) for row in resolved)
+                yield from resolved
+
+
+def _kept_apart(
+    rows: Mapping[str, list[Task | Outcome]], files: Mapping[str, list[Existing]], output: str
+) -> dict[str, list[Task | Outcome]]:
+    """The rows by their ids; those whose files would meet an earlier id's have failed."""
+    claims = Claims(ignores_case=storage.ignores_case(output))
+    for pair_id, existing in files.items():
+        claims.add(pair_id, records.losses_uri("", pair_id))
+        for file in existing:
+            claims.add(pair_id, file.path(pair_id))
+    apart = {pair_id: sorted(those, key=lambda row: row.number) for pair_id, those in rows.items()}
+    numbers: dict[str, RowNumber] = {}
+    for pair_id, those in sorted(apart.items(), key=lambda item: item[1][0].number):
+        first = those[0]
+        if isinstance(first, Outcome):
+            continue
+        paths = list(written_by(first))
+        met = next(filter(None, (claims.against(pair_id, path) for path in paths)), None)
+        if met:
+            those[0] = _beside(first, *met, numbers.get(met[0]), output)
+            continue
+        numbers[pair_id] = first.number
+        for path in paths:
+            claims.add(pair_id, path)
+    return apart
+
+
+def _beside(task: Task, other: str, path: str, row: RowNumber | None, output: str) -> Outcome:
+    whose = f"row {row.row} with the id {other!r}" if row else f"{other!r}, of an earlier run,"
+    error = DuplicateId(
+        f"Row {task.number.row} has the id {task.pair.id!r}, whose files cannot lie beside "
+        f"{storage.join(output, path)}, which {whose} has; give it another id."
+    )
+    return failed_pair(task.number, task.pair, error)
+
+
+def _sparing_inputs(
+    row: Task | Outcome, readings: Sequence[Reading], output: str
+) -> Task | Outcome:
+    """The row; where it is a task that would write over the input of a row, its failure."""
+    if isinstance(row, Outcome):
+        return row
+    replaced = set(replaced_by(row, output))
+    for reading in sorted(readings, key=lambda one: one.number):
+        if reading.path in replaced:
+            itself = reading.number == row.number
+            error = ManifestInvalid(
+                f"Row {row.number.row} with the id {row.pair.id!r} would write over {reading.uri}, "
+                + ("which it reads" if itself else f"which row {reading.number.row} reads")
+                + "; choose another output or id"
+                + ("." if itself else ", or read it in a run of its own.")
+            )
+            return failed_pair(row.number, row.pair, error)
+    return row
+
+
+def resolve_id(
+    rows: Iterable[Task | Outcome],
+    existing: Iterable[Existing],
+    output: str,
+    on_existing: OnExisting,
+) -> Iterator[Task | Outcome]:
+    """What becomes of the rows with one id: the first is done or skipped, the others fail.
+
+    The first counts also where it has failed already: once mended, it is done under this id.
+
+    Raises:
+        JobError: with `on_existing` `error`, something of this id is already there.
+    """
+    first, *later = sorted(rows, key=lambda row: row.number)
+    yield from (_duplicate(other, first.number) for other in later)
+    if isinstance(first, Outcome):
+        yield first
+        return
+    every = list(existing)
+    # What was interrupted is no result.
+    found = [file for file in every if file.kind != "checkpoints"]
+    if found and on_existing == "error":
+        raise JobError(
+            f"{first.pair.id!r} already has a result in {output}; "
+            "choose another output, or --on-existing skip or redo."
+        )
+    marks = {file.mark for file in found if file.kind == "records"}
+    others = (file for file in found if file.kind != "records")
+    there = {storage.join(output, file.path(first.pair.id)) for file in others}
+    image = records.image_uri(output, first.pair.id, first.config)
+    wanted = [image]
+    if first.config.snapshot_every:
+        wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
+    in_place = there.issuperset(wanted)
+    # Two records of one image: runs with other settings met here, and one of them is wrong.
+    if on_existing == "skip" and marks == {first.fingerprint} and in_place:
+        yield finished_pair(first.number, first.pair, SKIPPED, records.place_of(first, output))
+        return
+    stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)
+    images = storage.join(output, "images", "")
+    old = sorted(uri for uri in there if not uri.startswith(images))
+    interrupted = sorted(
+        records.checkpoint_uri(output, first.pair.id, file.mark)
+        for file in every
+        if file.kind == "checkpoints" and file.mark != first.fingerprint
+    )
+    yield dataclasses.replace(
+        first,
+        stale_records=tuple(stale),
+        stale_snapshots=tuple(old),
+        stale_checkpoints=tuple(interrupted),
+    )
+
+
+def id_of(row: Task | Outcome) -> str | None:
+    """The id of a row; None where it never became a pair."""
+    return row.id if isinstance(row, Outcome) else row.pair.id
+
+
+def _duplicate(row: Task | Outcome, first: RowNumber) -> Outcome:
+    pair_id = id_of(row)
+    elsewhere = "" if row.number.manifest == first.manifest else f" of {first.manifest}"
+    error = DuplicateId(
+        f"Row {row.number.row} has the id {pair_id!r} of row {first.row}{elsewhere}; "
+        "give it an id of its own."
+    )
+    if isinstance(row, Outcome):
+        return dataclasses.replace(row, status=error.status, error=str(error))
+    return failed_pair(row.number, row.pair, error)

@@ -1,0 +1,1 @@
+"""Rows and pairs, read and written."""

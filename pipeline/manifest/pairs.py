@@ -1,0 +1,220 @@
+"""A row of a manifest as a pair: content, styles, id and options, or why it is none."""
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid, shown
+from nst_core.setting_text import URI_SETTINGS, names_file, parse_setting
+from pipeline import storage
+from pipeline.manifest.columns import Row, misspelt
+from pipeline.manifest.ids import ID_RULE, default_id, usable_id
+from pipeline.manifest.rows import (
+    manifest_kind,
+)
+from pipeline.manifest.values import (
+    OPTION,
+    OUTCOME,
+    json_value,
+    option_text,
+    plain,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleReference:
+    """A style image, its weight among the styles of one pair (finite, above 0), and its mask.
+
+    The mask is the URI of a grey image of the content's shape: white is where the style applies.
+    """
+
+    uri: str
+    weight: float = 1.0
+    mask: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an entry of a manifest's list of styles; `mask` only where there is one."""
+        entry = {"uri": self.uri, "weight": self.weight}
+        return entry if self.mask is None else {**entry, "mask": self.mask}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """What one row asks for; URIs are absolute, `options` are parsed but not validated.
+
+    `columns` are the row's other columns; `row` is the whole row in a form that means the same in
+    a manifest elsewhere. Both are JSON-serialisable.
+    """
+
+    id: str
+    content: str
+    styles: tuple[StyleReference, ...]
+    options: dict[str, Any]
+    columns: dict[str, Any]
+    row: dict[str, Any]
+
+
+def parse_pair(row: Row, manifest_uri: str) -> Pair:
+    """The pair that `row` of the manifest at `manifest_uri` asks for.
+
+    Raises:
+        ManifestInvalid: the row is not a pair.
+        OptionsInvalid: the text of an option is not YAML, or a column is nearly an option.
+    """
+    if row.problem:
+        raise ManifestInvalid(f"Row {row.number} {row.problem}.")
+    content = _content(row, manifest_uri)
+    styles = _styles(row, manifest_uri)
+    return Pair(
+        id=_id(row) or _default_id(content, styles),
+        content=content,
+        styles=styles,
+        options=_options(row, manifest_uri),
+        columns={
+            name: plain(value)
+            for name, value in row.columns.items()
+            if name not in ("id", "content", "style", *OUTCOME) and not name.startswith(OPTION)
+        },
+        row=_portable(row, manifest_uri, content, styles),
+    )
+
+
+def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
+    """The row, pair or not, as `write_failures` can put it into a manifest elsewhere.
+
+    Content, style and options that are URIs are absolute where they are usable; an option that is
+    text is YAML, as in CSV; what JSON cannot hold is text.
+    """
+    content: str | None = None
+    styles: tuple[StyleReference, ...] = ()
+    with contextlib.suppress(ManifestInvalid):
+        content = _content(row, manifest_uri)
+    with contextlib.suppress(ManifestInvalid):
+        styles = _styles(row, manifest_uri)
+    return _portable(row, manifest_uri, content, styles)
+
+
+def _portable(
+    row: Row, manifest_uri: str, content: str | None, styles: Sequence[StyleReference]
+) -> dict[str, Any]:
+    cells = {name: plain(value) for name, value in row.columns.items() if name not in OUTCOME}
+    if manifest_kind(manifest_uri)[0] != "csv":
+        for name, cell in cells.items():
+            if name.startswith(OPTION) and isinstance(cell, str):
+                cells[name] = option_text(cell)
+    # What is no text would be one in CSV, and could pass for the name of a file.
+    for name, kinds in (("content", str), ("style", str | list)):
+        if not isinstance(cells.get(name), kinds):
+            cells.pop(name, None)
+    if content is not None:
+        cells["content"] = content
+    if styles:
+        is_plain = len(styles) == 1 and (styles[0].weight, styles[0].mask) == (1, None)
+        cells["style"] = styles[0].uri if is_plain else [style.to_dict() for style in styles]
+    for name in URI_SETTINGS:
+        option = OPTION + name
+        if option in cells:
+            with contextlib.suppress(ConfigError):
+                text = cells[option]
+                value = parse_setting(name, text) if isinstance(text, str) else None
+                if names_file(value, name):
+                    cells[option] = option_text(storage.resolve(value, manifest_uri))
+    return cells
+
+
+def _content(row: Row, manifest_uri: str) -> str:
+    return _absolute(row.columns.get("content"), "content", row, manifest_uri)
+
+
+def _absolute(uri: Any, role: str, row: Row, manifest_uri: str) -> str:
+    if uri is None or (isinstance(uri, str) and not uri.strip()):
+        raise ManifestInvalid(f"Row {row.number} has no {role}; give the URI of an image.")
+    if not isinstance(uri, str):
+        raise ManifestInvalid(
+            f"Row {row.number} has {shown(uri)} as {role}, which is not text; "
+            "give the URI of an image."
+        )
+    return storage.resolve(uri, manifest_uri)
+
+
+def _styles(row: Row, manifest_uri: str) -> tuple[StyleReference, ...]:
+    cell = row.columns.get("style")
+    if isinstance(cell, str) and cell.startswith("["):
+        try:
+            cell = json_value(cell)
+        except ValueError as error:
+            raise ManifestInvalid(f"The list of styles in row {row.number} {error}.") from error
+    if not isinstance(cell, list):
+        return (StyleReference(_absolute(cell, "style", row, manifest_uri)),)
+    if not cell:
+        raise ManifestInvalid(f"Row {row.number} has an empty list of styles; give at least one.")
+    return tuple(_style(entry, row, manifest_uri) for entry in cell)
+
+
+def _style(entry: Any, row: Row, manifest_uri: str) -> StyleReference:
+    if not isinstance(entry, dict):
+        return StyleReference(_absolute(entry, "style", row, manifest_uri))
+    unknown = sorted(entry.keys() - {"uri", "weight", "mask"})
+    if unknown:
+        raise ManifestInvalid(
+            f"Row {row.number} has a style with the key {shown(unknown[0])}, which means nothing; "
+            "give only uri, weight and mask."
+        )
+    weight = 1.0 if entry.get("weight") is None else entry["weight"]
+    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    # The comparison is false for NaN, and for whole numbers too large for a float.
+    if not is_number or not 0 < weight <= sys.float_info.max:
+        raise ManifestInvalid(
+            f"Row {row.number} has a style of weight {shown(weight)}; give a finite number above 0."
+        )
+    uri = _absolute(entry.get("uri"), "style", row, manifest_uri)
+    mask = entry.get("mask")
+    if mask is not None:
+        mask = _absolute(mask, "mask of a style", row, manifest_uri)
+    return StyleReference(uri, float(weight), mask)
+
+
+def _id(row: Row) -> str:
+    """The id in the row; empty where there is none."""
+    value = row.columns.get("id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ""
+    usable = usable_id(value) if isinstance(value, str) else None
+    if usable is None:
+        raise ManifestInvalid(
+            f"Row {row.number} has the id {shown(value)}, which cannot name its files; "
+            f"give {ID_RULE}."
+        )
+    return usable
+
+
+def _default_id(content: str, styles: Sequence[StyleReference]) -> str:
+    uris = [style.uri for style in styles]
+    sources: list[Any] = [content, *uris]
+    if any(style.weight != 1 for style in styles):
+        sources.append([style.weight for style in styles])
+    if any(style.mask for style in styles):
+        sources.append([style.mask for style in styles])
+    return default_id(content, uris, sources)
+
+
+def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
+    is_typed = manifest_kind(manifest_uri)[0] != "csv"
+    problem = misspelt(tuple(row.columns))
+    if problem:
+        raise OptionsInvalid(f"Row {row.number} {problem}.")
+    options = {}
+    for name, value in row.columns.items():
+        if not name.startswith(OPTION) or value is None or (not is_typed and not value.strip()):
+            continue
+        key = name.removeprefix(OPTION)
+        try:
+            parsed = plain(value) if is_typed else parse_setting(key, value)
+        except ConfigError as error:
+            raise OptionsInvalid(f"In {name} of row {row.number}, {error}") from error
+        options[key] = parsed
+    return options

@@ -1,0 +1,81 @@
+"""The rows of a manifest in Parquet."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, cast
+
+from nst_core.errors import shown
+from pipeline.manifest.columns import Row, check_columns, columns_of, is_empty
+from pipeline.manifest.text import SHOWN_LIMIT
+from pipeline.manifest.values import defect, plain
+
+BATCH_ROWS = 1024  # rows held at once
+
+
+class _Unreadable:
+    """Stands for a cell that has no Python value."""
+
+
+def parquet_rows(stream: BinaryIO, uri: str) -> Iterator[Row]:
+    """The rows, read while they are asked for; see `manifest_rows.read_rows`."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(stream, page_checksum_verification=True)
+        names = [name.strip() for name in table.schema_arrow.names]
+        check_columns(names, uri)
+        numbers = itertools.count(1)
+        for batch in table.iter_batches(BATCH_ROWS):
+            for cells in zip(*map(_cells, batch.columns), strict=True):
+                if not all(map(is_empty, cells)):
+                    yield _row(next(numbers), names, cells)
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise OSError(str(error)) from error
+
+
+def _cells(column: Any) -> list[Any]:
+    coarser = _coarser(column.type)
+    try:
+        # Of nanoseconds Arrow makes pandas's objects where pandas is installed: a row must not
+        # depend on that.
+        return cast("list[Any]", (column.cast(coarser) if coarser else column).to_pylist())
+    except (ValueError, OverflowError):
+        return [_cell(scalar, coarser) for scalar in column]
+
+
+def _coarser(kind: Any) -> Any:
+    """The Arrow type in microseconds for one of times in nanoseconds; None for any other."""
+    import pyarrow
+
+    if pyarrow.types.is_timestamp(kind) and kind.unit == "ns":
+        return pyarrow.timestamp("us", kind.tz)
+    if pyarrow.types.is_duration(kind) and kind.unit == "ns":
+        return pyarrow.duration("us")
+    return None
+
+
+def _cell(scalar: Any, coarser: Any) -> Any:
+    # Times beyond Python's range or resolution have a text all the same.
+    as_python = (lambda: scalar.cast(coarser).as_py()) if coarser else scalar.as_py
+    for read in (as_python, lambda: scalar.cast("string").as_py()):
+        with contextlib.suppress(ValueError, OverflowError, NotImplementedError):
+            return read()
+    return _Unreadable()
+
+
+def _row(number: int, names: Sequence[str], cells: Sequence[Any]) -> Row:
+    problem = defect([*names, *cells])
+    try:
+        columns = columns_of(names, cells)
+    except ValueError as error:
+        columns, problem = dict(zip(names, cells, strict=True)), str(error)
+    readable = {name: cell for name, cell in columns.items() if not isinstance(cell, _Unreadable)}
+    for name in columns.keys() - readable.keys():
+        problem = f"has a value that is not UTF-8 or not known to Python in {name}; mend it"
+    if problem:
+        return Row(number, {"row": shown(plain(readable), SHOWN_LIMIT)}, problem)
+    return Row(number, columns)

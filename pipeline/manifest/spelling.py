@@ -1,0 +1,42 @@
+"""Images as a manifest or a command line names them: what an image file may tell of its sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from pipeline import storage
+from pipeline.manifest.columns import Row
+from pipeline.manifest.pairs import Pair
+
+
+def names_in(row: Row, pair: Pair) -> dict[str, str]:
+    """What the row of a manifest calls the images of its pair, by their URIs, where it differs."""
+    names = {pair.content: row.columns["content"]}
+    cell = row.columns["style"]
+    if isinstance(cell, str) and cell.startswith("["):
+        cell = json.loads(cell)
+    entries = cell if isinstance(cell, list) else [cell]
+    for style, entry in zip(pair.styles, entries, strict=True):
+        named = entry if isinstance(entry, dict) else {"uri": entry}
+        names[style.uri] = named["uri"]
+        if style.mask:
+            names[style.mask] = named["mask"]
+    return {uri: text for uri, text in names.items() if uri != text}
+
+
+def spelled(texts: Iterable[str], base: str) -> dict[str, str]:
+    """Names by the URIs that they mean beside the file `base`, where the two differ."""
+    found = {storage.resolve(text, base): text for text in texts}
+    return {uri: text for uri, text in found.items() if uri != text}
+
+
+def name_of(uri: str, names: dict[str, str]) -> str:
+    """A file's name for anybody to read: as it was given, but of a local path no folder.
+
+    An absolute path tells who works where; a relative one, only how a catalog is arranged.
+    """
+    text = names.get(uri, uri)
+    if storage.scheme(text) not in ("", "file") or not storage.local_path(text).startswith("/"):
+        return text
+    return text.rpartition("/")[2]

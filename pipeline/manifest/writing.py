@@ -1,0 +1,151 @@
+"""Manifests written: the cross product of two folders, and the failures of a run."""
+
+import contextlib
+import gzip
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, cast
+
+from pipeline import storage
+from pipeline.manifest.columns import ManifestError
+from pipeline.manifest.parquet_rows import BATCH_ROWS
+from pipeline.manifest.rows import manifest_kind
+from pipeline.manifest.values import OPTION, OUTCOME, defect, option_text, plain
+
+CONTENT_TYPES = {
+    "csv": "text/csv",
+    "jsonl": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+}
+
+
+def failure_fieldnames(keys: Iterable[str]) -> list[str]:
+    """The columns of failures.csv for rows that have `keys`, always in the same order."""
+    first = ("id", "content", "style")
+    others = {*keys} - {*first, *OUTCOME}
+    options = sorted(key for key in others if key.startswith(OPTION))
+    return [*first, *options, *sorted(others.difference(options)), *OUTCOME]
+
+
+def write_failures(
+    rows: Iterable[dict[str, Any]], fieldnames: Sequence[str], stream: BinaryIO
+) -> None:
+    """Writes rows of `portable_row` as CSV (UTF-8, LF) from which the same pairs are read.
+
+    A row's `options.KEY` that is text is YAML already; any other value is written as YAML.
+    """
+    _write_csv(rows, fieldnames, stream)
+
+
+def cross_product(contents: Sequence[str], styles: Sequence[str]) -> Iterator[dict[str, str]]:
+    """A row for each content with each style, content by content; their URIs made absolute."""
+    here = ""
+    absolute_styles = [storage.resolve(style, here) for style in styles]
+    for content in contents:
+        absolute_content = storage.resolve(content, here)
+        for style in absolute_styles:
+            yield {"content": absolute_content, "style": style}
+
+
+def write_manifest(uri: str, rows: Iterable[dict[str, str]]) -> int:
+    """Writes rows with absolute URIs as the manifest `uri`, in its extension's format: their count.
+
+    What lies below the manifest is written relative to it, so that the folder can be moved. All
+    rows have the columns of the first.
+
+    Raises:
+        ManifestError: the extension is not known, or the name of an image is not UTF-8.
+        StorageError: the manifest cannot be written.
+    """
+    kind, packed = manifest_kind(uri)
+    folder = storage.directory(storage.resolve(uri, ""))
+    moved = (_moved(row, uri, folder) for row in rows)
+    first = next(moved, None)
+    names = list(first or ("content", "style"))
+    content_type = "application/gzip" if packed else CONTENT_TYPES[kind]
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(storage.open_writer(uri, content_type))
+        if packed:
+            # No name and no time inside: the same rows are the same bytes.
+            zipped = gzip.GzipFile("", "wb", fileobj=stream, mtime=0)
+            stream = cast(BinaryIO, stack.enter_context(zipped))
+        return _WRITERS[kind](itertools.chain([first] if first else [], moved), names, stream)
+
+
+def _moved(row: dict[str, str], manifest_uri: str, folder: str) -> dict[str, str]:
+    """The row as it stands in a manifest in `folder`."""
+    for cell in row.values():
+        problem = defect(cell)
+        if problem:
+            raise ManifestError(
+                f"The name {cell!a} cannot be written into the manifest {manifest_uri}: "
+                f"it {problem}."
+            )
+    return {
+        name: _relative(cell, manifest_uri, folder) if name in ("content", "style") else cell
+        for name, cell in row.items()
+    }
+
+
+def _relative(uri: str, manifest_uri: str, folder: str) -> str:
+    text = uri.removeprefix(folder.rstrip("/") + "/")
+    # A cell that begins with [ is a list, and a blank one is none.
+    is_uri = text.strip() and not text.startswith("[")
+    return text if is_uri and storage.resolve(text, manifest_uri) == uri else uri
+
+
+def _write_csv(rows: Iterable[dict[str, Any]], names: Sequence[str], stream: BinaryIO) -> int:
+    count = 0
+    header = {name: name for name in names}
+    for row in itertools.chain([header], rows):
+        cells = (_csv_cell(name, row.get(name)) for name in names)
+        stream.write((",".join(cells) + "\n").encode("utf-8", "backslashreplace"))
+        count += 1
+    return count - 1
+
+
+def _csv_cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        text = value
+    elif name.startswith(OPTION):
+        text = option_text(value)
+    else:
+        jsonable = plain(value)
+        text = jsonable if isinstance(jsonable, str) else json.dumps(jsonable, ensure_ascii=False)
+    text = text.replace("\0", "\ufffd")
+    # csv.writer leaves a lone carriage return unquoted, which would end the row.
+    return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
+
+
+def _write_json(rows: Iterable[dict[str, Any]], names: Sequence[str], stream: BinaryIO) -> int:
+    count = 0
+    for row in rows:
+        line = json.dumps({name: row[name] for name in names}, ensure_ascii=False)
+        stream.write(f"{line}\n".encode())
+        count += 1
+    return count
+
+
+def _write_parquet(rows: Iterable[dict[str, Any]], names: Sequence[str], stream: BinaryIO) -> int:
+    import pyarrow
+    from pyarrow import parquet
+
+    count = 0
+    remaining = iter(rows)
+    schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
+    with parquet.ParquetWriter(stream, schema) as writer:
+        while batch := list(itertools.islice(remaining, BATCH_ROWS)):
+            writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
+            count += len(batch)
+    return count
+
+
+_WRITERS: dict[str, Callable[[Iterable[dict[str, Any]], Sequence[str], BinaryIO], int]] = {
+    "csv": _write_csv,
+    "jsonl": _write_json,
+    "parquet": _write_parquet,
+}

@@ -1,0 +1,1 @@
+"""What marks a pair as done, and what a run leaves behind."""

@@ -1,0 +1,231 @@
+"""Records: the files that mark pairs as done, their names and their fingerprints."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from nst_core.canvas import Size, size_of
+from nst_core.config import PIXEL_SETTINGS, StyleConfig, with_changes
+from nst_core.imaging.encoding import EXTENSIONS
+from nst_core.results import ENGINE_VERSION
+from pipeline import storage
+from pipeline.manifest.pairs import Pair
+from pipeline.records.tasks import OK, Task, sources
+
+if TYPE_CHECKING:
+    from nst_core.engine.style_engine import StyleEngine
+    from nst_core.results import StyleResult
+
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+_SORTED = json.JSONEncoder(sort_keys=True)
+# Of files whose names hold the fingerprint of their pair.
+_MARKED = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.(?P<extension>json|npz)")
+
+
+def fingerprint(pair: Pair, config: StyleConfig, weights_identity: str) -> str:
+    """16 hex digits of what decides the pixels: settings, weights, source URIs, engine version."""
+    text = (
+        f'{{"engine": {json.dumps(ENGINE_VERSION)}, "settings": {_pixel_settings(config.key())}, '
+        f'"sources": {_SORTED.encode(sources(pair))}, '
+        f'"weights": {json.dumps(weights_identity)}}}'
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=1024)
+def _pixel_settings(key: str) -> str:
+    """The settings in a fingerprint, as JSON: most pairs of a catalog share them."""
+    settings = json.loads(key)
+    return json.dumps({name: settings[name] for name in PIXEL_SETTINGS}, sort_keys=True)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plain_settings(changes: str) -> dict[str, Any]:
+    """All settings of the configuration with these changes, for reading only."""
+    return with_changes(changes).to_dict()
+
+
+def image_uri(output: str, pair_id: str, config: StyleConfig) -> str:
+    """Where the stylized image of a pair lies."""
+    return storage.join(output, "images", f"{pair_id}.{EXTENSIONS[config.output_format]}")
+
+
+def losses_uri(output: str, pair_id: str) -> str:
+    """Where the loss log of a pair lies."""
+    return storage.join(output, "losses", f"{pair_id}.csv")
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotPlace:
+    """Where a pair's snapshots lie, and its animation: URIs of a folder, and without extension."""
+
+    folder: str
+    stem: str
+
+    def snapshot(self, step: int, config: StyleConfig) -> str:
+        """The URI of one snapshot."""
+        return storage.join(self.folder, f"{step:06d}.{EXTENSIONS[config.output_format]}")
+
+    def animation(self, config: StyleConfig) -> str:
+        """The URI of the animation."""
+        return f"{self.stem}.{config.animation}"
+
+    def certain(self, config: StyleConfig) -> Iterator[str]:
+        """What a finished pair has for certain; a `tolerance` can make the snapshots fewer."""
+        if config.snapshot_every and not config.tolerance:
+            steps = sum(config.steps_per_scale)
+            for step in range(config.snapshot_every, steps + 1, config.snapshot_every):
+                yield self.snapshot(step, config)
+        if config.animation != "none":
+            yield self.animation(config)
+
+
+def snapshot_place(output: str, pair_id: str) -> SnapshotPlace:
+    """Where the snapshots and the animation of a pair lie."""
+    folders = (storage.join(output, name, pair_id) for name in ("snapshots", "animations"))
+    return SnapshotPlace(*folders)
+
+
+def record_uri(output: str, pair_id: str, mark: str) -> str:
+    """Where the record of a pair with this fingerprint lies."""
+    return storage.join(output, "records", f"{pair_id}.{mark}.json")
+
+
+def checkpoint_uri(output: str, pair_id: str, mark: str) -> str:
+    """Where the checkpoint of a pair with this fingerprint lies, until it is done."""
+    return storage.join(output, "checkpoints", f"{pair_id}.{mark}.npz")
+
+
+def place_of(task: Task, output: str) -> dict[str, Any]:
+    """The URIs of a pair's image, loss log and record, and its fingerprint."""
+    return {
+        "image": image_uri(output, task.pair.id, task.config),
+        "losses": losses_uri(output, task.pair.id),
+        "record": record_uri(output, task.pair.id, task.fingerprint),
+        "fingerprint": task.fingerprint,
+    }
+
+
+def parse_record_name(name: str, extension: str = "json") -> tuple[str, str] | None:
+    """Id and fingerprint from a path below `records/`, with `npz` below `checkpoints/`.
+
+    None for a file that is neither.
+    """
+    match = _MARKED.fullmatch(name)
+    if match is None or match["extension"] != extension:
+        return None
+    return match["id"], match["fingerprint"]
+
+
+def read_record(uri: str) -> dict[str, Any] | None:
+    """The record at a URI; None where there is none, or what is there is no record."""
+    try:
+        record = json.loads(storage.read_bytes(uri))
+    except (storage.NotFound, ValueError):
+        return None
+    return record if isinstance(record, dict) and "run" in record else None
+
+
+def image_of(uri: str, output: str, pair_id: str) -> str | None:
+    """The image of a pair of this id that the record at a URI is about; None where it is no record.
+
+    Below this output, wherever that was when the record was written.
+    """
+    record = read_record(uri)
+    extension = str((record or {}).get("image")).rpartition(".")[2]
+    if extension not in EXTENSIONS.values():
+        return None
+    return storage.join(output, "images", f"{pair_id}.{extension}")
+
+
+def now() -> str:
+    """The time of day, UTC, as records and summaries write it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """UTF-8 JSON with a line for each key: `indent` would take Python's slow encoder."""
+    lines = (f"  {_JSON.encode(name)}: {_JSON.encode(one)}" for name, one in value.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def build_record(
+    task: Task,
+    result: StyleResult,
+    size: Size,
+    place: dict[str, Any],
+    seconds: dict[str, float],
+    engine: StyleEngine,
+    run: str,
+) -> dict[str, Any]:
+    """Everything that is needed to know how the image of a finished pair, of `size`, was made."""
+    optimized = size_of(result.image)
+    return {
+        "id": task.pair.id,
+        "status": OK,
+        "run": run,
+        "sources": sources(task.pair),
+        "image": place["image"],
+        "losses": place["losses"],
+        "snapshots": place["snapshots"],
+        "animation": place["animation"],
+        "fingerprint": task.fingerprint,
+        "config": _plain_settings(task.config.changes()),
+        "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},
+        "width": size.width,
+        "height": size.height,
+        "optimized": vars(optimized),
+        "quality": vars(result.quality),
+        "canvas": vars(result.canvas),
+        "steps": result.steps,
+        "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
+        "seconds": seconds,
+        "batch": result.batch,
+        "tile": result.tile,
+        "retried": result.retried,
+        "resumed_at_step": result.resumed_at_step,
+        "device": engine.device_name,
+        "worker": {"host": socket.gethostname(), "pid": os.getpid()},
+        "precision": result.precision,
+        "versions": versions(),
+        "columns": task.pair.columns,
+        "finished_at": now(),
+    }
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of the engine and of the packages that decide the pixels."""
+    packages = ("nst-catalog", "tensorflow", "numpy", "pillow", "apache-beam")
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {"engine": ENGINE_VERSION, **found}
+
+
+def summary_of(record: dict[str, Any]) -> dict[str, Any]:
+    """What results repeat of a record."""
+    return {
+        "width": record["width"],
+        "height": record["height"],
+        "steps": record["steps"],
+        "seconds": record["seconds"],
+        "total": record["terms"]["final"]["total"],
+        "content_loss": record["terms"]["final"]["content"],
+        "style_loss": record["terms"]["final"]["style"],
+        "tv_loss": record["terms"]["final"]["tv"],
+        "quality": record["quality"],
+    }

@@ -1,0 +1,130 @@
+"""What a run leaves behind besides its images: results, failures, the summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+from uuid import uuid4
+
+from pipeline import storage
+from pipeline.manifest.writing import CONTENT_TYPES, failure_fieldnames, write_failures
+from pipeline.records import records, result_lines
+from pipeline.records.tasks import Outcome
+from pipeline.storage import local
+
+ResultsFormat = Literal["jsonl", "parquet"]
+# Lines on their way into a file of the run: themselves, or the URI of the file that they wait in.
+Lines = bytes | str
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """The folder of one run, `O/runs/<run>`, and how many shards its results have, and of what."""
+
+    output: str
+    run: str
+    shards: int
+    results_format: ResultsFormat = "jsonl"
+
+    def uri(self, name: str) -> str:
+        """The URI of one of the run's files."""
+        return storage.join(self.output, "runs", self.run, name)
+
+    def shard_name(self, index: int) -> str:
+        """The file name of one shard of the results."""
+        return f"results-{index:05d}-of-{self.shards:05d}.{self.results_format}"
+
+
+def forget(place: Place) -> None:
+    """Remove what an earlier try of the same run says of its end; its failures.csv may be needed.
+
+    As many shards as that try had, and its summary, would stand beside this one's.
+    """
+    _delete(place, "summary.json", "results-", "spill-")
+
+
+def spill(lines: bytes, place: Place) -> str:
+    """Put lines into a file of their own until their report is written; its URI.
+
+    All that goes into one report meets in one place, and there is no memory for a large catalog's.
+    """
+    uri = place.uri(f"spill-{uuid4().hex}.jsonl")
+    storage.write_bytes(uri, lines, CONTENT_TYPES["jsonl"])
+    return uri
+
+
+def remove_spills(place: Place) -> None:
+    """Once the reports are written, or never will be; also those of tries that failed."""
+    _delete(place, "spill-")
+
+
+def _delete(place: Place, *prefixes: str) -> None:
+    for uri in storage.list_uris(place.uri("")):
+        if uri.rpartition("/")[2].startswith(prefixes):
+            storage.delete(uri)
+
+
+def _blocks(several: Iterable[Lines]) -> Iterator[bytes]:
+    for lines in several:
+        yield lines if isinstance(lines, bytes) else storage.read_bytes(lines)
+
+
+def shard_of(outcome: Outcome, shards: int) -> int:
+    """Which shard an outcome goes to; the same in every try of a bundle."""
+    return zlib.crc32(str(outcome.number).encode()) % shards
+
+
+def failure_line(outcome: Outcome) -> bytes:
+    """A failed row with its status and error as one line of JSON, with its end."""
+    row = {**outcome.row, "status": outcome.status, "error": outcome.error}
+    return (json.dumps(row, default=str) + "\n").encode()
+
+
+def write_results(index: int, several: Iterable[Lines], place: Place) -> str:
+    """One shard of the results; its URI."""
+    uri = place.uri(place.shard_name(index))
+    with storage.open_writer(uri, CONTENT_TYPES[place.results_format]) as stream:
+        if place.results_format == "parquet":
+            result_lines.write_parquet(_blocks(several), stream)
+        else:
+            stream.writelines(_blocks(several))
+    return uri
+
+
+def write_failures_csv(several: Iterable[Lines], place: Place) -> str:
+    """The failed rows as a manifest, from their lines; its URI.
+
+    They pass through a temporary file, because the header needs the columns of all.
+    """
+    uri = place.uri("failures.csv")
+    names: dict[str, None] = {"content": None, "style": None}
+    with local.spool() as spooled:
+        for block in _blocks(several):
+            spooled.write(block)
+            for line in block.splitlines():
+                names.update(dict.fromkeys(json.loads(line)))
+        spooled.seek(0)
+        with storage.open_writer(uri, "text/csv") as stream:
+            write_failures(map(json.loads, spooled), failure_fieldnames(names), stream)
+    return uri
+
+
+def write_summary(
+    counts: dict[str, int], written: Iterable[str], place: Place, about: dict[str, Any]
+) -> dict[str, Any]:
+    """The run's summary, its last file."""
+    remove_spills(place)
+    summary = {
+        "run": place.run,
+        **about,
+        "finished_at": records.now(),
+        "pairs": sum(counts.values()),
+        "statuses": dict(sorted(counts.items())),
+        "results": sorted(written),
+        "failures": place.uri("failures.csv"),
+    }
+    storage.write_bytes(place.uri("summary.json"), records.to_json(summary), "application/json")
+    return summary

@@ -1,0 +1,97 @@
+"""The lines of the results: the same fields in every line, as BigQuery, pandas and Arrow load them.
+
+Names are letters, digits and underscores. What a user names (other columns of the manifest) is
+JSON text in one field: any name and any mixture of types pass, and the fields stay the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from typing import Any, BinaryIO
+
+from nst_core.layers import CONV_LAYERS
+from pipeline.records.tasks import Outcome
+
+LINES_AT_ONCE = 1024  # of Parquet, in memory
+Schema = list[dict[str, Any]]
+
+
+def _field(name: str, kind: str, *fields: dict[str, Any], repeated: bool = False) -> dict[str, Any]:
+    field: dict[str, Any] = {"name": name, "type": kind}
+    field["mode"] = "REPEATED" if repeated else "NULLABLE"
+    return {**field, "fields": list(fields)} if fields else field
+
+
+# In the form that BigQuery's `--schema` takes.
+SCHEMA: Schema = [
+    _field("manifest", "STRING"),
+    _field("row", "INTEGER"),
+    _field("id", "STRING"),
+    _field("status", "STRING"),
+    _field("error", "STRING"),
+    _field("content", "STRING"),
+    _field(
+        "styles",
+        "RECORD",
+        _field("uri", "STRING"),
+        _field("weight", "FLOAT"),
+        _field("mask", "STRING"),
+        repeated=True,
+    ),
+    *(_field(name, "STRING") for name in ("image", "losses", "record", "fingerprint")),
+    *(_field(name, "INTEGER") for name in ("width", "height", "steps")),
+    _field("seconds", "RECORD", *(_field(name, "FLOAT") for name in ("read", "optimize", "write"))),
+    *(_field(name, "FLOAT") for name in ("total", "content_loss", "style_loss", "tv_loss")),
+    _field(
+        "quality",
+        "RECORD",
+        _field("gram_errors", "RECORD", *(_field(name, "FLOAT") for name in CONV_LAYERS)),
+        _field("ssim", "FLOAT"),
+    ),
+    _field("columns", "STRING"),
+]
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+_EMPTY: dict[str, Any] = {
+    field["name"]: [] if field["mode"] == "REPEATED" else None for field in SCHEMA
+}
+
+
+def line_of(outcome: Outcome) -> bytes:
+    """One line of JSON, with its end."""
+    found = {
+        **_EMPTY,
+        "manifest": outcome.number.manifest,
+        "row": outcome.number.row,
+        "id": outcome.id,
+        "status": outcome.status,
+        "error": outcome.error,
+        **outcome.details,
+        "columns": _JSON.encode(outcome.columns),
+    }
+    found["styles"] = [{"mask": None, **style} for style in found["styles"]]
+    return (_JSON.encode(found) + "\n").encode()
+
+
+def write_parquet(blocks: Iterable[bytes], stream: BinaryIO) -> None:
+    """Blocks of lines as a Parquet file, read by so many lines at a time."""
+    import pyarrow
+    from pyarrow import parquet
+
+    schema = pyarrow.schema([(field["name"], _arrow_type(field)) for field in SCHEMA])
+    remaining = itertools.chain.from_iterable(block.splitlines() for block in blocks)
+    with parquet.ParquetWriter(stream, schema) as writer:
+        while some := [json.loads(line) for line in itertools.islice(remaining, LINES_AT_ONCE)]:
+            writer.write_batch(pyarrow.RecordBatch.from_pylist(some, schema))
+
+
+def _arrow_type(field: dict[str, Any]) -> Any:
+    import pyarrow
+
+    kinds = {"INTEGER": pyarrow.int64(), "FLOAT": pyarrow.float64(), "STRING": pyarrow.string()}
+    if field["type"] == "RECORD":
+        kind = pyarrow.struct([(one["name"], _arrow_type(one)) for one in field["fields"]])
+    else:
+        kind = kinds[field["type"]]
+    return pyarrow.list_(kind) if field["mode"] == "REPEATED" else kind

@@ -1,0 +1,106 @@
+"""What travels through the pipeline: tasks (pairs to be done), batches of them, outcomes."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any, NamedTuple
+
+from nst_core.config import StyleConfig
+from nst_core.errors import PairError
+from pipeline.manifest.columns import Row
+from pipeline.manifest.pairs import Pair, portable_row
+
+_LOGGER = logging.getLogger(__name__)
+
+OK = "ok"
+SKIPPED = "skipped"
+POSTPONED = "postponed"
+NO_FAILURES = frozenset({OK, SKIPPED, POSTPONED})
+
+
+class RowNumber(NamedTuple):
+    """Which row of which manifest; sorts as the manifests of a run and their rows do."""
+
+    manifest: str
+    row: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A pair with its effective configuration and what identifies its result."""
+
+    number: RowNumber
+    pair: Pair
+    config: StyleConfig
+    fingerprint: str
+    # Records of other fingerprints: they describe an image that this task will replace.
+    stale_records: tuple[str, ...] = ()
+    # Snapshots and animations of earlier tries: those that this task does not replace must go.
+    stale_snapshots: tuple[str, ...] = ()
+    # Checkpoints of other fingerprints: once this task is done nobody goes on from them.
+    stale_checkpoints: tuple[str, ...] = ()
+    # What the manifest calls the files of these URIs, where that is something else.
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Tasks of one canvas, one style set and one configuration."""
+
+    tasks: tuple[Task, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How one row of the manifest ended: one of `NO_FAILURES`, or the status of a failure.
+
+    `row` is there where it failed: the whole row as it stands in failures.csv.
+    """
+
+    number: RowNumber
+    id: str | None
+    status: str
+    error: str | None
+    row: dict[str, Any]
+    columns: dict[str, Any]
+    details: dict[str, Any]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the row belongs into failures.csv."""
+        return self.status not in NO_FAILURES
+
+
+def sources(pair: Pair) -> dict[str, Any]:
+    """The pair's input URIs, as records and results hold them."""
+    return {
+        "content": pair.content,
+        "styles": [style.to_dict() for style in pair.styles],
+    }
+
+
+def failed_row(row: Row, manifest_uri: str, error: PairError) -> Outcome:
+    """The outcome of a row that never became a pair."""
+    portable = portable_row(row, manifest_uri)
+    number = RowNumber(manifest_uri, row.number)
+    return Outcome(number, None, error.status, str(error), portable, {}, {})
+
+
+def failed_pair(number: RowNumber, pair: Pair, error: PairError) -> Outcome:
+    """The outcome of a pair that could not be done."""
+    return Outcome(number, pair.id, error.status, str(error), pair.row, pair.columns, sources(pair))
+
+
+def finished_pair(number: RowNumber, pair: Pair, status: str, details: dict[str, Any]) -> Outcome:
+    """The outcome of a pair whose result is there, or that waits for a later run."""
+    return Outcome(number, pair.id, status, None, {}, pair.columns, {**sources(pair), **details})
+
+
+def unforeseen(error: Exception) -> PairError:
+    """An error that nobody foresaw, as its pair's failure; its traceback goes to the log."""
+    _LOGGER.error("A pair failed for a reason nobody foresaw.", exc_info=error)
+    reason = " ".join(str(error).split())[:500]
+    return PairError(
+        f"{type(error).__name__} ({reason}); this is a defect, please report it with the log."
+    )

@@ -1,0 +1,131 @@
+"""Writing a finished pair: snapshots, image, loss log, and last the record that says it is done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from nst_core.imaging import encoding
+from nst_core.results import StyleResult
+from pipeline import storage
+from pipeline.records import records
+from pipeline.records.tasks import OK, SKIPPED, Outcome, Task, finished_pair
+from pipeline.worker.inputs import Inputs
+from pipeline.worker.output import encode_image, loss_csv, metadata_of, output_size
+from pipeline.worker.snapshots import SnapshotFiles, write_snapshots
+from pipeline.worker.tally import Tally
+
+if TYPE_CHECKING:
+    from nst_core.engine.style_engine import StyleEngine
+
+
+class Writer:
+    """Writes results into an output, in the order that no crash can spoil.
+
+    Args:
+        output: the output folder's URI.
+        run: the run's name, written into records.
+    """
+
+    def __init__(self, output: str, run: str, tally: Tally) -> None:
+        self.output = output
+        self.run = run
+        self.tally = tally
+
+    def done_meanwhile(self, task: Task) -> Outcome | None:
+        """The outcome of a task that somebody else has done since the planning; else None."""
+        place = records.place_of(task, self.output)
+        record = records.read_record(place["record"])
+        if record is None:
+            return None
+        if not storage.exists(place["image"]):
+            # Its image is lost, and it must not vouch for the next one.
+            storage.delete(place["record"])
+            return None
+        if record["run"] != self.run and place["record"] in task.stale_records:
+            return None
+        return self._as_recorded(task, record)
+
+    def _as_recorded(self, task: Task, record: dict[str, Any]) -> Outcome:
+        place = records.place_of(task, self.output)
+        # A bundle that Beam tries again finds what its first try had finished.
+        if record["run"] == self.run:
+            return finished_pair(
+                task.number, task.pair, OK, {**place, **records.summary_of(record)}
+            )
+        return finished_pair(task.number, task.pair, SKIPPED, place)
+
+    def write(
+        self,
+        task: Task,
+        inputs: Inputs,
+        kept: SnapshotFiles | None,
+        result: StyleResult,
+        *,
+        engine: StyleEngine,
+        read_seconds: float,
+    ) -> Outcome:
+        """Everything of a finished pair, its record last."""
+        started = time.monotonic()
+        # A last time, before anything is replaced: another run may have been faster.
+        if done := self.done_meanwhile(task):
+            return done
+        place = records.place_of(task, self.output)
+        encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
+        # First the records of what is about to be replaced: no record may vouch for lost pixels.
+        others = self._delete_records(task, place["image"])
+        snapshots, snapshot_bytes = self._write_snapshots(task, kept, result)
+        storage.write_bytes(
+            place["image"], encoded, encoding.CONTENT_TYPES[task.config.output_format]
+        )
+        # Images of another format, that none replaces: only now, and before their records.
+        for other, image in others.items():
+            storage.delete(image)
+            storage.delete(other)
+        log = loss_csv(result.losses)
+        storage.write_bytes(place["losses"], log, "text/csv")
+        seconds = {
+            "read": round(read_seconds, 3),
+            "optimize": round(result.seconds, 3),
+            "write": round(time.monotonic() - started, 3),
+        }
+        size = output_size(result.image, inputs.picture, task.config)
+        files = {**place, **snapshots}
+        record = records.build_record(task, result, size, files, seconds, engine, self.run)
+        data = records.to_json(record)
+        if first := self._create_record(place["record"], data):
+            return self._as_recorded(task, first)
+        self.tally.count("bytes_written", len(encoded) + len(log) + len(data) + snapshot_bytes)
+        self.tally.measure("steps", result.steps)
+        for name, value in seconds.items():
+            self.tally.measure(f"{name}_milliseconds", round(1000 * value))
+        return finished_pair(task.number, task.pair, OK, {**place, **records.summary_of(record)})
+
+    def _delete_records(self, task: Task, image: str) -> dict[str, str]:
+        """Delete the records of the image that is at this URI; those of others, with their URIs."""
+        others = {}
+        for uri in task.stale_records:
+            described = records.image_of(uri, self.output, task.pair.id)
+            if described is not None and described != image:
+                others[uri] = described
+            else:
+                storage.delete(uri)
+        return others
+
+    def _create_record(self, uri: str, data: bytes) -> dict[str, Any] | None:
+        """Create a record; that of another run which was first, or None."""
+        while not storage.create_bytes(uri, data, "application/json"):
+            if first := records.read_record(uri):
+                return first
+            # It is no record, or has been deleted since.
+            storage.delete(uri)
+        return None
+
+    def _write_snapshots(
+        self, task: Task, kept: SnapshotFiles | None, result: StyleResult
+    ) -> tuple[dict[str, Any], int]:
+        place = records.snapshot_place(self.output, task.pair.id)
+        written, size = write_snapshots(kept, result, place)
+        for stale in {*task.stale_snapshots} - {*written["snapshots"], written["animation"]}:
+            storage.delete(stale)
+        return written, size

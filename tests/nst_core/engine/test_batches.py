@@ -1,0 +1,158 @@
+"""Batches: an image does not depend on its neighbours; styles are measured once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nst_core.config import StyleConfig
+from nst_core.engine import programs
+from nst_core.engine.style_engine import StyleEngine
+from nst_core.errors import InputTooSmall
+from nst_core.imaging import images
+from nst_core.network.weights import VggWeights
+from nst_core.results import Style, StyleResult
+from tests.nst_core.engine.quick import (
+    QUICK,
+    Draw,
+    assert_one_sentence,
+    new_engine,
+    pictures,
+    quick,
+)
+
+
+class TestBatches:
+    @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+    def test_an_image_does_not_depend_on_its_neighbours_or_their_order(
+        self, engine: StyleEngine, contents: list[np.ndarray], style: Style, optimizer: str
+    ) -> None:
+        # To the bit: where images part by rounding, optimisations part by more.
+        config = quick(steps=15, optimizer=optimizer)
+        together = pictures(engine.stylize_batch(contents, [style], config))
+        turned = pictures(engine.stylize_batch(contents[::-1], [style], config))[::-1]
+        for content, one, other in zip(contents, together, turned, strict=True):
+            alone = engine.stylize(content, [style], config).image
+            np.testing.assert_array_equal(one, alone)
+            np.testing.assert_array_equal(other, alone)
+
+    @pytest.mark.parametrize("statistics", ["gram", "covariance", "wasserstein"])
+    def test_nor_with_every_layer_and_scale_in_bfloat16(
+        self, rough_engine: StyleEngine, draw: Draw, style: Style, statistics: str
+    ) -> None:
+        config = StyleConfig().updated(
+            {"image_size": 64, "steps": [6, 3], "style_statistics": statistics}
+        )
+        several = [draw(96, 70, 1), draw(96, 90, 2)]
+        together = pictures(rough_engine.stylize_batch(several, [style], config))
+        for content, found in zip(several, together, strict=True):
+            alone = rough_engine.stylize(content, [style], config).image
+            np.testing.assert_array_equal(found, alone)
+
+    @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+    def test_nor_by_more_than_rounding_with_reflect_padding(
+        self, procedural: VggWeights, contents: list[np.ndarray], style: Style, optimizer: str
+    ) -> None:
+        engine = StyleEngine(procedural, padding="reflect", precision="float32", device="cpu")
+        config = quick(steps=10, optimizer=optimizer)
+        together = pictures(engine.stylize_batch(contents, [style], config))
+        for content, found in zip(contents, together, strict=True):
+            alone = engine.stylize(content, [style], config).image
+            np.testing.assert_allclose(found, alone, atol=1)
+
+    def test_contents_of_several_sizes_share_a_canvas(
+        self, engine: StyleEngine, draw: Draw, style: Style
+    ) -> None:
+        several = [draw(64, 40, 1), draw(64, 64, 2), draw(100, 80, 3)]
+        results = engine.stylize_batch(several, [style], quick(steps=10))
+        assert [found.shape[:2] for found in pictures(results)] == [(40, 64), (64, 64), (51, 64)]
+        for content, found in zip(several, pictures(results), strict=True):
+            alone = engine.stylize(content, [style], quick(steps=10))
+            np.testing.assert_array_equal(found, alone.image)
+        assert {r.batch for r in results if isinstance(r, StyleResult)} == {3}
+
+    def test_contents_of_several_canvases_are_no_batch(
+        self, engine: StyleEngine, draw: Draw, style: Style
+    ) -> None:
+        with pytest.raises(ValueError, match=r"64x32.*64x64"):
+            engine.stylize_batch([draw(64, 30, 1), draw(64, 64, 2)], [style], QUICK)
+        stretched = quick(style_fit="stretch")
+        with pytest.raises(ValueError, match=r"64x50.*64x64"):
+            engine.stylize_batch([draw(64, 50, 1), draw(64, 64, 2)], [style], stretched)
+        with pytest.raises(ValueError, match="0 styles"):
+            engine.stylize_batch([draw(64, 64, 2)], [], QUICK)
+
+    def test_a_content_that_is_too_narrow_is_named(
+        self, engine: StyleEngine, draw: Draw, style: Style
+    ) -> None:
+        with pytest.raises(InputTooSmall) as caught:
+            engine.stylize_batch([draw(200, 20, 1)], [style], QUICK, names=["gs://b/ribbon.png"])
+        assert_one_sentence(caught.value, "gs://b/ribbon.png is 200x20 px", "64x6 px")
+
+    def test_a_style_that_is_too_narrow_fails_its_pairs(
+        self, engine: StyleEngine, contents: list[np.ndarray], draw: Draw
+    ) -> None:
+        narrow = Style(draw(200, 20, 1), name="gs://b/ribbon.png")
+        for error in engine.stylize_batch(contents, [narrow], QUICK):
+            assert isinstance(error, InputTooSmall)
+            assert_one_sentence(error, "The style gs://b/ribbon.png is 200x20 px", "style_scale")
+
+
+class TestStyles:
+    def test_targets_are_computed_once_per_style_and_size(
+        self, procedural: VggWeights, contents: list[np.ndarray], style: Style, draw: Draw
+    ) -> None:
+        engine = new_engine(procedural)
+        for _ in range(3):
+            engine.stylize_batch(contents, [style], quick(steps=1))
+        assert (engine.style_passes, engine.batches) == (1, 3)
+        # Neither weights nor the content's shape are a reason to measure the style again.
+        engine.stylize(draw(64, 40, 1), [style], quick(steps=1, style_weight=3))
+        assert engine.style_passes == 1
+        engine.stylize(contents[0], [style], quick(steps=1, image_size=80))
+        assert engine.style_passes == 2
+        engine.stylize(contents[0], [style], quick(steps=1, scales=[0.5, 1]))
+        assert engine.style_passes == 3
+        engine.stylize(contents[0], [Style(draw(80, 64, 10))], quick(steps=1))
+        assert engine.style_passes == 4
+
+    def test_forgotten_targets_are_computed_again(
+        self,
+        procedural: VggWeights,
+        contents: list[np.ndarray],
+        draw: Draw,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(programs, "STYLE_CACHE_ENTRIES", 2)
+        engine = new_engine(procedural)
+        for seed in (1, 2, 1, 3, 1, 2):
+            engine.stylize(contents[0], [Style(draw(64, 64, seed))], quick(steps=1))
+        assert engine.style_passes == 4
+
+    def test_several_styles_mix_by_weight(
+        self, engine: StyleEngine, contents: list[np.ndarray], style: Style, draw: Draw
+    ) -> None:
+        other = Style(draw(64, 64, 10), weight=2)
+        single = engine.stylize(contents[0], [style], QUICK).image
+        mixed = engine.stylize(contents[0], [style, other], QUICK).image
+        turned = engine.stylize(contents[0], [other, style], QUICK).image
+        without = dataclasses.replace(other, weight=0)
+        same = engine.stylize(contents[0], [style, without], QUICK).image
+        assert np.abs(mixed - single).mean() > 1
+        np.testing.assert_allclose(turned, mixed, atol=1e-3)
+        np.testing.assert_array_equal(same, single)
+
+    def test_a_stretched_style_is_measured_at_the_contents_size(
+        self, engine: StyleEngine, contents: list[np.ndarray], style: Style
+    ) -> None:
+        config = quick(style_fit="stretch", steps=5)
+        kept = engine.stylize(contents[0], [style], quick(steps=5)).image
+        stretched = engine.stylize(contents[0], [style], config).image
+        # A style that has been stretched beforehand needs no stretching.
+        square = Style(images.resize(style.rgb, 64, 64, "lanczos"))
+        np.testing.assert_allclose(
+            engine.stylize(contents[0], [square], quick(steps=5)).image, stretched, atol=1e-3
+        )
+        assert np.abs(stretched - kept).mean() > 0.1

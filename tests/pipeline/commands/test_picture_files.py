@@ -1,0 +1,103 @@
+"""What `nst manifest` takes for a picture: not all that lies beside pictures, each folder once."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline import storage
+from pipeline.__main__ import main
+from pipeline.manifest.pairs import parse_pair
+from pipeline.manifest.rows import read_rows
+
+if TYPE_CHECKING:
+    from tests.conftest import EmulatedBucket
+    from tests.pipeline.conftest import Catalog
+
+JUNK = ("Thumbs.db", ".DS_Store", "notes.txt", "deep/a.mp4", "__MACOSX/a.png", "catalog.csv")
+WRITTEN = ("images/a.png", "thumbnails/b.webp", "snapshots/a/000001.png")
+
+
+@pytest.fixture
+def photos(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> Catalog:
+    """Three pictures below `photos`, one without an extension, and what lies beside such."""
+    for name in ("photos/a.png", "photos/deep/b.JPG", "photos/c.png", "s.png"):
+        catalog.picture(name)
+    path = pathlib.Path(catalog.root, "photos")
+    (path / "c.png").rename(path / "c")
+    for name in JUNK:
+        catalog.write(f"photos/{name}", b"x")
+    for name in WRITTEN:
+        catalog.picture(f"photos/out/{name}")
+    catalog.write("photos/out/runs/one/config.yaml", b"")
+    monkeypatch.chdir(catalog.root)
+    return catalog
+
+
+def contents(catalog: Catalog, *named: str) -> list[str]:
+    """The contents of the manifest that is made of these, relative to the catalog."""
+    assert main(["manifest", "--contents", *named, "--styles", "s.png", "-o", "m.csv"]) == 0
+    uri = catalog.uri("m.csv")
+    return [parse_pair(row, uri).content[len(catalog.root) + 1 :] for row in read_rows(uri)]
+
+
+def test_files_that_are_no_pictures_and_outputs_of_runs_are_left_out_and_counted(
+    photos: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert contents(photos, "photos/**") == ["photos/a.png", "photos/c", "photos/deep/b.JPG"]
+    said = capsys.readouterr().out
+    assert "Left out: 6 files are no JPEG, PNG" in said
+    assert "Left out: 3 files are written by a run, such as " in said
+
+
+@pytest.mark.parametrize("folder", ["photos", "photos/", "./photos"])
+def test_a_folder_is_the_pictures_right_inside_it(photos: Catalog, folder: str) -> None:
+    assert contents(photos, folder) == ["photos/a.png", "photos/c"]
+
+
+@pytest.mark.parametrize("named", ["photos/out/images/*", "photos/out/images"])
+def test_the_pictures_of_a_run_are_taken_where_they_are_asked_for(
+    photos: Catalog, named: str
+) -> None:
+    assert contents(photos, named) == ["photos/out/images/a.png"]
+
+
+def test_without_a_picture_to_take_nothing_is_written(
+    photos: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = photos.files()
+    for named in ("photos/*.txt", "photos/out"):
+        assert main(["manifest", "--contents", named, "--styles", "s.png", "-o", "m.csv"]) == 2
+        assert "matches no" in capsys.readouterr().err
+    assert photos.files() == before
+
+
+def test_a_bucket_is_searched_by_the_same_rules(
+    photos: Catalog, gcs: EmulatedBucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("p/a.png", "p/Thumbs.db", "p/out/images/a.png", "p/out/runs/one/config.yaml"):
+        storage.write_bytes(gcs.uri(name), b"x", "image/png")
+    for named in ("p/**", "p"):
+        given = ["--contents", gcs.uri(named), "--styles", "s.png", "-o", "m.csv"]
+        assert main(["manifest", *given]) == 0
+        rows = [parse_pair(row, photos.uri("m.csv")) for row in read_rows(photos.uri("m.csv"))]
+        assert [pair.content for pair in rows] == [gcs.uri("p/a.png")]
+    assert "1 file is written by a run" in capsys.readouterr().out
+
+
+def test_links_in_a_circle_or_to_one_folder_give_each_file_once(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "z" / "deep").mkdir(parents=True)
+    for name in ("z/a.png", "z/deep/b.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "z" / "deep" / "up").symlink_to(tmp_path / "z")
+    (tmp_path / "again").symlink_to(tmp_path / "z")
+    found = [f"{tmp_path}/z/a.png", f"{tmp_path}/z/deep/b.png"]
+    for pattern in ("**", "**/*.png", "**/**/*.png"):
+        assert storage.glob_uris(f"{tmp_path}/{pattern}") == found
+    # A link that is not below what was searched already is followed.
+    assert storage.glob_uris(f"{tmp_path}/again/**/*.png") == [
+        f"{tmp_path}/again/a.png",
+        f"{tmp_path}/again/deep/b.png",
+    ]

@@ -1,0 +1,317 @@
+"""For a person watching: counts, the bar in a terminal, lines elsewhere, the closing table."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nst_core.config import StyleConfig
+from nst_core.results import Progress
+from pipeline.__main__ import main
+from pipeline.commands import run
+from pipeline.console import events, watch
+from pipeline.console.events import PairEnded, PairPlanned, Steps
+from pipeline.console.watch import Tracker, duration, watching
+from pipeline.job.options import RunOptions
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Catalog
+
+
+END = b"<end of the test>"
+
+
+class Terminal:
+    """A pseudo-terminal that stands for stderr."""
+
+    def __init__(self) -> None:
+        self._master, slave = os.openpty()
+        self.stream = os.fdopen(slave, "w", encoding="utf-8")
+        self._received = b""
+        # A terminal that nobody reads blocks its writer.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while not self._received.endswith(END):
+            self._received += os.read(self._master, 65536)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Stand for stderr in this block; pytest's own stands there when a test begins."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stderr", self.stream)
+            yield
+
+    def text(self) -> str:
+        """What was shown, to its end; the terminal is then closed."""
+        self.stream.write(END.decode())
+        self.stream.flush()
+        self._reader.join(timeout=30)
+        self.stream.close()
+        os.close(self._master)
+        return self._received.removesuffix(END).decode()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal of 160 columns."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    return Terminal()
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens() -> Iterator[None]:
+    """After a test nobody listens any more."""
+    yield
+    events.listen(None)
+
+
+def tracker_of(*events: Any) -> Tracker:
+    """A tracker that has taken these events."""
+    tracker = Tracker()
+    for event in events:
+        tracker.take(event)
+    return tracker
+
+
+PLANNED = [PairPlanned()] * 4
+SKIPPED = PairEnded("skipped", was_planned=False)
+DONE = PairEnded("ok", was_planned=True)
+DIVERGED = PairEnded("diverged", was_planned=True)
+UNPLANNED = PairEnded("input_not_found", was_planned=False)
+STEPS = Steps("town--wave", Progress(30, 120, 0.5, (2.0, 4.0)))
+
+
+def test_pairs_are_counted_by_how_they_ended() -> None:
+    tracker = tracker_of(*PLANNED, SKIPPED, SKIPPED, DONE, DIVERGED, UNPLANNED)
+    assert (tracker.done, tracker.failed, tracker.skipped, tracker.left) == (1, 2, 2, 2)
+    assert tracker.counts() == "1 done, 2 failed, 2 skipped, 2 left"
+
+
+def test_a_line_names_the_current_pair_its_step_and_its_loss() -> None:
+    assert tracker_of(*PLANNED, STEPS).line() == (
+        "0 done, 0 failed, 0 skipped, 4 left; town--wave step 30/120 loss 3"
+    )
+
+
+def test_the_time_left_is_estimated_once_a_pair_has_ended() -> None:
+    assert tracker_of(*PLANNED, SKIPPED, UNPLANNED).estimate() == ""
+    tracker = tracker_of(*PLANNED, DONE)
+    tracker.started -= 120
+    assert "1 done, 0 failed, 0 skipped, 3 left; about 6 min left" in tracker.line()
+    assert tracker_of(PairPlanned(), DONE).estimate() == ""
+
+
+def test_the_time_left_runs_down_while_a_batch_is_in_work() -> None:
+    tracker = tracker_of(*PLANNED, *PLANNED, DONE, DONE)
+    tracker.started -= 300 + 120
+    tracker.last_end -= 300
+    # Six pairs of a minute each, of which five minutes have passed.
+    assert tracker.estimate() == "about 60 s left"
+    tracker.started -= 600
+    tracker.last_end -= 600
+    assert tracker.estimate() == ""
+
+
+def test_events_of_nobody_s_interest_are_dropped() -> None:
+    events.listen(None)
+    events.emit(DONE)
+
+
+def test_without_a_terminal_there_is_a_line_every_so_often(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], catalog: Catalog
+) -> None:
+    records = catalog.uri("out/records")
+    with watching(verbose=False, records=records):
+        events.emit(STEPS)
+    assert capsys.readouterr().err == ""
+    with watching(verbose=False, records=records):
+        monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.0)
+        events.emit(PairPlanned())
+        events.emit(STEPS)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "1 left; town--wave step 30/120 loss 3" in lines[1]
+    assert "\x1b" not in lines[1]
+
+
+def test_pairs_that_other_processes_do_are_counted_by_their_records(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], catalog: Catalog
+) -> None:
+    monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.05)
+    catalog.write("out/records/old.json", b"{}")
+    with watching(verbose=False, records=catalog.uri("out/records")):
+        waited_until(lambda: "0 done by workers in other" in capsys.readouterr().err)
+        for name in ("a", "b"):
+            catalog.write(f"out/records/{name}.json", b"{}")
+        waited_until(lambda: "2 done by workers in other" in capsys.readouterr().err)
+        events.emit(PairPlanned())
+        waited_until(lambda: events.emit(STEPS) or "1 left" in capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(40, "40 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")],
+)
+def test_times_are_in_the_unit_that_people_would_choose(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def waited_until(happened: Callable[[], bool]) -> None:
+    """Returns once it has happened; fails after half a minute."""
+    for _ in range(600):
+        if happened():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+def test_in_a_terminal_there_is_a_bar(terminal: Terminal, catalog: Catalog) -> None:
+    records = catalog.uri("out/records")
+    with terminal.shown(), watching(verbose=False, records=records) as tracker:
+        tracker.started -= 120
+        for event in (*PLANNED, DONE, DIVERGED, STEPS):
+            events.emit(event)
+    shown = terminal.text()
+    # However close together the pairs of a batch end.
+    assert "about 2 min left" in shown
+    assert "1 done, 1 failed, 0 skipped, 2 left" in shown
+    assert "town--wave step 30/120 loss 3" in shown
+    assert "50%" in shown
+    assert "━" in shown
+
+
+def test_a_run_in_a_terminal_shows_the_bar_and_takes_it_away(
+    catalog: Catalog, terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs()
+    with terminal.shown():
+        assert catalog.run() == 0
+    shown = terminal.text()
+    assert "2 done, 0 failed, 0 skipped, 0 left" in shown
+    assert "step 2/2" in shown
+    # The last thing is that the line of the bar is erased and the cursor comes back.
+    assert shown.endswith(("\x1b[2K", "\x1b[?25h"))
+    assert "\x1b[?25h" in shown
+    assert "Images:" in capsys.readouterr().out
+
+
+def test_a_run_elsewhere_writes_lines(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.001)
+    catalog.pairs()
+    assert catalog.run() == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "done, 0 failed, 0 skipped" in lines[-1]
+    assert any("step 2/2 loss" in line for line in lines)
+
+
+def test_verbose_logs_every_pair(catalog: Catalog, capsys: pytest.CaptureFixture[str]) -> None:
+    catalog.pairs()
+    assert catalog.run("--verbose") == 0
+    said = capsys.readouterr().err
+    assert "a: ok" in said
+    assert "b: ok" in said
+
+
+def test_logging_is_as_it_was_afterwards(catalog: Catalog) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    with watching(verbose=True, records=catalog.uri("out/records")):
+        assert root.level == logging.INFO
+    assert (root.level, list(root.handlers)) == before
+
+
+def test_the_closing_table_counts_every_status_and_tells_how_to_retry(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs()
+    os.remove(catalog.uri("b.png"))
+    assert catalog.run() == 3
+    said = capsys.readouterr().out
+    for status, count in (("ok", 1), ("input_not_found", 1), ("all", 2)):
+        assert any(line.split("│")[1:3] == [f" {status} ", f" {count} "] for line in plain(said))
+    assert f"Images: {catalog.uri('out/images')}" in said
+    (command,) = (line for line in said.splitlines() if "nst run" in line)
+    retry = command.partition("nst ")[2].split()
+    assert catalog.uri(f"{catalog.run_folder}/failures.csv") in retry
+
+    catalog.picture("b.png")
+    before = catalog.names("out/runs")
+    assert main(retry) == 0
+    catalog.note_run(before)
+    assert catalog.statuses() == ["ok"]
+    assert catalog.records()["a"]["config"] == catalog.records()["b"]["config"]
+
+
+def plain(table: str) -> list[str]:
+    """The rows of a table, their cells with one space on either side."""
+    cells = [[" ".join(c.split()) for c in line.split("│")] for line in table.splitlines()]
+    return ["│".join(f" {cell} " for cell in row) for row in cells]
+
+
+def test_a_run_without_failures_speaks_of_no_retry(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs(("a.png",))
+    assert catalog.run() == 0
+    assert "retry" not in capsys.readouterr().out
+
+
+def test_runs_of_one_second_have_different_names() -> None:
+    names = {run.new_run_name() for _ in range(20)}
+    assert len(names) == 20
+    assert all(len(name) == len("20260101T000000Z-abcd") for name in names)
+
+
+def test_a_run_that_is_stopped_asks_its_runner_to_stop_and_counts_what_was_done(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped: list[str] = []
+
+    class Result:
+        def cancel(self) -> None:
+            stopped.append("the runner's job")
+            raise NotImplementedError
+
+    # Killing every process of this one would hit the tests' own.
+    kill = "pipeline.processes.kill_descendants"
+    monkeypatch.setattr(kill, lambda: stopped.append("processes of this machine"))
+    options = RunOptions(catalog.uri("pairs.csv"), catalog.uri("out"), StyleConfig())
+    tracker = tracker_of(*PLANNED, SKIPPED, DONE, DIVERGED)
+    run.stop([Result()], tracker, options, "20260101T000000Z-abcd")
+    assert stopped == ["the runner's job", "processes of this machine"]
+    said = capsys.readouterr().out
+    assert "Run 20260101T000000Z-abcd, stopped" in said
+    rows = [line.split("│")[1:3] for line in plain(said) if "│" in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["diverged", "1"],
+        ["ok", "1"],
+        ["skipped", "1"],
+        ["so far", "3"],
+    ]
+
+
+def test_what_workers_in_other_processes_did_is_counted_once_more_at_the_stop(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.processes.kill_descendants", lambda: None)
+    options = RunOptions(catalog.uri("pairs.csv"), catalog.uri("out"), StyleConfig())
+    tracker = Tracker(catalog.uri("out/records"))
+    catalog.write("out/records/old.json", b"{}")
+    tracker.count_records()
+    for name in ("a", "b"):
+        catalog.write(f"out/records/{name}.json", b"{}")
+    run.stop([], tracker, options, "r")
+    assert any(line.split("│")[1:3] == [" ok ", " 2 "] for line in plain(capsys.readouterr().out))

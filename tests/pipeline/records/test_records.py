@@ -1,0 +1,163 @@
+"""Records: names from which ids come back, fingerprints that tell pixels apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from nst_core.config import SETTINGS, StyleConfig
+from nst_core.results import ENGINE_VERSION
+from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.records import records
+
+PAIR = Pair("town", "/c/town.png", (StyleReference("/s/wave.png"),), {}, {}, {})
+# A changed value for every setting that decides the pixels.
+CHANGED: dict[str, Any] = {
+    "image_size": 64,
+    "image_height": 64,
+    "resample": "nearest",
+    "canvas_multiple": 16,
+    "scales": (0.25, 1.0),
+    "steps": (80, 41),
+    "optimizer": "adam",
+    "learning_rate": 4.5,
+    "tolerance": 0.1,
+    "content_layers": {"block5_conv2": 1.0},
+    "style_layers": {"block1_conv1": 1.0},
+    "content_weight": 0.06,
+    "style_weight": 2.0,
+    "tv_weight": 0.2,
+    "tv_norm": "l1",
+    "normalize_gradients": True,
+    "normalization": "none",
+    "style_statistics": "covariance",
+    "style_scale": 2.0,
+    "style_fit": "stretch",
+    "pooling": "max",
+    "padding": "zero",
+    "init": "noise",
+    "keep": "/c/keep.png",
+    "seed": 1,
+    "precision": "float32",
+    "average_decay": 0.5,
+    "clip_pixels": False,
+    "content_colors": "own",
+    "preserve_colors": "luminance",
+    "output_size": "original",
+    "output_format": "webp",
+    "jpeg_quality": 50,
+    "snapshot_every": 5,
+    "animation": "webp",
+}
+NO_PIXEL: dict[str, Any] = {
+    "device": "cpu",
+    "tile": 64,
+    "deadline_seconds": 9.0,
+    "checkpoint_seconds": 0.0,
+    "metadata": "none",
+    "max_pixels": 5000,
+    "max_bytes": 70,
+    "decode_seconds": 7.0,
+}
+
+
+def mark(pair: Pair = PAIR, weights: str = "procedural:1", **changes: Any) -> str:
+    """The fingerprint of a pair under a changed configuration."""
+    if changes.get("average_decay") or changes.get("normalize_gradients"):
+        changes["optimizer"] = "adam"
+    if changes.get("animation"):
+        changes["snapshot_every"] = 10
+    return records.fingerprint(pair, StyleConfig().updated(changes), weights)
+
+
+def test_a_fingerprint_is_16_hex_digits_and_the_same_again() -> None:
+    assert mark() == mark()
+    assert len(bytes.fromhex(mark())) == 8
+
+
+def test_every_setting_is_known_to_decide_the_pixels_or_not() -> None:
+    assert {*CHANGED, *NO_PIXEL, "weights"} == set(SETTINGS)
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_a_setting_that_decides_the_pixels_changes_the_fingerprint(key: str) -> None:
+    assert mark(**{key: CHANGED[key]}) != mark()
+
+
+@pytest.mark.parametrize("key", NO_PIXEL)
+def test_a_setting_that_changes_no_pixel_keeps_the_fingerprint(key: str) -> None:
+    assert mark(**{key: NO_PIXEL[key]}) == mark()
+
+
+def test_equal_numbers_and_orders_have_one_fingerprint() -> None:
+    assert mark(style_weight=1, tv_weight=2) == mark(style_weight=1.0, tv_weight=2.0)
+    layers = {"block1_conv1": 1, "block2_conv1": 0.5}
+    swapped = dict(reversed(layers.items()))
+    assert mark(style_layers=layers) == mark(style_layers=swapped)
+    assert mark(scales=[0.5, 1]) == mark(scales=[0.5, 1.0])
+
+
+def test_other_weights_have_another_fingerprint_and_other_names_for_them_have_not() -> None:
+    assert mark(weights="sha256:aa") != mark(weights="sha256:bb")
+    one = StyleConfig().updated({"weights": "/here/vgg.h5"})
+    other = StyleConfig().updated({"weights": "/there/vgg.h5"})
+    assert records.fingerprint(PAIR, one, "sha256:aa") == records.fingerprint(
+        PAIR, other, "sha256:aa"
+    )
+
+
+def test_sources_decide_and_ids_and_other_columns_do_not() -> None:
+    same = dataclasses.replace(PAIR, id="other", columns={"price": 3}, row={"content": "x"})
+    assert mark(same) == mark()
+    for change in (
+        {"content": "/c/lake.png"},
+        {"styles": (StyleReference("/s/mosaic.png"),)},
+        {"styles": (StyleReference("/s/wave.png", 2.0),)},
+        {"styles": (StyleReference("/s/wave.png", mask="/c/left.png"),)},
+        {"styles": (StyleReference("/s/wave.png"), StyleReference("/s/mosaic.png"))},
+    ):
+        assert mark(dataclasses.replace(PAIR, **change)) != mark()
+
+
+def test_a_new_engine_version_does_every_catalog_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = mark()
+    monkeypatch.setattr(records, "ENGINE_VERSION", ENGINE_VERSION + "x")
+    assert mark() != before
+
+
+@pytest.mark.parametrize("pair_id", ["town", "a/b/town", "v1.2", "a.0123456789abcdef", "x.json"])
+def test_id_and_fingerprint_come_back_from_a_record_s_name(pair_id: str) -> None:
+    uri = records.record_uri("gs://b/o", pair_id, mark())
+    name = uri.removeprefix("gs://b/o/records/")
+    assert records.parse_record_name(name) == (pair_id, mark())
+
+
+@pytest.mark.parametrize("name", ["readme.txt", "town.json", "town.0123.json", ".nst-tmp-1"])
+def test_a_file_that_is_no_record_is_none(name: str) -> None:
+    assert records.parse_record_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("output_format", "extension"),
+    [("png", "png"), ("jpeg", "jpg"), ("webp", "webp"), ("tiff", "tiff")],
+)
+def test_an_image_is_named_for_its_id_and_format(output_format: str, extension: str) -> None:
+    config = StyleConfig(output_format=output_format)
+    assert records.image_uri("/o", "a/b", config) == f"/o/images/a/b.{extension}"
+    assert records.losses_uri("/o", "a/b") == "/o/losses/a/b.csv"
+
+
+def test_versions_name_the_engine_and_what_it_stands_on() -> None:
+    assert {"engine", "tensorflow", "numpy", "pillow", "apache-beam"} <= records.versions().keys()
+    assert "not installed" not in records.versions().values()
+
+
+def test_json_is_utf8_with_a_final_newline() -> None:
+    data = records.to_json({"title": "größe-猫"})
+    assert data.endswith(b"}\n")
+    assert "größe-猫".encode() in data
+    assert json.loads(data) == {"title": "größe-猫"}
+    assert records.to_json({"a": 1, "b": [2]}) == b'{\n  "a": 1,\n  "b": [2]\n}\n'
