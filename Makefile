@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-fast check bench clean
 
 demo: $(READY)
 	$(BIN)/nst demo --output out/demo
@@ -11,6 +11,9 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python tests/pipeline/fake_gcs.py || true
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow and not long"
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Fixtures for every test: made weights, a Cloud Storage emulator inside this process."""
 
+import pathlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,21 @@ import pytest
 from gcp_storage_emulator.server import Server, create_server
 
 from pipeline.storage import gcs as storage_gcs
+
+ROOT = pathlib.Path(__file__).parent
+# Whole runs, other processes, and the network compiled in many ways: not in `make test-fast`.
+LONG = (
+    "nst_core/engine/",
+    "pipeline/runners/",
+    "pipeline/runs/",
+    "pipeline/commands/test_demo.py",
+    "pipeline/commands/test_plan.py",
+    "pipeline/commands/test_stylize_command.py",
+    "pipeline/storage/test_storage_faults.py",
+)
+# A worker of the tests takes one file after the other: those of minutes come first, so that none
+# is left with one at the end.
+LONGEST = ("test_flink", "test_prism", "test_kill", "test_numbers", "test_batches", "test_tiles")
 
 
 @dataclass(frozen=True)
@@ -20,6 +36,15 @@ class EmulatedBucket:
     def uri(self, path: str) -> str:
         """The `gs://` URI of a path in the bucket."""
         return f"gs://{self.bucket}/{path}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long, and begin with what takes longest."""
+    for item in items:
+        if item.path.relative_to(ROOT).as_posix().startswith(LONG):
+            item.add_marker("long")
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)

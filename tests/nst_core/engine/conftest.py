@@ -1,4 +1,4 @@
-"""EngineCache and pictures that the tests of this room share."""
+"""Engines and pictures that the tests of this room share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nst_core.results import Style
 from tests.nst_core.engine.quick import Draw, new_engine
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def engine(procedural: VggWeights) -> StyleEngine:
     return new_engine(procedural)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rough_engine(procedural: VggWeights) -> StyleEngine:
     """In bfloat16."""
     return new_engine(procedural, "bfloat16")
