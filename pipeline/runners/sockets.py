@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _TABLES = (pathlib.Path("/proc/net/tcp"), pathlib.Path("/proc/net/tcp6"))
+# While sockets come and go, a reading may miss one that stays.
+_READINGS = 3
 _ESTABLISHED, _LISTEN = "01", "0A"
 _LOOPBACK = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
 
@@ -59,19 +61,23 @@ def candidates(text: str) -> list[Endpoint]:
 
 def user_at(client: Endpoint, server: Endpoint) -> int | None:
     """The user whose open connection from `client` to `server` this is; None for none here."""
-    for found in _sockets():
-        if (found.local, found.remote, found.state) == (client, server, _ESTABLISHED):
-            return found.user
+    for _ in range(_READINGS):
+        for found in _sockets():
+            if (found.local, found.remote, found.state) == (client, server, _ESTABLISHED):
+                return found.user
     return None
 
 
 def users_listening(at: Endpoint) -> set[int]:
     """The users whose sockets may answer at an endpoint of this machine."""
-    return {
-        found.user
-        for found in _sockets()
-        if found.state == _LISTEN and found.local.port == at.port and _answers(found, at)
-    }
+    users: set[int] = set()
+    for _ in range(_READINGS):
+        users |= {
+            found.user
+            for found in _sockets()
+            if found.state == _LISTEN and found.local.port == at.port and _answers(found, at)
+        }
+    return users
 
 
 def _answers(listener: _Socket, at: Endpoint) -> bool:

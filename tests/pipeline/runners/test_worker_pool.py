@@ -75,7 +75,11 @@ def refusal(port: int, *endpoints: str) -> str:
 
 def workers() -> list[str]:
     """The endpoints of the workers that this process has started and that run."""
-    found = [one.cmdline() for one in psutil.Process().children()]
+    found: list[list[str]] = [[]]
+    while not all(found):  # A process has no arguments for a moment, while its program begins.
+        children = psutil.Process().children()
+        running = [one for one in children if one.status() != psutil.STATUS_ZOMBIE]
+        found = [one.cmdline() for one in running]
     return sorted(words[-2] for words in found if WAITING in words)
 
 
