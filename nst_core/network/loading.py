@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-from nst_core.network.weights import VggWeights, _sha256, imagenet_file, read_keras_file
+from nst_core.network.weights import VggWeights, imagenet_file, read_keras_file, sha256_of
 
 
 def load_weights(source: str) -> VggWeights:
@@ -19,4 +19,4 @@ def load_weights(source: str) -> VggWeights:
         return procedural_weights()
     path = imagenet_file() if source == "imagenet" else pathlib.Path(source)
     layers = read_keras_file(path)
-    return VggWeights(source, _sha256(path), layers)
+    return VggWeights(source, sha256_of(path), layers)

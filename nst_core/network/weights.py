@@ -163,7 +163,8 @@ def _datasets(group: Any) -> Iterator[Any]:
             yield value
 
 
-def _sha256(path: pathlib.Path) -> str:
+def sha256_of(path: pathlib.Path) -> str:
+    """What identifies the weights of a file, in hexadecimal."""
     return _digest(path, "sha256")
 
 

@@ -44,6 +44,9 @@ class ChunkCoder(beam.coders.Coder):  # type: ignore[misc]
         return False
 
 
+beam.coders.registry.register_coder(Chunk, ChunkCoder)
+
+
 def counts_of(outcomes: Iterable[Outcome]) -> Iterable[tuple[str, int]]:
     """How many there are of each status."""
     return collections.Counter(outcome.status for outcome in outcomes).items()
@@ -56,6 +59,7 @@ def at_the_end(value: Any) -> WindowedValue:
 
 
 def log_outcome(outcome: Outcome) -> None:
+    """Say how a row has ended: a failure as a warning."""
     level = logging.WARNING if outcome.failed else logging.INFO
     said = outcome.error or outcome.status
     _LOGGER.log(level, "%s: %s", outcome.id, said, extra={"pair": outcome.id or ""})

@@ -8,6 +8,7 @@ Importing this module imports google-cloud-storage; `storage` does so at the fir
 
 import io
 import os
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,7 +27,6 @@ from pipeline.storage.errors import (
     refuse_too_large,
 )
 from pipeline.storage.gcs_faults import (
-    _BUCKET_NAME,
     InvalidNameError,
     ReplacedError,
     changing,
@@ -36,6 +36,7 @@ from pipeline.storage.gcs_faults import (
 from pipeline.storage.local import spool
 from pipeline.storage.uris import temporary_name
 
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _READ_AT_ONCE = 1 << 20
 # As many as threads use at once, or the others are closed after each use, with a warning.
 _CONNECTIONS = 64

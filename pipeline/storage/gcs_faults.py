@@ -2,7 +2,6 @@
 
 import http.client
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +16,6 @@ from pipeline.storage.errors import AccessDenied, Damaged, NotFound, StorageErro
 from pipeline.storage.uris import split_root
 
 _LOGGER = logging.getLogger(__name__)
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _FAULTS = (
     api_exceptions.GoogleAPIError,
     auth_exceptions.GoogleAuthError,

@@ -14,7 +14,7 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid
 from pipeline.job import planning
-from pipeline.job.elements import Chunk
+from pipeline.job.elements import Chunk, ChunkCoder
 from pipeline.job.resolving import resolve_id
 from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, StyleReference
@@ -263,6 +263,7 @@ def test_tasks_travel_several_at_a_time_and_come_back_as_they_were() -> None:
     several = '[{"uri": "s.png", "weight": 2}, {"uri": "t.png", "mask": "m.png"}]'
     tasks = Chunk([planned, plan(8, style=several), ("x", Existing("images", "png"))])
     coder = coders.registry.get_coder(Chunk)
+    assert isinstance(coder, ChunkCoder)
     found = coder.decode(coder.encode(tasks))
     assert type(found) is Chunk
     assert found == tasks
