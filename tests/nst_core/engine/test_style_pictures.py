@@ -73,7 +73,12 @@ def test_terms_of_a_next_to_plain_style_are_finite_and_of_the_usual_size(
     faint = plain(250, 250, 250)
     faint[::8] -= 4
     config = QUICK.updated(
-        {"style_statistics": statistics, "normalization": normalization, "content_colors": "own"}
+        {
+            "style_statistics": statistics,
+            "normalization": normalization,
+            "content_colors": "own",
+            "steps": 1,
+        }
     )
     first = engine.stylize(draw(64, 64, 1), [Style(faint)], config).losses.terms(0)["total"]
     usual = engine.stylize(draw(64, 64, 1), [Style(draw(64, 64, 9))], config)
