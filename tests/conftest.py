@@ -1,5 +1,6 @@
 """Fixtures for every test: made weights, a Cloud Storage emulator inside this process."""
 
+import os
 import pathlib
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from gcp_storage_emulator.server import Server, create_server
 from pipeline.storage import gcs as storage_gcs
 
 ROOT = pathlib.Path(__file__).parent
+# Before TensorFlow is imported: several test processes have more threads than there are processors.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # Whole runs, other processes, and the network compiled in many ways: not in `make test-fast`.
 LONG = (
     "nst_core/engine/",

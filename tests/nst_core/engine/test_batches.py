@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -37,6 +41,15 @@ class TestBatches:
             alone = engine.stylize(content, [style], config).image
             np.testing.assert_array_equal(one, alone)
             np.testing.assert_array_equal(other, alone)
+
+    def test_nor_where_several_threads_compute_them(self) -> None:
+        script = pathlib.Path(__file__).with_name("alone_and_together.py")
+        threads = {"TF_NUM_INTRAOP_THREADS": "3", "PYTHONPATH": os.getcwd()}
+        command = [sys.executable, str(script)]
+        done = subprocess.run(
+            command, env={**os.environ, **threads}, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "the same\n"
 
     @pytest.mark.parametrize("statistics", ["gram", "covariance", "wasserstein"])
     def test_nor_with_every_layer_and_scale_in_bfloat16(
