@@ -34,6 +34,9 @@ from pipeline.records.tasks import Outcome, Task
 CONFIG = StyleConfig(weights="procedural")
 SCHEMES = ("file",)
 
+# A thread that an earlier test has left, of a storage's client, may draw a random number meanwhile.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 search = settings(
     derandomize=True,
     database=None,
