@@ -27,7 +27,7 @@ from pipeline.records.output_files import inputs_of
 from pipeline.records.records import SnapshotPlace
 from pipeline.records.tasks import RowNumber, Task
 from pipeline.worker.engine_cache import load_engine
-from pipeline.worker.inputs import Inputs, read_inputs, read_picture
+from pipeline.worker.inputs import Inputs, read_inputs, read_picture, style_of
 from pipeline.worker.output import encode_image, metadata_of, output_size
 from pipeline.worker.snapshots import SnapshotFiles, Snapshots, write_snapshots
 from pipeline.worker.weights import warn_of_small_features, weights_identity
@@ -73,18 +73,14 @@ def stylize(
     storage.check_writable(storage.directory(target))
     warn_of_small_features(config)
     inputs = read_inputs(task.pair, task.config)
-    pictures = [read_picture(style.uri, task.config)[0] for style in task.pair.styles]
+    given = [style_of(style, read_picture(style.uri, task.config)[0]) for style in task.pair.styles]
 
     engine = load_engine(task.config)
-    named = [
-        Style(one.rgb, style.weight, style.uri, one.alpha)
-        for one, style in zip(pictures, task.pair.styles, strict=True)
-    ]
     with (
         concurrent.futures.ThreadPoolExecutor() as threads,
         Snapshots([(task, inputs)], threads) as snapshots,
     ):
-        result = _optimized(engine, inputs, named, task.config, snapshots)
+        result = _optimized(engine, inputs, given, task.config, snapshots)
         _write_snapshots(snapshots.files[0], result, target)
     encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
     storage.write_bytes(target, encoded, CONTENT_TYPES[task.config.output_format])

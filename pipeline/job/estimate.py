@@ -12,7 +12,7 @@ from nst_core.engine import memory
 from nst_core.results import Style, StyleResult
 from pipeline.records import records
 from pipeline.records.tasks import Task
-from pipeline.worker.inputs import Inputs, read_inputs, read_picture
+from pipeline.worker.inputs import Inputs, read_inputs, read_picture, style_of
 from pipeline.worker.output import encode_image, loss_csv, metadata_of
 
 if TYPE_CHECKING:
@@ -92,9 +92,7 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
 
     inputs = read_inputs(task.pair, task.config)
     styles = [
-        Style(picture.rgb, style.weight, style.uri, picture.alpha)
-        for style in task.pair.styles
-        for picture, _ in [read_picture(style.uri, task.config)]
+        style_of(style, read_picture(style.uri, task.config)[0]) for style in task.pair.styles
     ]
     # The first one traces the graph and measures the styles.
     _timed(engine, task, inputs, styles, 1)

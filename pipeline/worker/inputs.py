@@ -20,9 +20,10 @@ from nst_core.errors import (
 from nst_core.imaging import colors, images
 from nst_core.imaging.decoding import decoder
 from nst_core.imaging.transparency import onto_surroundings
+from nst_core.results import Style
 from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
-from pipeline.manifest.pairs import Pair
+from pipeline.manifest.pairs import Pair, StyleReference
 
 # Enough for the headers of most files; longer ones are read whole.
 HEADER_BYTES = 65536
@@ -182,6 +183,11 @@ def read_picture(uri: str, config: StyleConfig) -> tuple[images.Picture, int]:
         seconds=config.decode_seconds,
     )
     return picture, len(data)
+
+
+def style_of(reference: StyleReference, picture: images.Picture) -> Style:
+    """A pair's style as the engine takes it, from its picture."""
+    return Style(picture.rgb, reference.weight, reference.uri, picture.alpha)
 
 
 def _read(uri: str, config: StyleConfig, first: int | None = None) -> bytes:

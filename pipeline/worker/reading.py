@@ -11,7 +11,7 @@ from nst_core.imaging import images
 from nst_core.results import Style
 from pipeline.manifest.pairs import StyleReference
 from pipeline.records.tasks import Task, unforeseen
-from pipeline.worker.inputs import Inputs, read_inputs, read_picture
+from pipeline.worker.inputs import Inputs, read_inputs, read_picture, style_of
 from pipeline.worker.tally import Tally
 
 STYLES_KEPT = 16
@@ -31,9 +31,7 @@ class Reader:
             PairError: one cannot be read.
         """
         return [
-            Style(picture.rgb, style.weight, style.uri, picture.alpha)
-            for style in task.pair.styles
-            for picture in [self._style_picture(style, task.config)]
+            style_of(style, self._style_picture(style, task.config)) for style in task.pair.styles
         ]
 
     def _style_picture(self, style: StyleReference, config: StyleConfig) -> images.Picture:
