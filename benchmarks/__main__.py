@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import (
     catalog,
+    feed,
     gpu,
     large,
     machine,
@@ -58,6 +59,7 @@ SECTIONS = {
     "settings": Section("What the settings do", settings, settings.table, by_default=False),
     "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
     "scale": Section("Large catalogs", scale, scale.table, by_default=False),
+    "feed": Section("Whether the host keeps up", feed, feed.table, by_default=False),
     "spread": Section(
         "Spread over a Flink cluster", spread, lambda _: spread.table(), by_default=False
     ),

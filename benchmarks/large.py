@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.memory import DEFAULT, resident
+from nst_core import host
 from nst_core.canvas import Size
-from nst_core.engine import memory
 
 GIB = 2**30
 MACHINE = 8 * GIB
@@ -35,7 +35,7 @@ def one(changes: dict[str, Any]) -> None:
     from nst_core.engine.style_engine import StyleEngine
     from nst_core.results import Style
 
-    memory.host_available = lambda: float(MACHINE - resident("VmRSS"))
+    host.available_memory = lambda: float(MACHINE - resident("VmRSS"))
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (SIZE.height, SIZE.width, 3)).astype(np.uint8)
     config = DEFAULT.updated({**SETTINGS, **changes})

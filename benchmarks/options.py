@@ -21,7 +21,7 @@ OBJECTIVES = ("notebook", "default")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The options of the sections `loss`, `catalog` and `scale`."""
+    """The options of the sections `loss`, `catalog`, `scale` and `feed`."""
 
     sections: tuple[str, ...]
     weights: str
@@ -36,6 +36,7 @@ class Options:
     catalog_steps: int
     reference_pairs: int
     scale_rows: tuple[int, ...]
+    feed: str
 
     def pair(self, size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Content, cropped to the shape of `size`, and style: uint8 RGB `[H, W, 3]`."""
@@ -86,6 +87,9 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
         action="append",
         metavar="N",
         help="scale: pairs; may be given several times (default 1000, 10000 and 100000)",
+    )
+    parser.add_argument(
+        "--feed", default="", metavar="WORDS", help="feed: only runs whose name holds these"
     )
     found = parser.parse_args(arguments)
     for name in found.sections:

@@ -32,16 +32,37 @@ def size_of(rgb: np.ndarray) -> Size:
     return Size(rgb.shape[1], rgb.shape[0])
 
 
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How large a picture is wanted: at a long side, at a height, or at one size, px.
+
+    One of the three is given; the first two keep the aspect ratio.
+    """
+
+    long_side: int | None = None
+    height: int | None = None
+    size: Size | None = None
+
+    @classmethod
+    def of(cls, config: StyleConfig, factor: float = 1.0) -> Fit:
+        """The configured height or long side times `factor`."""
+        if config.image_height is not None:
+            return cls(height=max(1, round(config.image_height * factor)))
+        return cls(long_side=max(1, round((config.image_size or 0) * factor)))
+
+    def of_source(self, source: Size) -> Size:
+        """The size that a picture of size `source` comes to."""
+        if self.size is not None:
+            return self.size
+        if self.height is not None:
+            return Size(max(1, source.width * self.height // source.height), self.height)
+        longest, side = max(source.width, source.height), self.long_side or 1
+        return Size(max(1, source.width * side // longest), max(1, source.height * side // longest))
+
+
 def fitted(source: Size, config: StyleConfig, factor: float = 1.0) -> Size:
     """`source` at the configured height or long side times `factor`, its aspect ratio kept."""
-    if config.image_height is not None:
-        height = max(1, round(config.image_height * factor))
-        return Size(max(1, source.width * height // source.height), height)
-    long_side = max(1, round((config.image_size or 0) * factor))
-    longest = max(source.width, source.height)
-    return Size(
-        max(1, source.width * long_side // longest), max(1, source.height * long_side // longest)
-    )
+    return Fit.of(config, factor).of_source(source)
 
 
 def content_size(source: Size, config: StyleConfig, name: str) -> Size:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nst_core.canvas import Size
+from nst_core.canvas import Size, size_of
 
 # Raised whenever the pixels change for the same settings, so that catalogs are done again.
 ENGINE_VERSION = "3"
@@ -19,13 +19,20 @@ class Style:
     """One style image: RGB `[H, W, 3]` (uint8 or float32, 0…255), its weight among several.
 
     `alpha`: uint8 `[H, W]` where it is transparent in part, else None. Transparent parts are no
-    part of the style, neither of its colours nor of its statistics.
+    part of the style, neither of its colours nor of its statistics. `source`: its size before it
+    was made smaller, from which its size at every scale follows; None where that is its own.
     """
 
     rgb: np.ndarray
     weight: float = 1.0
     name: str = "style"
     alpha: np.ndarray | None = None
+    source: Size | None = None
+
+    @property
+    def original(self) -> Size:
+        """Its size before it was made smaller."""
+        return self.source or size_of(self.rgb)
 
 
 @dataclasses.dataclass(frozen=True)

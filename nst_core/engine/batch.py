@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from nst_core.canvas import Size, scale_sizes, size_of, style_size
+from nst_core.canvas import Size, scale_sizes, style_size
 from nst_core.config import StyleConfig
 from nst_core.engine import initialization, memory
 from nst_core.engine.checkpoints import Checkpoints, Interrupted
@@ -264,8 +264,9 @@ class Batch:
         """What the engine measures of every style at the size that it has in a scale."""
         found = []
         for style in self.pictures.recolored_styles:
-            own_size = size_of(style.rgb)
-            size = style_size(own_size, self.pictures.sizes[0], self.config, scale, style.name)
+            size = style_size(
+                style.original, self.pictures.sizes[0], self.config, scale, style.name
+            )
             tile = self._tile(size, precision)
             found.append(measure(style, size, self.config, precision, tile))
         return found

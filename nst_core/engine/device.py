@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
-from nst_core.engine import memory
+from nst_core import host
 from nst_core.errors import DeviceError
 
 CPU = "/CPU:0"
@@ -66,7 +66,7 @@ def describe(device: str) -> str:
 def available_memory(device: str) -> float:
     """Bytes that an optimisation on the device can still take; infinite where none can tell."""
     if device == CPU:
-        return memory.host_available()
+        return host.available_memory()
     in_use = tf.config.experimental.get_memory_info(device.strip("/"))["current"]
     return _gpu_memory() - float(in_use)
 

@@ -1,13 +1,11 @@
-"""How much memory an optimisation will take, how much there is, and what follows for its tiles.
+"""How much memory an optimisation will take, and what follows for its tiles.
 
 Without TensorFlow. The model and the measurements that it is fitted to: docs/memory.md.
 """
 
 from __future__ import annotations
 
-import math
-import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from nst_core.canvas import Size
@@ -36,9 +34,6 @@ HARDLY_MORE = 1.03
 
 # TensorFlow counts a tensor's elements in 31 bits, and the first layers have 64 for each pixel.
 MOST_PIXELS = 2**31 // 64
-
-CGROUPS = pathlib.Path("/sys/fs/cgroup")
-PROC = pathlib.Path("/proc")
 
 
 def channels_per_pixel(layers: Iterable[str]) -> float:
@@ -163,68 +158,3 @@ def work(config: StyleConfig, size: Size, tile: int | None) -> float:
 def least(config: StyleConfig, size: Size, precision: str) -> float:
     """Bytes that one image takes in the smallest tiles, or whole where that is less."""
     return min(predicted(config, size, 1, precision, side) for side in (None, SIDES[-1]))
-
-
-def host_available() -> float:
-    """Bytes that this process can still take: what the machine has and its cgroups allow.
-
-    Infinite where the system tells neither.
-    """
-    return min([_machine_available(), *_cgroups_available()])
-
-
-def _machine_available() -> float:
-    for line in _lines(PROC / "meminfo"):
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return math.inf
-
-
-def _cgroups_available() -> Iterator[float]:
-    """Of every group that this process is in, up to the root: its limit less its use.
-
-    Version 2 has one hierarchy (`0::/path`), version 1 one for memory (`4:memory:/path`).
-    """
-    for line in _lines(PROC / "self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            root, limit, usage, cache = CGROUPS, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            root, limit, usage = (
-                CGROUPS / "memory",
-                "memory.limit_in_bytes",
-                "memory.usage_in_bytes",
-            )
-            cache = "total_inactive_file"
-        else:
-            continue
-        # In a container the path can be the host's: then only the root is there.
-        group = root / path.lstrip("/")
-        for folder in (group, *group.parents):
-            if folder == root.parent:
-                break
-            most, used = _number(folder / limit), _number(folder / usage)
-            if most is not None and used is not None:
-                yield most - used + _statistic(folder / "memory.stat", cache)
-
-
-def _number(path: pathlib.Path) -> int | None:
-    """The number in a file; None where there is none, or `max`."""
-    lines = _lines(path)
-    return int(lines[0]) if lines and lines[0].isdigit() else None
-
-
-def _statistic(path: pathlib.Path, name: str) -> int:
-    """Bytes of files that the kernel would give up at once."""
-    for line in _lines(path):
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0
-
-
-def _lines(path: pathlib.Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,13 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 
+from nst_core.canvas import Size
 from nst_core.errors import InputTooLarge, InputUnreadable
 from nst_core.imaging import headers, opening, png_gamma
 from nst_core.imaging.credits import Credits, credits_of
+from nst_core.imaging.fitting import RESAMPLE, Shrinking, Wanted
 from nst_core.imaging.float_tiff import FloatTiff, float_tiff
-from nst_core.imaging.transparency import filled
+from nst_core.imaging.transparency import filled, onto_surroundings
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,7 +34,6 @@ _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 # Pillow widens the grey values of these PNG files to 8 bits, or narrows the colours to 8, but
 # leaves the transparent colour as it is in the file.
 _KEY_SCALES = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
-_RESAMPLE = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
 _WEBP_HAS_EXIF = 0x08
 
 
@@ -41,32 +42,47 @@ class Picture:
     """A decoded image, upright, in sRGB.
 
     `rgb`: uint8 [H, W, 3], straight colours (not multiplied by alpha), exactly the file's where
-    anything shows; where alpha is 0, the colours around (see `transparency.filled`).
-    `alpha`: uint8 [H, W], 255 is opaque; None where the whole image is opaque.
+    anything shows and the size is the file's; where alpha is 0, the colours around (see
+    `transparency.filled`).
+    `alpha`: uint8 [H, W], 255 is opaque, perhaps larger than `rgb` (see `Wanted`); None where the
+    whole image is opaque.
     `credits`: whose picture it is.
+    `source`: its size in the file, upright; None where that is the size of `rgb`.
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None
     credits: Credits = field(default_factory=Credits)
+    source: Size | None = None
 
     @property
-    def width(self) -> int:
-        """Width in px."""
-        return int(self.rgb.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Height in px."""
-        return int(self.rgb.shape[0])
+    def original(self) -> Size:
+        """Its size in the file, upright."""
+        return self.source or Size(self.rgb.shape[1], self.rgb.shape[0])
 
 
-def decode(data: bytes, *, name: str, max_pixels: int, max_bytes: int) -> Picture:
+def decode(
+    data: bytes,
+    *,
+    name: str,
+    max_pixels: int,
+    max_bytes: int,
+    wanted: Wanted | None = None,
+    claim: Callable[[int], None] = lambda _: None,
+) -> Picture:
     """The first frame of a JPEG, PNG, WebP, TIFF, BMP or GIF file, whatever its mode.
 
     The orientation is the one in the EXIF data before the pixels, as in browsers; an embedded
     profile leads to sRGB unless it is broken or of another colour space, and without one a PNG's
-    gamma and primaries do. `name` is for errors.
+    gamma and primaries do. To be called from one thread of a process at a time, since it mutes
+    Python's warnings; `nst_core.decoding` is for any thread.
+
+    Args:
+        data: the file.
+        name: for errors.
+        max_pixels, max_bytes: limits, see below.
+        wanted: how large the picture is wanted; as large as it is without.
+        claim: called with the count of its pixels before they are decoded.
 
     Raises:
         InputTooLarge: over `max_bytes`, over `max_pixels` (checked before decoding), or more
@@ -81,39 +97,75 @@ def decode(data: bytes, *, name: str, max_pixels: int, max_bytes: int) -> Pictur
     with opening.guarded(name, max_pixels, on_warning="ignore"):
         if floats := float_tiff(data):
             opening.check_pixels(floats.size, name, max_pixels)
-            return _of_floats(floats, data)
+            claim(floats.size[0] * floats.size[1])
+            return _of_floats(floats, data, wanted)
+        if size := opening.declared_size(data, name, max_pixels):
+            # Opening a WebP file already allocates its canvas.
+            claim(size[0] * size[1])
         image = opening.opened(data, name, max_pixels)
-        turn = _TURNS.get(opening.orientation(image))
-        key = _transparent_color(image)
+        if not size:
+            claim(image.size[0] * image.size[1])
+        orientation = opening.orientation(image)
         profile = image.info.get("icc_profile")
         chunks = dict(image.info) if image.format == "PNG" else {}
         known = credits_of(opening.exif_of(image), opening.resolution(image))
-        image = opening.loaded(image, data)
-        upright = image.transpose(turn) if turn is not None else image
-        color, alpha = _split_alpha(upright, key)
-        return _picture(_to_srgb(color, profile, chunks), alpha, known)
+        source = Size(*_upright(image.size, orientation))
+        shrinking = Shrinking(wanted, source, is_turned=orientation >= 5)
+        key = _transparent_color(image)
+        image = opening.loaded(image, data, shrinking.draft)
+        color, alpha = _split_alpha(image, key)
+        turn = _TURNS.get(orientation)
+        rgb, alpha = _shrunk(color, alpha, shrinking, wanted, turn, profile, chunks)
+        return Picture(rgb, alpha, known, source)
 
 
-def _picture(rgb: np.ndarray, alpha: np.ndarray | None, known: Credits) -> Picture:
+def _shrunk(
+    color: Image.Image,
+    alpha: np.ndarray | None,
+    shrinking: Shrinking,
+    wanted: Wanted | None,
+    turn: Image.Transpose | None,
+    profile: Any,
+    chunks: Mapping[Any, Any],
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colours in sRGB and transparency, of the size that is wanted, upright."""
+    if shrinking.is_nearest and turn is not None:
+        # Which of two pixels is nearest depends on the direction.
+        color = color.transpose(turn)
+        alpha = _turned(alpha, turn)
+        turn = None
     if alpha is None or alpha.min() == 255:
-        return Picture(rgb, None, known)
-    return Picture(filled(rgb, alpha), alpha, known)
+        # Means of what is linear in light would be others than those of sRGB.
+        reduced = color if "gamma" in chunks else shrinking.reduced(color)
+        rgb = shrinking.finished(_to_srgb(reduced, profile, chunks))
+        return _turned(rgb, turn), None
+    rgb = filled(_to_srgb(color, profile, chunks), alpha)
+    if wanted and wanted.over_surroundings and shrinking.changes and not shrinking.is_nearest:
+        rgb = onto_surroundings(rgb, alpha)
+    if not (wanted and wanted.whole_alpha):
+        alpha = shrinking.finished(alpha)
+    return _turned(shrinking.finished(rgb), turn), _turned(alpha, turn)
 
 
-def _of_floats(floats: FloatTiff, data: bytes) -> Picture:
+def _turned(pixels: Any, turn: Image.Transpose | None) -> Any:
+    if pixels is None or turn is None:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).transpose(turn))
+
+
+def _of_floats(floats: FloatTiff, data: bytes, wanted: Wanted | None) -> Picture:
     values = floats.read(data)
     color = Image.fromarray(_8_bit(values[..., :3]))
-    alpha = Image.fromarray(_8_bit(values[..., 3])) if floats.samples > 3 else None
-    turn = _TURNS.get(floats.orientation)
-    if turn is not None:
-        color = color.transpose(turn)
-        alpha = alpha and alpha.transpose(turn)
+    alpha = _8_bit(values[..., 3]) if floats.samples > 3 else None
     exif = Image.Exif()
     with contextlib.suppress(Exception):
         # A TIFF file is made like EXIF data; whatever is wrong there spoils no pixel.
         exif.load(data)
-    rgb = _to_srgb(color, floats.profile, {})
-    return _picture(rgb, None if alpha is None else np.asarray(alpha), credits_of(exif, None))
+    source = Size(*_upright(floats.size, floats.orientation))
+    shrinking = Shrinking(wanted, source, is_turned=floats.orientation >= 5)
+    turn = _TURNS.get(floats.orientation)
+    rgb, alpha = _shrunk(color, alpha, shrinking, wanted, turn, floats.profile, {})
+    return Picture(rgb, alpha, credits_of(exif, None), source)
 
 
 def header_size(
@@ -220,7 +272,7 @@ def resize(rgb: np.ndarray, width: int, height: int, resample: str) -> np.ndarra
     rgb: uint8 or float32 [H, W, 3] or [H, W] in 0..255. `resample`: `lanczos`, or `nearest` as
     in Keras's `load_img`.
     """
-    method = _RESAMPLE[resample]
+    method = RESAMPLE[resample]
     if rgb.shape[:2] == (height, width):
         return np.asarray(np.clip(rgb, 0, 255), np.float32)
     if rgb.dtype == np.uint8:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -22,18 +21,17 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _DNG_VERSION, _KIND, _OLD_KIND = 50706, 254, 255
 _REDUCED, _OLD_REDUCED = 1, 2
 
-# Python's warning filters belong to the whole process, so they are changed by one thread at a
-# time; that also keeps the memory of decoding to one image.
-_PILLOW_LOCK = threading.Lock()
-
 
 @contextlib.contextmanager
 def guarded(
     name: str, max_pixels: int, *, on_warning: Literal["ignore", "error"]
 ) -> Iterator[None]:
-    """Every error inside becomes one of this project's; Pillow's warnings are muted or errors."""
+    """Every error inside becomes one of this project's; Pillow's warnings are muted or errors.
+
+    Python's warning filters belong to the whole process: one thread at a time.
+    """
     try:
-        with _PILLOW_LOCK, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.filterwarnings(on_warning, module=r"PIL\.")
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             yield
@@ -66,10 +64,7 @@ def opened(data: bytes, name: str, max_pixels: int) -> ImageFile:
     """
     if not data:
         raise InputUnreadable(f"{name} is empty (0 bytes); export or copy it again.")
-    # Opening a WebP file already allocates its canvas, and a PNG that is cut off is not opened.
-    size = headers.webp_header(data) or headers.png_size(data)
-    if size:
-        check_pixels((size[0], size[1]), name, max_pixels)
+    declared_size(data, name, max_pixels)
     try:
         image = _identified(data)
     except UnidentifiedImageError as error:
@@ -78,6 +73,22 @@ def opened(data: bytes, name: str, max_pixels: int) -> ImageFile:
         _check_no_preview(image, data, name)
     check_pixels(image.size, name, max_pixels)
     return image
+
+
+def declared_size(data: bytes, name: str, max_pixels: int) -> tuple[int, int] | None:
+    """Width and height, px, of a WebP or PNG file before Pillow opens it; None for others.
+
+    Opening a WebP file already allocates its canvas, and a PNG that is cut off is not opened.
+
+    Raises:
+        InputTooLarge: over `max_pixels`.
+    """
+    found = headers.webp_header(data) or headers.png_size(data)
+    if found is None:
+        return None
+    size = found[0], found[1]
+    check_pixels(size, name, max_pixels)
+    return size
 
 
 def _identified(data: bytes) -> ImageFile:
@@ -101,8 +112,10 @@ def _check_no_preview(image: ImageFile, data: bytes, name: str) -> None:
         raise InputUnreadable(f"{name} {signatures.PREVIEW_FIRST}.")
 
 
-def loaded(image: ImageFile, data: bytes) -> ImageFile:
-    """The image of these bytes with its pixels decoded, whole.
+def loaded(
+    image: ImageFile, data: bytes, prepare: Callable[[ImageFile], None] = lambda _: None
+) -> ImageFile:
+    """The image of these bytes with its pixels decoded, whole, after `prepare`.
 
     Raises:
         OSError, ValueError, …: it is damaged or cut off.
@@ -110,6 +123,7 @@ def loaded(image: ImageFile, data: bytes) -> ImageFile:
     if headers.png_is_damaged(data):
         raise ValueError("wrong checksum")
     try:
+        prepare(image)
         image.load()
         return image
     except OSError:
@@ -117,6 +131,7 @@ def loaded(image: ImageFile, data: bytes) -> ImageFile:
         if complete is None:
             raise
     image = _identified(complete)
+    prepare(image)
     image.load()
     return image
 

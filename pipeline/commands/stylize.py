@@ -27,7 +27,7 @@ from pipeline.records.output_files import inputs_of
 from pipeline.records.records import SnapshotPlace
 from pipeline.records.tasks import RowNumber, Task
 from pipeline.worker.engine_cache import load_engine
-from pipeline.worker.inputs import Inputs, read_inputs, read_picture, style_of
+from pipeline.worker.inputs import Inputs, read_inputs, read_styles
 from pipeline.worker.output import encode_image, metadata_of, output_size
 from pipeline.worker.snapshots import SnapshotFiles, Snapshots, write_snapshots
 from pipeline.worker.weights import warn_of_small_features, weights_identity
@@ -73,8 +73,7 @@ def stylize(
     storage.check_writable(storage.directory(target))
     warn_of_small_features(config)
     inputs = read_inputs(task.pair, task.config)
-    given = [style_of(style, read_picture(style.uri, task.config)[0]) for style in task.pair.styles]
-
+    given = read_styles(task.pair, task.config)
     engine = load_engine(task.config)
     with (
         concurrent.futures.ThreadPoolExecutor() as threads,

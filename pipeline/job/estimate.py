@@ -12,7 +12,7 @@ from nst_core.engine import memory
 from nst_core.results import Style, StyleResult
 from pipeline.records import records
 from pipeline.records.tasks import Task
-from pipeline.worker.inputs import Inputs, read_inputs, read_picture, style_of
+from pipeline.worker.inputs import Inputs, read_inputs, read_styles
 from pipeline.worker.output import encode_image, loss_csv, metadata_of
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
     from nst_core.engine.device import CPU, available_memory
 
     inputs = read_inputs(task.pair, task.config)
-    styles = [
-        style_of(style, read_picture(style.uri, task.config)[0]) for style in task.pair.styles
-    ]
+    styles = read_styles(task.pair, task.config)
     # The first one traces the graph and measures the styles.
     _timed(engine, task, inputs, styles, 1)
     _, once = _timed(engine, task, inputs, styles, 1)

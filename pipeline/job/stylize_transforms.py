@@ -10,10 +10,11 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from pipeline.job.budget import Failures
-from pipeline.job.elements import NAMESPACE, Chunk, log_outcome
+from pipeline.job.elements import NAMESPACE, Chunk, at_the_end, log_outcome
 from pipeline.job.gpus import Gpu, resource_hints
-from pipeline.records.tasks import Batch
+from pipeline.records.tasks import Batch, Outcome
 from pipeline.worker.engine_cache import EngineCache
+from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.work import BatchWorker
 
 
@@ -37,35 +38,51 @@ class Stylize(beam.PTransform):  # type: ignore[misc]
 
 
 class StylizeBatches(beam.DoFn):  # type: ignore[misc]
-    """One `BatchWorker` per instance; the networks are shared by all instances of a process."""
+    """One `BatchWorker` per instance; networks and pictures are shared by those of a process.
+
+    Outcomes come when they are there, in whichever call: a batch is read while those before it
+    are optimised, and written while those after it are. With the bundle all have ended.
+    """
 
     def __init__(self, output: str, run: str, failures: Failures) -> None:
         self._output = output
         self._run = run
         self._failures = failures
-        self._shared = Shared()
+        self._shared_engines = Shared()
+        self._shared_pictures = Shared()
 
     def setup(self) -> None:
         """Take hold of the process's engines; none is loaded yet."""
-        self._engines = self._shared.acquire(EngineCache)
-        self._worker = BatchWorker(self._output, self._run, self._engines.engine_for)
+        self._engines = self._shared_engines.acquire(EngineCache)
+        pictures = self._shared_pictures.acquire(PictureCache)
+        self._worker = BatchWorker(self._output, self._run, self._engines.engine_for, pictures)
 
     def process(self, batch: Batch) -> Iterator[Chunk]:
-        """The outcomes of the batch's tasks."""
+        """Begin with a batch; the outcomes of tasks that have ended, of this or earlier ones."""
+        if ended := self._taken(self._worker.process(batch)):
+            yield ended
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """The outcomes of the last batches."""
+        if ended := self._taken(self._worker.finish()):
+            yield at_the_end(ended)
+
+    def _taken(self, outcomes: Iterator[Outcome]) -> Chunk:
+        """The outcomes, logged and counted."""
         loaded = self._engines.loaded
-        outcomes = Chunk()
-        for outcome in self._worker.process(batch):
+        taken = Chunk()
+        for outcome in outcomes:
             log_outcome(outcome)
-            outcomes.append(outcome)
-        # After the whole batch: what is done of it stays done.
-        self._failures.take("pairs", *outcomes)
-        yield outcomes
+            taken.append(outcome)
+            # What is done stays done, also where this one was the last that the run bears.
+            self._failures.take("pairs", outcome)
         self._worker.tally.count("networks_loaded", self._engines.loaded - loaded)
         for name, amount, is_distribution in self._worker.tally.take():
             if is_distribution:
                 Metrics.distribution(NAMESPACE, name).update(amount)
             else:
                 Metrics.counter(NAMESPACE, name).inc(amount)
+        return taken
 
     def teardown(self) -> None:
         """Let the threads go."""

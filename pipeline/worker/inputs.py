@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
-from nst_core.canvas import Size, content_size, size_of
+from nst_core.canvas import Fit, Size, content_size, size_of
 from nst_core.config import StyleConfig
+from nst_core.decoding import decoder
 from nst_core.errors import (
     InputNotFound,
     InputTooLarge,
@@ -18,12 +20,12 @@ from nst_core.errors import (
     OptionsInvalid,
 )
 from nst_core.imaging import colors, images
-from nst_core.imaging.decoding import decoder
+from nst_core.imaging.fitting import Wanted
 from nst_core.imaging.transparency import onto_surroundings
 from nst_core.results import Style
 from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
-from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.manifest.pairs import Pair
 
 # Enough for the headers of most files; longer ones are read whole.
 HEADER_BYTES = 65536
@@ -36,19 +38,22 @@ SHAPE_TOLERANCE = 1.02
 LEAST_SHARE = 0.001
 
 
+# A picture from a URI, within the limits of a configuration, no larger than it is wanted.
+Read = Callable[[str, StyleConfig, Wanted | None], images.Picture]
+
+
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """What is read for one pair besides its styles.
 
-    `masks` (one for each style) and `keep`: float32 [H, W] in 0…1, of any size, or None.
-    `size`: the count of bytes.
+    `picture`: the content; no larger than it is stylized, but where its own pixels are in the
+    result. `masks` (one for each style) and `keep`: float32 [H, W] in 0…1, of any size, or None.
     """
 
     picture: images.Picture
     init: np.ndarray | None
     masks: tuple[np.ndarray | None, ...]
     keep: np.ndarray | None
-    size: int
 
     def seen(self, config: StyleConfig) -> np.ndarray:
         """What the network sees of the picture, uint8 [H, W, 3]: its straight colours.
@@ -56,7 +61,7 @@ class Inputs:
         Before these are resized, what hardly shows gives way to the colours around it.
         """
         picture = self.picture
-        if picture.alpha is None or config.resample == "nearest":
+        if picture.alpha is None or config.resample == "nearest" or not _is_whole(config):
             return picture.rgb
         with contextlib.suppress(InputTooSmall):  # The engine says so, with the picture's name.
             own = size_of(picture.rgb)
@@ -64,27 +69,79 @@ class Inputs:
                 return onto_surroundings(picture.rgb, picture.alpha)
         return picture.rgb
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        arrays = (self.picture.rgb, self.picture.alpha, self.init, self.keep, *self.masks)
+        return sum(array.nbytes for array in arrays if array is not None)
 
-def read_inputs(pair: Pair, config: StyleConfig) -> Inputs:
+
+def read_picture(
+    uri: str, config: StyleConfig, wanted: Wanted | None = None
+) -> tuple[images.Picture, int]:
+    """An image's pixels, upright sRGB, and the count of bytes read.
+
+    Raises:
+        InputNotFound, InputUnreadable, InputTooLarge: with the reason.
+    """
+    data = _read(uri, config)
+    picture = decoder().decode(
+        data,
+        name=uri,
+        max_pixels=config.max_pixels,
+        max_bytes=config.max_bytes,
+        seconds=config.decode_seconds,
+        wanted=wanted,
+    )
+    return picture, len(data)
+
+
+def _just_read(uri: str, config: StyleConfig, wanted: Wanted | None) -> images.Picture:
+    return read_picture(uri, config, wanted)[0]
+
+
+def read_styles(pair: Pair, config: StyleConfig, read: Read = _just_read) -> list[Style]:
+    """A pair's styles, no larger than the network sees them.
+
+    Raises:
+        InputNotFound, InputUnreadable, InputTooLarge: with the reason.
+    """
+    wanted = None
+    if config.style_fit == "keep":
+        wanted = Wanted(Fit.of(config, config.style_scale), config.resample)
+    found = []
+    for style in pair.styles:
+        picture = read(style.uri, config, wanted)
+        found.append(Style(picture.rgb, style.weight, style.uri, picture.alpha, picture.original))
+    return found
+
+
+def read_inputs(pair: Pair, config: StyleConfig, read: Read = _just_read) -> Inputs:
     """A pair's content, the start where that is an image, and the masks.
 
     Raises:
         InputNotFound, InputUnreadable, InputTooLarge: with the reason.
+        InputTooSmall: the content is too small, or of too extreme a shape.
         OptionsInvalid: a mask has another shape than the content, or leaves nothing to do.
     """
-    picture, size = read_picture(pair.content, config)
+    is_original = config.output_size == "original"
+    wanted = Wanted(
+        Fit.of(config), config.resample, whole_alpha=is_original, over_surroundings=True
+    )
+    picture = read(pair.content, config, None if _is_whole(config) else wanted)
     _check_output(picture, pair.content, config)
+    size = content_size(picture.original, config, pair.content)
+    beside = Wanted(Fit(size=size), config.resample)
     init = None
     if config.init not in URI_SETTINGS["init"]:
-        given, init_size = read_picture(config.init, config)
-        init, size = given.rgb, size + init_size
+        init = read(config.init, config, beside).rgb
     masks: dict[str, np.ndarray] = {}
-    wanted = [style.mask or "" for style in pair.styles]
+    wanted_masks = [style.mask or "" for style in pair.styles]
     kept = "" if config.keep in URI_SETTINGS["keep"] else config.keep
-    for uri in {*wanted, kept} - {""}:
-        masks[uri], mask_size = _read_mask(uri, picture, pair.content, config)
-        size += mask_size
-    for uri in wanted:
+    for uri in {*wanted_masks, kept} - {""}:
+        mask = read(uri, config, None if is_original else beside)
+        masks[uri] = _mask_of(mask, uri, picture, pair.content)
+    for uri in wanted_masks:
         if uri and masks[uri].mean() < LEAST_SHARE:
             raise OptionsInvalid(
                 f"The mask {uri} is black everywhere, so its style would be nowhere; "
@@ -96,32 +153,37 @@ def read_inputs(pair: Pair, config: StyleConfig) -> Inputs:
             f"keep is {config.keep}, which is white everywhere, so the whole content would stay; "
             "draw black where it is to be stylized."
         )
-    return Inputs(picture, init, tuple(map(masks.get, wanted)), keep, size)
+    return Inputs(picture, init, tuple(map(masks.get, wanted_masks)), keep)
 
 
-def _read_mask(
-    uri: str, picture: images.Picture, content: str, config: StyleConfig
-) -> tuple[np.ndarray, int]:
-    """A mask's luminance, 0…1, and the count of bytes; what is transparent counts as black."""
-    mask, size = read_picture(uri, config)
-    shapes = mask.width * picture.height, mask.height * picture.width
+def _is_whole(config: StyleConfig) -> bool:
+    """Whether the content's own pixels are in the result."""
+    return config.output_size == "original" and (
+        config.preserve_colors == "luminance" or config.keep not in URI_SETTINGS["keep"]
+    )
+
+
+def _mask_of(mask: images.Picture, uri: str, picture: images.Picture, content: str) -> np.ndarray:
+    """A mask's luminance, 0…1; what is transparent counts as black."""
+    own, whole = mask.original, picture.original
+    shapes = own.width * whole.height, own.height * whole.width
     if max(shapes) > SHAPE_TOLERANCE * min(shapes):
         raise OptionsInvalid(
-            f"The mask {uri} is {mask.width}x{mask.height} px, and its content {content} "
-            f"{picture.width}x{picture.height} px, which is another shape; "
-            "draw the mask on the content."
+            f"The mask {uri} is {own} px, and its content {content} {whole} px, "
+            "which is another shape; draw the mask on the content."
         )
     values = colors.luminance_of(mask.rgb)
     if mask.alpha is not None:
         values = values * (mask.alpha.astype(np.float32) / 255)
-    return np.clip(values / 255, 0, 1).astype(np.float32), size
+    return np.clip(values / 255, 0, 1).astype(np.float32)
 
 
 def _check_output(picture: images.Picture, name: str, config: StyleConfig) -> None:
+    size = picture.original
     longest = LONGEST_SIDES.get(config.output_format)
-    if config.output_size == "original" and longest and longest < max(picture.rgb.shape):
+    if config.output_size == "original" and longest and longest < max(size.width, size.height):
         raise InputTooLarge(
-            f"{name} is {picture.width}x{picture.height} px, and {config.output_format} holds at "
+            f"{name} is {size} px, and {config.output_format} holds at "
             f"most {longest} px a side; set another output_format, or output_size to canvas."
         )
 
@@ -166,28 +228,6 @@ class Headers:
                 self._sizes.clear()
             size = self._sizes[key] = read_size(uri, config)
         return size
-
-
-def read_picture(uri: str, config: StyleConfig) -> tuple[images.Picture, int]:
-    """An image's pixels, upright sRGB, and the count of bytes read.
-
-    Raises:
-        InputNotFound, InputUnreadable, InputTooLarge: with the reason.
-    """
-    data = _read(uri, config)
-    picture = decoder().decode(
-        data,
-        name=uri,
-        max_pixels=config.max_pixels,
-        max_bytes=config.max_bytes,
-        seconds=config.decode_seconds,
-    )
-    return picture, len(data)
-
-
-def style_of(reference: StyleReference, picture: images.Picture) -> Style:
-    """A pair's style as the engine takes it, from its picture."""
-    return Style(picture.rgb, reference.weight, reference.uri, picture.alpha)
 
 
 def _read(uri: str, config: StyleConfig, first: int | None = None) -> bytes:

@@ -26,7 +26,7 @@ _ORIGINAL_SIZE = threading.Lock()
 def output_size(image: np.ndarray, content: images.Picture, config: StyleConfig) -> Size:
     """The size at which a stylized image is written."""
     is_original = config.output_size == "original"
-    return Size(content.width, content.height) if is_original else size_of(image)
+    return content.original if is_original else size_of(image)
 
 
 def encode_image(

@@ -1,59 +1,60 @@
-"""Reading for a batch: contents one by one, styles once."""
+"""Reading for pairs: styles before contents, and what pairs share once."""
 
 from __future__ import annotations
 
-import collections
-from typing import Any
+import dataclasses
+import time
 
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, PairError
-from nst_core.imaging import images
+from nst_core.imaging.fitting import Wanted
+from nst_core.imaging.images import Picture
 from nst_core.results import Style
-from pipeline.manifest.pairs import StyleReference
 from pipeline.records.tasks import Task, unforeseen
-from pipeline.worker.inputs import Inputs, read_inputs, read_picture, style_of
+from pipeline.worker.inputs import Inputs, read_inputs, read_picture, read_styles
+from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.tally import Tally
 
-STYLES_KEPT = 16
+
+@dataclasses.dataclass(frozen=True)
+class ReadPair:
+    """A task with all that was read for it, and how long that took."""
+
+    task: Task
+    inputs: Inputs
+    styles: list[Style]
+    seconds: float
 
 
 class Reader:
-    """Reads inputs; keeps the last styles, which many batches share."""
+    """Reads what tasks need, and keeps what others need too."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, pictures: PictureCache) -> None:
         self.tally = tally
-        self._styles: collections.OrderedDict[Any, images.Picture] = collections.OrderedDict()
+        self.pictures = pictures
 
-    def read_styles(self, task: Task) -> list[Style]:
-        """The styles of a task, which are those of its whole batch.
+    def read(self, task: Task) -> ReadPair | PairError:
+        """Everything for a task, or why it cannot be had.
 
-        Raises:
-            PairError: one cannot be read.
+        The styles first: where these cannot be read, contents would be read for nothing.
         """
-        return [
-            style_of(style, self._style_picture(style, task.config)) for style in task.pair.styles
-        ]
-
-    def _style_picture(self, style: StyleReference, config: StyleConfig) -> images.Picture:
-        key = (style.uri, config.max_pixels, config.max_bytes)
-        if key not in self._styles:
-            picture, size = read_picture(style.uri, config)
-            self.tally.count("bytes_read", size)
-            self._styles[key] = picture
-            while len(self._styles) > STYLES_KEPT:
-                self._styles.popitem(last=False)
-        self._styles.move_to_end(key)
-        return self._styles[key]
-
-    def read_content(self, task: Task) -> Inputs | PairError:
-        """What a task needs besides its styles, or why it cannot be had."""
+        started = time.monotonic()
         try:
-            inputs = read_inputs(task.pair, task.config)
+            styles = read_styles(task.pair, task.config, self._picture)
+            inputs = read_inputs(task.pair, task.config, self._picture)
         except PairError as error:
             return error
         except JobError:
             raise
         except Exception as error:
             return unforeseen(error)
-        self.tally.count("bytes_read", inputs.size)
-        return inputs
+        return ReadPair(task, inputs, styles, time.monotonic() - started)
+
+    def _picture(self, uri: str, config: StyleConfig, wanted: Wanted | None) -> Picture:
+        def read() -> Picture:
+            picture, size = read_picture(uri, config, wanted)
+            self.tally.count("bytes_read", size)
+            return picture
+
+        limits = config.max_pixels, config.max_bytes, config.decode_seconds
+        return self.pictures.get((uri, wanted, *limits), read)

@@ -1,16 +1,24 @@
-"""The work on one batch: read, optimise, write; without Beam, which only calls it."""
+"""The work on batches: read ∥ optimise ∥ write; without Beam, which only calls it.
+
+While one batch is optimised, the next ones are read and the last ones are written, each a few at
+most, so that the device waits for neither and memory holds little. What is optimised is so on the
+thread that calls.
+"""
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
-import functools
-import time
+import contextlib
+import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid, PairError, WeightsError
-from nst_core.results import Style, StyleResult
+from nst_core.results import Progress, StyleResult
 from pipeline.console import events
 from pipeline.records.tasks import (
     Batch,
@@ -20,8 +28,8 @@ from pipeline.records.tasks import (
     unforeseen,
 )
 from pipeline.worker.checkpoints import Checkpoints
-from pipeline.worker.inputs import Inputs
-from pipeline.worker.reading import Reader
+from pipeline.worker.picture_cache import PictureCache
+from pipeline.worker.reading import Reader, ReadPair
 from pipeline.worker.snapshots import SnapshotFiles, Snapshots
 from pipeline.worker.tally import Tally
 from pipeline.worker.writing import Writer
@@ -29,84 +37,161 @@ from pipeline.worker.writing import Writer
 if TYPE_CHECKING:
     from nst_core.engine.style_engine import StyleEngine
 
-INPUT_THREADS = 8
+# Each decodes, or waits for the storage.
+READING_THREADS = 8
+WRITING_THREADS = 8
+# Batches that are read before their turn, unless their pixels have more bytes than that; and
+# batches that are still being written when the next one has been optimised.
+AHEAD = 2
+AHEAD_BYTES = 2**30
+BEHIND = 2
+
+
+@dataclasses.dataclass
+class _Reading:
+    """A batch whose tasks are being read: each becomes an outcome, or a pair to be optimised."""
+
+    batch: Batch
+    found: list[Future[Outcome | ReadPair]]
+
+    def nbytes(self) -> int:
+        """Of the pixels that are there already."""
+        done = [one.result() for one in self.found if one.done() and one.exception() is None]
+        return sum(one.inputs.nbytes for one in done if isinstance(one, ReadPair))
+
+
+@dataclasses.dataclass
+class _Writing:
+    """A batch whose results are being written, and what is held until they are."""
+
+    outcomes: list[Future[Outcome]]
+    held: contextlib.ExitStack
 
 
 class BatchWorker:
-    """What a worker keeps between batches, and what it does with one.
+    """What a worker keeps between batches, and what it does with them.
 
     Args:
         output: the output folder's URI.
         run: the run's name, written into records.
         engine_for: the engine for a configuration; called only when there is work.
+        pictures: what this process has read already.
     """
 
     def __init__(
-        self, output: str, run: str, engine_for: Callable[[StyleConfig], StyleEngine]
+        self,
+        output: str,
+        run: str,
+        engine_for: Callable[[StyleConfig], StyleEngine],
+        pictures: PictureCache | None = None,
     ) -> None:
         self.output = output
         self.run = run
         self.engine_for = engine_for
         self.tally = Tally()
-        self.reader = Reader(self.tally)
+        self.reader = Reader(self.tally, pictures or PictureCache())
         self.writer = Writer(output, run, self.tally)
-        self.threads = concurrent.futures.ThreadPoolExecutor(INPUT_THREADS)
+        self._readers = concurrent.futures.ThreadPoolExecutor(READING_THREADS, "nst-reading")
+        # Also encode snapshots on the way.
+        self._writers = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS, "nst-writing")
+        self._reading: collections.deque[_Reading] = collections.deque()
+        self._writing: collections.deque[_Writing] = collections.deque()
 
     def close(self) -> None:
         """Let the threads go."""
-        self.threads.shutdown()
+        self._readers.shutdown(cancel_futures=True)
+        self._writers.shutdown()
 
     def process(self, batch: Batch) -> Iterator[Outcome]:
-        """Every task of the batch as an outcome: ok, skipped, or a failure."""
-        for outcome in self._process(batch):
-            events.emit(events.PairEnded(outcome.status, True))
-            self.tally.count(f"pairs_{outcome.status}")
-            yield outcome
+        """Begin with a batch; the outcomes of those that have ended meanwhile.
 
-    def _process(self, batch: Batch) -> Iterator[Outcome]:
-        started = time.monotonic()
-        begun = list(self.threads.map(self._begin, batch.tasks))
-        yield from (found for found in begun if isinstance(found, Outcome))
-        todo = [
-            (task, found)
-            for task, found in zip(batch.tasks, begun, strict=True)
-            if not isinstance(found, Outcome)
-        ]
-        if not todo:
-            return
+        Each task becomes one outcome: ok, skipped, or a failure. Once `finish` is through, all
+        have. After an error nothing is begun any more.
+
+        Raises:
+            JobError: trouble that is not one pair's, of this batch or another.
+        """
+        with self._stopping():
+            found = [self._readers.submit(self._read, task) for task in batch.tasks]
+            self._reading.append(_Reading(batch, found))
+            while len(self._reading) > AHEAD or self._is_full():
+                yield from self._optimize_next()
+            yield from self._written(BEHIND)
+
+    def finish(self) -> Iterator[Outcome]:
+        """All outcomes that are still to come; errors as of `process`."""
+        with self._stopping():
+            while self._reading:
+                yield from self._optimize_next()
+            yield from self._written(0)
+
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """After an error no other batch is begun, and what was optimised is written."""
         try:
-            styles = self.reader.read_styles(todo[0][0])
-        except PairError as error:
-            yield from (failed_pair(task.number, task.pair, error) for task, _ in todo)
-            return
-        ready = []
-        for task, inputs in todo:
-            if isinstance(inputs, PairError):
-                yield failed_pair(task.number, task.pair, inputs)
-            else:
-                ready.append((task, inputs))
-        if ready:
-            seconds = (time.monotonic() - started) / len(ready)
-            yield from self._stylize(ready, styles, seconds)
+            yield
+        except BaseException:
+            reading, writing = [*self._reading], [*self._writing]
+            self._reading.clear()
+            self._writing.clear()
+            for future in (future for one in reading for future in one.found):
+                future.cancel()
+            concurrent.futures.wait(future for one in writing for future in one.outcomes)
+            for one in writing:
+                one.held.close()
+            raise
 
-    def _begin(self, task: Task) -> Outcome | Inputs | PairError:
+    def _is_full(self) -> bool:
+        return bool(self._reading) and sum(one.nbytes() for one in self._reading) > AHEAD_BYTES
+
+    def _read(self, task: Task) -> Outcome | ReadPair:
         """What is read for a task, unless it is done.
 
-        Just before the costly work: another worker may have done it since the planning.
+        Before the costly work: another worker may have done it since the planning.
         """
-        return self.writer.done_meanwhile(task) or self.reader.read_content(task)
+        if done := self.writer.done_meanwhile(task):
+            return done
+        found = self.reader.read(task)
+        return failed_pair(task.number, task.pair, found) if isinstance(found, PairError) else found
 
-    def _stylize(
-        self, ready: list[tuple[Task, Inputs]], styles: list[Style], read_seconds: float
-    ) -> Iterator[Outcome]:
-        tasks = [task for task, _ in ready]
-        with (
-            Snapshots(ready, self.threads) as snapshots,
-            Checkpoints(tasks, self.output, snapshots, self.threads) as checkpoints,
-        ):
+    def _optimize_next(self) -> Iterator[Outcome]:
+        """Optimise the batch that is first, and begin to write what came of it."""
+        found = [future.result() for future in self._reading.popleft().found]
+        yield from map(self._ended, (one for one in found if isinstance(one, Outcome)))
+        if ready := [one for one in found if isinstance(one, ReadPair)]:
+            yield from map(self._ended, self._stylize(ready))
+        yield from self._written(BEHIND)
+
+    def _written(self, most: int) -> Iterator[Outcome]:
+        """The outcomes of batches that are written; waits while more than `most` are not."""
+        while self._writing:
+            first = self._writing[0]
+            if len(self._writing) <= most and not all(one.done() for one in first.outcomes):
+                break
+            outcomes = [future.result() for future in first.outcomes]
+            self._writing.popleft().held.close()
+            yield from outcomes
+
+    def _raise_failed(self) -> None:
+        """Raise what has gone wrong beside the device, while it works."""
+        read = (future for one in self._reading for future in one.found)
+        written = (future for one in self._writing for future in one.outcomes)
+        for future in itertools.chain[Future[Any]](read, written):
+            if future.done() and (error := future.exception()):
+                raise error
+
+    def _stylize(self, ready: list[ReadPair]) -> Iterator[Outcome]:
+        """The failures; what is to be written is on its way when they are through."""
+        tasks = [one.task for one in ready]
+        entries = [(one.task, one.inputs) for one in ready]
+        with contextlib.ExitStack() as stack:
+            snapshots = stack.enter_context(Snapshots(entries, self._writers))
+            checkpoints = stack.enter_context(
+                Checkpoints(tasks, self.output, snapshots, self._writers)
+            )
             try:
                 engine = self._engine(tasks[0])
-                results = self._optimize(engine, ready, styles, snapshots, checkpoints)
+                results = self._optimize(engine, ready, snapshots, checkpoints)
             except PairError as error:
                 yield from (failed_pair(task.number, task.pair, error) for task in tasks)
                 return
@@ -115,39 +200,51 @@ class BatchWorker:
             except Exception as error:
                 # Nobody foresaw this: find out whose it is, so that the others are done.
                 if len(ready) > 1:
-                    for entry in ready:
-                        yield from self._stylize([entry], styles, read_seconds)
+                    for one in ready:
+                        yield from self._stylize([one])
                 else:
                     outcome = failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
                     checkpoints.end(0, outcome)
                     yield outcome
                 return
-            finish = functools.partial(self._finish, engine=engine, read_seconds=read_seconds)
-            outcomes = self.threads.map(finish, ready, snapshots.files, results)
-            for index, outcome in enumerate(outcomes):
+
+            def finish(
+                index: int, kept: SnapshotFiles | None, result: StyleResult | PairError
+            ) -> Outcome:
+                outcome = self._finish(ready[index], kept, result, engine)
                 checkpoints.end(index, outcome)
-                yield outcome
+                return self._ended(outcome)
+
+            outcomes = [
+                self._writers.submit(finish, index, kept, result)
+                for index, (kept, result) in enumerate(zip(snapshots.files, results, strict=True))
+            ]
+            self._writing.append(_Writing(outcomes, stack.pop_all()))
 
     def _optimize(
         self,
         engine: StyleEngine,
-        ready: list[tuple[Task, Inputs]],
-        styles: list[Style],
+        ready: list[ReadPair],
         snapshots: Snapshots,
         checkpoints: Checkpoints,
     ) -> list[StyleResult | PairError]:
-        first = ready[0][0]
+        first = ready[0].task
         passes = engine.style_passes
-        inits = [inputs.init for _, inputs in ready if inputs.init is not None]
+        inits = [one.inputs.init for one in ready if one.inputs.init is not None]
+
+        def report(now: Progress) -> None:
+            events.emit(events.Steps(first.pair.id, now))
+            self._raise_failed()
+
         results = engine.stylize_batch(
-            [inputs.seen(first.config) for _, inputs in ready],
-            styles,
+            [one.inputs.seen(first.config) for one in ready],
+            ready[0].styles,
             first.config,
             inits=inits or None,
-            masks=[inputs.masks for _, inputs in ready],
-            keeps=[inputs.keep for _, inputs in ready],
-            names=[task.pair.content for task, _ in ready],
-            progress=lambda now: events.emit(events.Steps(first.pair.id, now)),
+            masks=[one.inputs.masks for one in ready],
+            keeps=[one.inputs.keep for one in ready],
+            names=[one.task.pair.content for one in ready],
+            progress=report,
             snapshots=snapshots.take,
             checkpoints=checkpoints.found,
             save=checkpoints.save,
@@ -168,21 +265,25 @@ class BatchWorker:
 
     def _finish(
         self,
-        entry: tuple[Task, Inputs],
+        pair: ReadPair,
         kept: SnapshotFiles | None,
         result: StyleResult | PairError,
-        *,
         engine: StyleEngine,
-        read_seconds: float,
     ) -> Outcome:
-        task, inputs = entry
+        task = pair.task
         if isinstance(result, PairError):
             return failed_pair(task.number, task.pair, result)
         try:
             return self.writer.write(
-                task, inputs, kept, result, engine=engine, read_seconds=read_seconds
+                task, pair.inputs, kept, result, engine=engine, read_seconds=pair.seconds
             )
         except JobError:
             raise
         except Exception as error:
             return failed_pair(task.number, task.pair, unforeseen(error))
+
+    def _ended(self, outcome: Outcome) -> Outcome:
+        """Tell of a pair that has ended; on any thread."""
+        events.emit(events.PairEnded(outcome.status, True))
+        self.tally.count(f"pairs_{outcome.status}")
+        return outcome

@@ -49,7 +49,7 @@ def test_every_format_gives_its_pixels(
 ) -> None:
     picture = decode(file_of(GRADIENT, file_format, **options))
     assert picture.rgb.dtype == np.uint8
-    assert (picture.height, picture.width) == GRADIENT.shape[:2]
+    assert (picture.original.height, picture.original.width) == GRADIENT.shape[:2]
     assert picture.alpha is None
     assert np.abs(picture.rgb.astype(int) - GRADIENT).max() <= tolerance
 
@@ -135,7 +135,9 @@ def test_of_several_frames_the_first_counts(file_format: str) -> None:
     options = {"lossless": True} if file_format == "WEBP" else {}
     data = file_of(first, file_format, save_all=True, append_images=[second], **options)
     picture = decode(data)
-    assert (picture.width, picture.height) == (32, 16) == header(data, complete=True)
+    assert (
+        (picture.original.width, picture.original.height) == (32, 16) == header(data, complete=True)
+    )
     np.testing.assert_allclose(picture.rgb.astype(float).mean((0, 1)), [255, 0, 0], atol=3)
 
 
@@ -256,7 +258,7 @@ def test_xmp_does_not_turn_what_the_header_called_upright() -> None:
     packet = b'<x:xmpmeta><rdf tiff:Orientation="6"/></x:xmpmeta>'
     data = file_of(QUARTERS, "TIFF", tiffinfo={700: packet})
     picture = decode(data)
-    assert header(data) == (picture.width, picture.height)
+    assert header(data) == (picture.original.width, picture.original.height)
     np.testing.assert_array_equal(picture.rgb, QUARTERS)
 
 

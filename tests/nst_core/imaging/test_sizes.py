@@ -49,7 +49,7 @@ def test_the_size_is_known_from_the_first_bytes_or_from_all_of_them(
     assert header(data[:HEAD]) == (upright if suffices else None)
     assert header(data, complete=True) == upright
     picture = decode(data)
-    assert (picture.width, picture.height) == upright
+    assert (picture.original.width, picture.original.height) == upright
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])

@@ -49,7 +49,7 @@ def test_a_raw_file_is_not_taken_for_its_thumbnail(data: bytes, named: str) -> N
 
 
 def test_a_page_of_several_is_no_raw_file() -> None:
-    assert decode(tagged(254, 2, 4)).width == 40
+    assert decode(tagged(254, 2, 4)).original.width == 40
 
 
 # PNG's gamma ------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ def test_a_format_that_cannot_hold_the_original_s_size_is_refused(catalog: Catal
     with pytest.raises(InputTooLarge, match=r"17000x300 px, and webp holds at most 16383"):
         read_inputs(pair(catalog), config(output_size="original", output_format="webp"))
     for fine in ({"output_size": "original"}, {"output_format": "webp"}):
-        assert read_inputs(pair(catalog), config(**fine)).picture.width == 17000
+        read = read_inputs(pair(catalog), config(image_size=1024, **fine))
+        assert read.picture.original == Size(17000, 300)
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xff", b""])
@@ -71,8 +72,6 @@ def test_masks_are_luminances_from_0_to_1_in_the_order_of_the_styles(catalog: Ca
     # What is transparent is black, whatever colour is hidden there.
     np.testing.assert_allclose(half, 0.2, atol=0.005)
     assert read.keep is mask
-    names = ("a.png", "m.png", "half.png")
-    assert read.size == sum(len(catalog.read(name)) for name in names)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (640, 480), (65, 48), (16, 12)])

@@ -23,7 +23,7 @@ GREY = np.full((48, 64, 3), 90, np.float32)
 
 def inputs(content: images.Picture, keep: np.ndarray | None = None) -> Inputs:
     """What was read for a pair of this content."""
-    return Inputs(content, None, (None,), keep, 0)
+    return Inputs(content, None, (None,), keep)
 
 
 def decoded(encoded: bytes) -> Any:

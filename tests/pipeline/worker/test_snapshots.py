@@ -49,7 +49,7 @@ def entry(alpha: np.ndarray | None = None, **changes: Any) -> tuple[Task, Inputs
     config = StyleConfig().updated({"snapshot_every": 1, "animation": "gif", **changes})
     picture = images.Picture(np.zeros((48, 64, 3), np.uint8), alpha)
     task = Task(RowNumber("/c/pairs.csv", 1), pair, config, "0" * 16)
-    return task, Inputs(picture, None, (None,), None, 0)
+    return task, Inputs(picture, None, (None,), None)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pipeline import storage
 from pipeline.console import events
 from pipeline.job import planning
 from pipeline.manifest.columns import Row
-from pipeline.records.tasks import Batch, Task
+from pipeline.records.tasks import Batch, Outcome, Task
 from pipeline.worker import work
 from pipeline.worker.work import BatchWorker
 from tests.pipeline.fake_engine import FakeEngine, result
@@ -68,9 +68,15 @@ def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[BatchWorker, FakeE
 Prepare = Callable[..., tuple[BatchWorker, FakeEngine, Batch]]
 
 
+def outcomes_of(worker: BatchWorker, *batches: Batch) -> list[Outcome]:
+    """Everything that becomes of batches."""
+    found = [outcome for batch in batches for outcome in worker.process(batch)]
+    return [*found, *worker.finish()]
+
+
 def ended(worker: BatchWorker, batch: Batch) -> dict[str, str]:
     """The status of each pair, by id."""
-    outcomes = list(worker.process(batch))
+    outcomes = outcomes_of(worker, batch)
     statuses = {str(outcome.id): outcome.status for outcome in outcomes}
     assert len(statuses) == len(outcomes) == len(batch.tasks)
     return statuses
@@ -140,7 +146,7 @@ def test_an_error_nobody_foresaw_fails_only_the_pair_it_belongs_to(
         return all_good(names)
 
     worker, engine, batch = prepare(answer, count=3)
-    outcomes = {outcome.id: outcome for outcome in worker.process(batch)}
+    outcomes = {outcome.id: outcome for outcome in outcomes_of(worker, batch)}
     assert {key: one.status for key, one in outcomes.items()} == {
         "a": "ok",
         "b": "internal",
@@ -187,7 +193,7 @@ def test_trouble_that_is_not_the_pair_s_stops_the_job(
     worker, _, batch = prepare()
     monkeypatch.setattr(storage, "write_bytes", full)
     with pytest.raises(JobError, match="disk is full"):
-        list(worker.process(batch))
+        outcomes_of(worker, batch)
 
 
 def test_weights_that_a_row_brought_fail_the_row_and_the_job_s_own_the_job(
@@ -199,7 +205,7 @@ def test_weights_that_a_row_brought_fail_the_row_and_the_job_s_own_the_job(
     worker, _, batch = prepare()
     worker.engine_for = refuse
     with pytest.raises(WeightsError, match="damaged"):
-        list(worker.process(batch))
+        outcomes_of(worker, batch)
     catalog.write("own.h5", b"damaged")
     worker, _, batch = prepare(**{"options.weights": "own.h5"})
     worker.engine_for = refuse
@@ -210,10 +216,10 @@ def test_a_bundle_tried_again_finds_what_its_first_try_had_finished(
     prepare: Prepare, catalog: Catalog
 ) -> None:
     worker, _, batch = prepare()
-    first = {outcome.id: outcome for outcome in worker.process(batch)}
+    first = {outcome.id: outcome for outcome in outcomes_of(worker, batch)}
     before = catalog.files()
     again, engine, _ = prepare()
-    second = {outcome.id: outcome for outcome in again.process(batch)}
+    second = {outcome.id: outcome for outcome in outcomes_of(again, batch)}
     assert engine.asked == []
     assert second == first
     assert catalog.files() == before
@@ -382,7 +388,7 @@ def test_whoever_watches_hears_of_steps_and_ends(prepare: Prepare) -> None:
 
 def test_a_record_says_how_its_image_was_made(prepare: Prepare, catalog: Catalog) -> None:
     worker, _, batch = prepare(count=1, price="9")
-    (outcome,) = worker.process(batch)
+    (outcome,) = outcomes_of(worker, batch)
     record = catalog.records()["a"]
     assert outcome.details["record"].endswith(f"/a.{record['fingerprint']}.json")
     assert record["columns"] == outcome.columns == {"price": "9"}

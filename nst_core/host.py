@@ -1,0 +1,83 @@
+"""What the machine has for this process: memory that is free, processors."""
+
+from __future__ import annotations
+
+import math
+import os
+import pathlib
+from collections.abc import Iterator
+
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+PROC = pathlib.Path("/proc")
+
+
+def processors() -> int:
+    """How many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory() -> float:
+    """Bytes that this process can still take: what the machine has and its cgroups allow.
+
+    Infinite where the system tells neither.
+    """
+    return min([_machine_available(), *_cgroups_available()])
+
+
+def _machine_available() -> float:
+    for line in _lines(PROC / "meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return math.inf
+
+
+def _cgroups_available() -> Iterator[float]:
+    """Of every group that this process is in, up to the root: its limit less its use.
+
+    Version 2 has one hierarchy (`0::/path`), version 1 one for memory (`4:memory:/path`).
+    """
+    for line in _lines(PROC / "self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, limit, usage, cache = CGROUPS, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            root, limit, usage = (
+                CGROUPS / "memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+            )
+            cache = "total_inactive_file"
+        else:
+            continue
+        # In a container the path can be the host's: then only the root is there.
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder == root.parent:
+                break
+            most, used = _number(folder / limit), _number(folder / usage)
+            if most is not None and used is not None:
+                yield most - used + _statistic(folder / "memory.stat", cache)
+
+
+def _number(path: pathlib.Path) -> int | None:
+    """The number in a file; None where there is none, or `max`."""
+    lines = _lines(path)
+    return int(lines[0]) if lines and lines[0].isdigit() else None
+
+
+def _statistic(path: pathlib.Path, name: str) -> int:
+    """Bytes of files that the kernel would give up at once."""
+    for line in _lines(path):
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,67 @@
+"""What the machine has for this process."""
+
+from __future__ import annotations
+
+import math
+import os
+import pathlib
+from typing import Any
+
+import pytest
+
+from nst_core import host
+
+
+def test_processors_are_those_that_it_may_run_on() -> None:
+    assert 1 <= host.processors() <= (os.cpu_count() or 1)
+
+
+class TestAvailable:
+    """What this process can still take, from a made-up `/proc` and `/sys`."""
+
+    @pytest.fixture
+    def system(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        monkeypatch.setattr(host, "PROC", tmp_path / "proc")
+        monkeypatch.setattr(host, "CGROUPS", tmp_path / "cgroups")
+
+        def write(files: dict[str, str]) -> None:
+            for name, text in files.items():
+                path = tmp_path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+
+        return write
+
+    def test_where_nothing_tells_it_has_no_bounds(self, system: Any) -> None:
+        system({})
+        assert host.available_memory() == math.inf
+
+    def test_it_is_the_machines(self, system: Any) -> None:
+        system({"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    2000 kB\n"})
+        assert host.available_memory() == 2000 * 1024
+
+    def test_it_is_what_the_group_or_one_above_it_leaves(self, system: Any) -> None:
+        system(
+            {
+                "proc/meminfo": "MemAvailable: 1000000 kB\n",
+                "proc/self/cgroup": "0::/pod/worker\n",
+                "cgroups/pod/worker/memory.max": "max\n",
+                "cgroups/pod/worker/memory.current": "500\n",
+                "cgroups/pod/memory.max": "4000\n",
+                "cgroups/pod/memory.current": "1500\n",
+                "cgroups/pod/memory.stat": "anon 900\ninactive_file 300\n",
+            }
+        )
+        assert host.available_memory() == 4000 - 1500 + 300
+
+    def test_in_version_1_groups_and_containers_too(self, system: Any) -> None:
+        system(
+            {
+                "proc/meminfo": "MemAvailable: 1000000 kB\n",
+                "proc/self/cgroup": "5:cpu,cpuacct:/\n4:memory:/docker/abc\n",
+                "cgroups/memory/memory.limit_in_bytes": "9000\n",
+                "cgroups/memory/memory.usage_in_bytes": "2000\n",
+                "cgroups/memory/memory.stat": "inactive_file 1\ntotal_inactive_file 500\n",
+            }
+        )
+        assert host.available_memory() == 9000 - 2000 + 500
