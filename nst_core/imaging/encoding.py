@@ -20,6 +20,8 @@ from nst_core.imaging.transparency import onto_white
 EXTENSIONS: dict[str, str] = {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "tiff"}
 CONTENT_TYPES: dict[str, str] = {name: f"image/{name}" for name in EXTENSIONS}
 
+# Of stylized pictures, which hardly compress: half the time of zlib's own 6, 4 % larger.
+_PNG_LEVEL = 1
 # EXIF's user comment begins with the name of its alphabet.
 _ASCII = b"ASCII\0\0\0"
 # Bytes of metadata in a JPEG, where all of EXIF has 64 KiB.
@@ -64,6 +66,7 @@ def encode(
         for key, value in metadata.items():
             text.add_itxt(key, value)
         options["pnginfo"] = text
+        options["compress_level"] = _PNG_LEVEL
     elif metadata:
         fitting = _fitting(metadata) if output_format == "jpeg" else dict(metadata)
         comment = _ASCII + json.dumps(fitting).encode()

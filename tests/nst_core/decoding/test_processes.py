@@ -114,7 +114,7 @@ def test_what_a_credible_answer_says_is_bounded(monkeypatch: pytest.MonkeyPatch)
     one = Decoder(1)
     lines = "'one\\ntwo ' + 100_000 * 'x'"
     monkeypatch.setattr(pool, "_start", taken_over(f"answer(Kind.UNREADABLE, text={lines})"))
-    with pytest.raises(InputUnreadable, match="^one two x+") as caught:
+    with pytest.raises(InputUnreadable, match=r"^one two x+") as caught:
         decode(one, GOOD["colour.png"])
     assert len(str(caught.value)) <= messages.MOST_TEXT
 

@@ -1,0 +1,335 @@
+"""Reading, optimising and writing beside each other: when each works, what an error does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nst_core.config import StyleConfig
+from nst_core.decoding import decoder
+from nst_core.errors import JobError
+from nst_core.results import Progress
+from pipeline import storage
+from pipeline.job import planning
+from pipeline.manifest.columns import Row
+from pipeline.records.tasks import Batch, Outcome, Task
+from pipeline.worker import inputs, work
+from pipeline.worker.picture_cache import PictureCache
+from pipeline.worker.work import BatchWorker
+from tests.pipeline.fake_engine import FakeEngine, result
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Catalog
+
+CONFIG = StyleConfig(weights="procedural", image_size=64, scales=(1,), steps=2)
+NAMES = "abcdefgh"
+SECONDS = 60.0
+
+
+def all_good(names: list[str]) -> list[Any]:
+    """One result for each."""
+    return [result() for _ in names]
+
+
+class Bench:
+    """A worker whose engine answers as told, and batches of one pair each."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.answer: Callable[[list[str]], list[Any]] = all_good
+        self.engine = FakeEngine(lambda names: self.answer(names))
+        self.worker = BatchWorker(
+            catalog.uri("out"),
+            "run1",
+            lambda _: self.engine,  # type: ignore[arg-type,return-value]
+        )
+
+    def batches(self, count: int, **columns: Any) -> list[Batch]:
+        """Batches of the pictures a, b, … with changes to their rows, each with its own files."""
+        self.catalog.picture("s.png")
+        found = []
+        for number, name in enumerate(NAMES[:count], start=1):
+            self.catalog.picture(f"{name}.png")
+            cells = {"id": name, "content": f"{name}.png", "style": "s.png"}
+            cells |= {key: value.format(name=name) for key, value in columns.items()}
+            uri = self.catalog.uri("pairs.csv")
+            task = planning.plan_row(Row(number, cells), uri, CONFIG, ("file",))
+            assert isinstance(task, Task)
+            found.append(Batch((task,)))
+        return found
+
+    def run(self, batches: list[Batch]) -> dict[str, str]:
+        """The status of every pair, by id, each once."""
+        outcomes: list[Outcome] = []
+        for batch in batches:
+            outcomes += self.worker.process(batch)
+        outcomes += self.worker.finish()
+        statuses = {str(outcome.id): outcome.status for outcome in outcomes}
+        assert len(statuses) == len(outcomes) == len(batches)
+        return statuses
+
+
+@pytest.fixture
+def bench(catalog: Catalog) -> Iterator[Bench]:
+    one = Bench(catalog)
+    yield one
+    one.worker.close()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are read from here on, by name."""
+    found: list[str] = []
+    real = inputs._read
+
+    def note(uri: str, *rest: Any, **more: Any) -> bytes:
+        found.append(uri.rpartition("/")[2])
+        return real(uri, *rest, **more)
+
+    monkeypatch.setattr(inputs, "_read", note)
+    return found
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Until it holds."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_two_batches_are_read_while_one_is_optimised_and_no_more(
+    bench: Bench, read: list[str]
+) -> None:
+    seen = []
+
+    def answer(names: list[str]) -> list[Any]:
+        # Those behind it are read meanwhile: it waits for that.
+        first = NAMES.index(names[0][0])
+        ahead = {f"{name}.png" for name in NAMES[first : first + 3] if name < "g"}
+        wait_for(lambda: ahead <= {*read})
+        seen.append({*read} - {"s.png"} == {f"{name}.png" for name in NAMES[: first + 3][:6]})
+        return all_good(names)
+
+    bench.answer = answer
+    assert bench.run(bench.batches(6)) == dict.fromkeys("abcdef", "ok")
+    assert seen == [True] * 6
+
+
+def test_what_was_optimised_is_written_while_the_next_is_optimised(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    written: list[str] = []
+    real = storage.create_bytes
+
+    def create(uri: str, *rest: Any) -> bool:
+        assert gate.wait(SECONDS)
+        written.append(uri)
+        return real(uri, *rest)
+
+    monkeypatch.setattr(storage, "create_bytes", create)
+
+    def answer(names: list[str]) -> list[Any]:
+        if names == ["c.png"]:
+            # Two batches wait to be written, and this one is on the device all the same.
+            assert not written
+            gate.set()
+            wait_for(lambda: len(written) == 2)
+        return all_good(names)
+
+    bench.answer = answer
+    assert bench.run(bench.batches(5)) == dict.fromkeys("abcde", "ok")
+    assert bench.catalog.records().keys() == {*"abcde"}
+
+
+def test_no_more_than_two_batches_wait_to_be_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = optimised = 0
+    lock = threading.Lock()
+    real = storage.create_bytes
+
+    def create(uri: str, *rest: Any) -> bool:
+        nonlocal writing
+        done = real(uri, *rest)
+        time.sleep(0.05)
+        with lock:
+            writing += 1
+        return done
+
+    def answer(names: list[str]) -> list[Any]:
+        nonlocal optimised
+        with lock:
+            assert optimised - writing <= work.BEHIND
+            optimised += 1
+        return all_good(names)
+
+    monkeypatch.setattr(storage, "create_bytes", create)
+    bench.answer = answer
+    assert bench.run(bench.batches(8)) == dict.fromkeys(NAMES, "ok")
+
+
+def test_large_pictures_are_not_read_ahead(
+    bench: Bench, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "AHEAD_BYTES", 1)
+    most = 0
+
+    def answer(names: list[str]) -> list[Any]:
+        nonlocal most
+        most = max(most, len({*read} - {"s.png"}) - NAMES.index(names[0][0]))
+        return all_good(names)
+
+    bench.answer = answer
+    batches = bench.batches(4)
+    # Once its pixels are there, the next batch has to wait for them.
+    statuses: dict[str, str] = {}
+    for batch in batches:
+        ended = list(bench.worker.process(batch))
+        wait_for(lambda: all(one.done() for r in bench.worker._reading for one in r.found))
+        ended += bench.worker.process(Batch(()))
+        statuses |= {str(outcome.id): outcome.status for outcome in ended}
+    statuses |= {str(outcome.id): outcome.status for outcome in bench.worker.finish()}
+    assert statuses == dict.fromkeys("abcd", "ok")
+    assert most == 1
+
+
+def test_one_bad_image_among_those_read_ahead_fails_alone(bench: Bench) -> None:
+    batches = bench.batches(5)
+    bench.catalog.write("c.png", b"no image")
+    assert bench.run(batches) == {**dict.fromkeys("abde", "ok"), "c": "input_unreadable"}
+
+
+def test_a_decoder_that_dies_while_the_next_batch_is_read_loses_nothing(bench: Bench) -> None:
+    killed = 0
+
+    def answer(names: list[str]) -> list[Any]:
+        nonlocal killed
+        for pid in decoder().pids:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+        return all_good(names)
+
+    bench.answer = answer
+    assert bench.run(bench.batches(8)) == dict.fromkeys(NAMES, "ok")
+    assert killed
+
+
+def test_what_goes_wrong_while_writing_stops_the_batch_on_the_device(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = storage.write_bytes
+
+    def full(uri: str, *rest: Any) -> None:
+        if "/images/a." in uri:
+            raise storage.StorageError("The disk is full; free space.")
+        real(uri, *rest)
+
+    monkeypatch.setattr(storage, "write_bytes", full)
+
+    def steps(names: list[str]) -> list[Any]:
+        if names == ["b.png"]:
+            deadline = time.monotonic() + SECONDS
+            while time.monotonic() < deadline:
+                bench.engine.given["progress"](Progress(1, 2, 1.0, (3.0,)))
+                time.sleep(0.005)
+        return all_good(names)
+
+    bench.answer = steps
+    with pytest.raises(JobError, match="disk is full"):
+        bench.run(bench.batches(6))
+    # No other was begun, and nothing half-written is there.
+    assert bench.engine.asked == [["a.png"], ["b.png"]]
+    assert bench.catalog.names("out") == set()
+
+
+def test_what_goes_wrong_while_reading_stops_the_batch_on_the_device(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = inputs._read
+
+    def refused(uri: str, *rest: Any, **more: Any) -> bytes:
+        if uri.endswith("c.png"):
+            raise storage.StorageError("The storage is gone; try again later.")
+        return real(uri, *rest, **more)
+
+    monkeypatch.setattr(inputs, "_read", refused)
+
+    def steps(names: list[str]) -> list[Any]:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            bench.engine.given["progress"](Progress(1, 2, 1.0, (3.0,)))
+            time.sleep(0.005)
+        return all_good(names)
+
+    bench.answer = steps
+    with pytest.raises(JobError, match="storage is gone"):
+        bench.run(bench.batches(6))
+    assert bench.engine.asked == [["a.png"]]
+
+
+def test_what_was_optimised_before_an_error_is_written(bench: Bench) -> None:
+    def answer(names: list[str]) -> list[Any]:
+        if names == ["c.png"]:
+            raise JobError("The device is gone; start it again.")
+        return all_good(names)
+
+    bench.answer = answer
+    with pytest.raises(JobError, match="device is gone"):
+        bench.run(bench.batches(6))
+    assert bench.catalog.records().keys() == {"a", "b"}
+
+
+class TestShared:
+    """What several pairs have in common."""
+
+    def test_a_content_of_many_styles_and_a_style_of_many_contents_are_read_once(
+        self, bench: Bench, read: list[str]
+    ) -> None:
+        assert bench.run(bench.batches(6)) == dict.fromkeys("abcdef", "ok")
+        assert sorted(read) == [*(f"{name}.png" for name in "abcdef"), "s.png"]
+        read.clear()
+        bench.catalog.picture("one.png")
+        batches = bench.batches(6, id="{name}2", content="one.png", style="{name}.png")
+        assert set(bench.run(batches).values()) == {"ok"}
+        assert read.count("one.png") == 1
+
+    def test_a_style_that_cannot_be_read_is_tried_once_and_before_any_content(
+        self, bench: Bench, read: list[str]
+    ) -> None:
+        batches = bench.batches(6, style="none.png")
+        assert bench.run(batches) == dict.fromkeys("abcdef", "input_not_found")
+        assert read == ["none.png"]
+        assert bench.engine.asked == []
+
+
+class TestPictureCache:
+    def test_it_keeps_what_was_wanted_last_up_to_its_bytes(self) -> None:
+        picture = inputs.images.Picture(result().image.astype("uint8"), None)
+        cache = PictureCache(3 * picture.rgb.nbytes)
+        read: list[str] = []
+
+        def get(key: str) -> None:
+            cache.get(key, lambda: read.append(key) or picture)  # type: ignore[func-returns-value]
+
+        for key in "abcabcdbcda":
+            get(key)
+        assert "".join(read) == "abcda"
+
+    def test_the_job_s_trouble_is_not_remembered(self) -> None:
+        cache = PictureCache()
+
+        def fail() -> Any:
+            raise JobError("The network is away; wait.")
+
+        picture = inputs.images.Picture(result().image.astype("uint8"), None)
+        with pytest.raises(JobError):
+            cache.get("a", fail)
+        assert cache.get("a", lambda: picture) is picture
