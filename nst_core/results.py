@@ -10,7 +10,11 @@ import numpy as np
 from nst_core.canvas import Size, size_of
 
 # Raised whenever the pixels change for the same settings, so that catalogs are done again.
-ENGINE_VERSION = "3"
+ENGINE_VERSION = "4"
+# Earlier versions whose pixels are others by rounding alone: what they have done stays done.
+ALIKE_VERSIONS = ("3",)
+# Raised whenever a step is another: older checkpoints are then started over.
+STEP_VERSION = "3"
 LOG_COLUMNS = ("step", "scale", "width", "height", "seconds")
 
 

@@ -23,7 +23,7 @@ from nst_core.imaging import recoloring
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
 from nst_core.objective.regions import Regions
-from nst_core.results import ENGINE_VERSION, OnSnapshot, Report, Style, StyleResult
+from nst_core.results import STEP_VERSION, OnSnapshot, Report, Style, StyleResult
 from nst_core.setting_text import URI_SETTINGS
 
 CAREFUL_LEARNING_RATE = 0.25
@@ -283,7 +283,7 @@ class StyleEngine:
         shared = [name for name in PIXEL_SETTINGS if name not in URI_SETTINGS]
         state = optimizer_for(config, self.precision).start(tf.zeros([1, 1, 1, 3]), 1)
         return digest(
-            (FORMAT, ENGINE_VERSION, self.weights.sha256, self.precision, self.device),
+            (FORMAT, STEP_VERSION, self.weights.sha256, self.precision, self.device),
             [(name, getattr(config, name)) for name in shared],
             config.init if config.init in URI_SETTINGS["init"] else "an image",
             layout(state),

@@ -18,6 +18,7 @@ from pipeline.records.output_files import (
     written_by,
 )
 from pipeline.records.tasks import SKIPPED, Outcome, RowNumber, Task, failed_pair, finished_pair
+from pipeline.worker.weights import weights_identity
 
 OnExisting = Literal["skip", "redo", "error"]
 
@@ -161,8 +162,8 @@ def resolve_id(
         wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
     in_place = there.issuperset(wanted)
     # Two records of one image: runs with other settings met here, and one of them is wrong.
-    if on_existing == "skip" and marks == {first.fingerprint} and in_place:
-        yield finished_pair(first.number, first.pair, SKIPPED, records.place_of(first, output))
+    if on_existing == "skip" and in_place and (done := _as_done(first, marks)):
+        yield finished_pair(first.number, first.pair, SKIPPED, records.place_of(done, output))
         return
     stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)
     images = storage.join(output, "images", "")
@@ -178,6 +179,17 @@ def resolve_id(
         stale_snapshots=tuple(old),
         stale_checkpoints=tuple(interrupted),
     )
+
+
+def _as_done(task: Task, marks: set[str]) -> Task | None:
+    """The task with the fingerprint of its one record, where that vouches for its pixels."""
+    if marks == {task.fingerprint}:
+        return task
+    if len(marks) == 1:
+        weights = weights_identity(task.config.weights)
+        for mark in marks.intersection(records.alike_fingerprints(task.pair, task.config, weights)):
+            return dataclasses.replace(task, fingerprint=mark)
+    return None
 
 
 def id_of(row: Task | Outcome) -> str | None:

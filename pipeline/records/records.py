@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nst_core.canvas import Size, size_of
 from nst_core.config import PIXEL_SETTINGS, StyleConfig, with_changes
 from nst_core.imaging.encoding import EXTENSIONS
-from nst_core.results import ENGINE_VERSION
+from nst_core.results import ALIKE_VERSIONS, ENGINE_VERSION
 from pipeline import storage
 from pipeline.manifest.pairs import Pair
 from pipeline.records.tasks import OK, Task, sources
@@ -32,14 +32,21 @@ _SORTED = json.JSONEncoder(sort_keys=True)
 _MARKED = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.(?P<extension>json|npz)")
 
 
-def fingerprint(pair: Pair, config: StyleConfig, weights_identity: str) -> str:
+def fingerprint(
+    pair: Pair, config: StyleConfig, weights_identity: str, engine: str | None = None
+) -> str:
     """16 hex digits of what decides the pixels: settings, weights, source URIs, engine version."""
     text = (
-        f'{{"engine": {json.dumps(ENGINE_VERSION)}, "settings": {_pixel_settings(config.key())}, '
+        f'{{"engine": {json.dumps(engine or ENGINE_VERSION)}, "settings": {_pixel_settings(config.key())}, '
         f'"sources": {_SORTED.encode(sources(pair))}, '
         f'"weights": {json.dumps(weights_identity)}}}'
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def alike_fingerprints(pair: Pair, config: StyleConfig, weights_identity: str) -> Iterator[str]:
+    """Those of earlier engines whose pixels are others by rounding alone."""
+    return (fingerprint(pair, config, weights_identity, engine) for engine in ALIKE_VERSIONS)
 
 
 @functools.lru_cache(maxsize=1024)

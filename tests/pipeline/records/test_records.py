@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nst_core.config import SETTINGS, StyleConfig
-from nst_core.results import ENGINE_VERSION
+from nst_core.results import ALIKE_VERSIONS, ENGINE_VERSION
 from pipeline.manifest.pairs import Pair, StyleReference
 from pipeline.records import records
 
@@ -161,3 +161,12 @@ def test_json_is_utf8_with_a_final_newline() -> None:
     assert "größe-猫".encode() in data
     assert json.loads(data) == {"title": "größe-猫"}
     assert records.to_json({"a": 1, "b": [2]}) == b'{\n  "a": 1,\n  "b": [2]\n}\n'
+
+
+def test_what_engines_that_differ_by_rounding_have_done_is_told_from_others() -> None:
+    pair, config = PAIR, StyleConfig()
+    alike = list(records.alike_fingerprints(pair, config, "w"))
+    assert len(alike) == len(ALIKE_VERSIONS)
+    assert records.fingerprint(pair, config, "w") not in alike
+    assert records.fingerprint(pair, config, "w", ALIKE_VERSIONS[0]) == alike[0]
+    assert records.fingerprint(pair, config, "v", ALIKE_VERSIONS[0]) != alike[0]
