@@ -36,8 +36,9 @@ def fingerprint(
     pair: Pair, config: StyleConfig, weights_identity: str, engine: str | None = None
 ) -> str:
     """16 hex digits of what decides the pixels: settings, weights, source URIs, engine version."""
+    settings = _pixel_settings(config.key())
     text = (
-        f'{{"engine": {json.dumps(engine or ENGINE_VERSION)}, "settings": {_pixel_settings(config.key())}, '
+        f'{{"engine": {json.dumps(engine or ENGINE_VERSION)}, "settings": {settings}, '
         f'"sources": {_SORTED.encode(sources(pair))}, '
         f'"weights": {json.dumps(weights_identity)}}}'
     )

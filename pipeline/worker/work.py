@@ -12,7 +12,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,12 @@ if TYPE_CHECKING:
 # Each decodes, or waits for the storage.
 READING_THREADS = 8
 WRITING_THREADS = 8
-# Batches that are read before their turn, unless their pixels have more bytes than that; and
-# batches that are still being written when the next one has been optimised.
-AHEAD = 2
-AHEAD_BYTES = 2**30
-BEHIND = 2
+# What may be read before its turn, and what may still be written when the next batch has been
+# optimised: two batches, or several small ones, since a storage far away takes its time for each
+# pair; less where the pixels have more bytes than that.
+BATCHES_BESIDE = 2
+PAIRS_BESIDE = 8
+BYTES_BESIDE = 2**30
 
 
 @dataclasses.dataclass
@@ -54,6 +55,12 @@ class _Reading:
     batch: Batch
     found: list[Future[Outcome | ReadPair]]
 
+    @property
+    def pairs(self) -> int:
+        """How many."""
+        return len(self.found)
+
+    @property
     def nbytes(self) -> int:
         """Of the pixels that are there already."""
         done = [one.result() for one in self.found if one.done() and one.exception() is None]
@@ -66,6 +73,12 @@ class _Writing:
 
     outcomes: list[Future[Outcome]]
     held: contextlib.ExitStack
+    nbytes: int
+
+    @property
+    def pairs(self) -> int:
+        """How many."""
+        return len(self.outcomes)
 
 
 class BatchWorker:
@@ -114,16 +127,16 @@ class BatchWorker:
         with self._stopping():
             found = [self._readers.submit(self._read, task) for task in batch.tasks]
             self._reading.append(_Reading(batch, found))
-            while len(self._reading) > AHEAD or self._is_full():
+            while _is_much(self._reading):
                 yield from self._optimize_next()
-            yield from self._written(BEHIND)
+            yield from self._written()
 
     def finish(self) -> Iterator[Outcome]:
         """All outcomes that are still to come; errors as of `process`."""
         with self._stopping():
             while self._reading:
                 yield from self._optimize_next()
-            yield from self._written(0)
+            yield from self._written(all_of_them=True)
 
     @contextlib.contextmanager
     def _stopping(self) -> Iterator[None]:
@@ -141,9 +154,6 @@ class BatchWorker:
                 one.held.close()
             raise
 
-    def _is_full(self) -> bool:
-        return bool(self._reading) and sum(one.nbytes() for one in self._reading) > AHEAD_BYTES
-
     def _read(self, task: Task) -> Outcome | ReadPair:
         """What is read for a task, unless it is done.
 
@@ -160,13 +170,14 @@ class BatchWorker:
         yield from map(self._ended, (one for one in found if isinstance(one, Outcome)))
         if ready := [one for one in found if isinstance(one, ReadPair)]:
             yield from map(self._ended, self._stylize(ready))
-        yield from self._written(BEHIND)
+        yield from self._written()
 
-    def _written(self, most: int) -> Iterator[Outcome]:
-        """The outcomes of batches that are written; waits while more than `most` are not."""
+    def _written(self, *, all_of_them: bool = False) -> Iterator[Outcome]:
+        """The outcomes of batches that are written; waits while there are too many that are not."""
         while self._writing:
             first = self._writing[0]
-            if len(self._writing) <= most and not all(one.done() for one in first.outcomes):
+            is_done = all(one.done() for one in first.outcomes)
+            if not (is_done or all_of_them or _is_much(self._writing)):
                 break
             outcomes = [future.result() for future in first.outcomes]
             self._writing.popleft().held.close()
@@ -219,7 +230,9 @@ class BatchWorker:
                 self._writers.submit(finish, index, kept, result)
                 for index, (kept, result) in enumerate(zip(snapshots.files, results, strict=True))
             ]
-            self._writing.append(_Writing(outcomes, stack.pop_all()))
+            images = sum(one.image.nbytes for one in results if isinstance(one, StyleResult))
+            nbytes = images + sum(one.inputs.nbytes for one in ready)
+            self._writing.append(_Writing(outcomes, stack.pop_all(), nbytes))
 
     def _optimize(
         self,
@@ -287,3 +300,10 @@ class BatchWorker:
         events.emit(events.PairEnded(outcome.status, True))
         self.tally.count(f"pairs_{outcome.status}")
         return outcome
+
+
+def _is_much(several: Sequence[_Reading] | Sequence[_Writing]) -> bool:
+    """Whether these are more than is to be beside the device."""
+    if sum(one.nbytes for one in several) > BYTES_BESIDE:
+        return True
+    return len(several) > BATCHES_BESIDE and sum(one.pairs for one in several) > PAIRS_BESIDE

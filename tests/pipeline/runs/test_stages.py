@@ -113,8 +113,8 @@ def test_a_killed_run_loses_no_more_than_what_was_optimised_and_not_yet_written(
     with running(catalog, 0.0) as run:
         assert run.end() == 0
         optimized = run.counts()["optimize begins"]
-    # One batch is on the device, and so many are being written.
-    assert len(NAMES) <= optimized <= len(NAMES) + 1 + work.BEHIND + 1
+    # One pair is on the device, and so many are being written.
+    assert len(NAMES) <= optimized <= len(NAMES) + 1 + work.PAIRS_BESIDE + 1
     assert catalog.records().keys() == {name[0] for name in NAMES}
     assert done >= 1
     check_output(catalog)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
 
 CONFIG = StyleConfig(weights="procedural", image_size=64, scales=(1,), steps=2)
-NAMES = "abcdefgh"
+NAMES = "abcdefghi"
 SECONDS = 60.0
 
 
@@ -105,8 +105,9 @@ def wait_for(condition: Callable[[], Any]) -> None:
 
 
 def test_two_batches_are_read_while_one_is_optimised_and_no_more(
-    bench: Bench, read: list[str]
+    bench: Bench, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(work, "PAIRS_BESIDE", 2)
     seen = []
 
     def answer(names: list[str]) -> list[Any]:
@@ -120,6 +121,17 @@ def test_two_batches_are_read_while_one_is_optimised_and_no_more(
     bench.answer = answer
     assert bench.run(bench.batches(6)) == dict.fromkeys("abcdef", "ok")
     assert seen == [True] * 6
+
+
+def test_of_batches_of_one_pair_eight_are_read_while_one_is_optimised(
+    bench: Bench, read: list[str]
+) -> None:
+    def answer(names: list[str]) -> list[Any]:
+        wait_for(lambda: len({*read}) == 1 + len(NAMES))
+        return all_good(names)
+
+    bench.answer = answer
+    assert bench.run(bench.batches(len(NAMES))) == dict.fromkeys(NAMES, "ok")
 
 
 def test_what_was_optimised_is_written_while_the_next_is_optimised(
@@ -152,6 +164,7 @@ def test_what_was_optimised_is_written_while_the_next_is_optimised(
 def test_no_more_than_two_batches_wait_to_be_written(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(work, "PAIRS_BESIDE", 2)
     writing = optimised = 0
     lock = threading.Lock()
     real = storage.create_bytes
@@ -167,7 +180,7 @@ def test_no_more_than_two_batches_wait_to_be_written(
     def answer(names: list[str]) -> list[Any]:
         nonlocal optimised
         with lock:
-            assert optimised - writing <= work.BEHIND
+            assert optimised - writing <= 2
             optimised += 1
         return all_good(names)
 
@@ -179,7 +192,7 @@ def test_no_more_than_two_batches_wait_to_be_written(
 def test_large_pictures_are_not_read_ahead(
     bench: Bench, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "AHEAD_BYTES", 1)
+    monkeypatch.setattr(work, "BYTES_BESIDE", 1)
     most = 0
 
     def answer(names: list[str]) -> list[Any]:
