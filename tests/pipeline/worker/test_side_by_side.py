@@ -186,7 +186,7 @@ def test_no_more_than_two_batches_wait_to_be_written(
 
     monkeypatch.setattr(storage, "create_bytes", create)
     bench.answer = answer
-    assert bench.run(bench.batches(8)) == dict.fromkeys(NAMES, "ok")
+    assert bench.run(bench.batches(len(NAMES))) == dict.fromkeys(NAMES, "ok")
 
 
 def test_large_pictures_are_not_read_ahead(
@@ -231,7 +231,7 @@ def test_a_decoder_that_dies_while_the_next_batch_is_read_loses_nothing(bench: B
         return all_good(names)
 
     bench.answer = answer
-    assert bench.run(bench.batches(8)) == dict.fromkeys(NAMES, "ok")
+    assert bench.run(bench.batches(len(NAMES))) == dict.fromkeys(NAMES, "ok")
     assert killed
 
 
