@@ -4,7 +4,8 @@ Photographs of 12 megapixels, JPEG of 3 to 5 MB, are read, decoded, resized, rec
 encoded and written as in any run of `default`; only the network is next to nothing, and a step
 takes a set time and no processor (see `idle_device`). Core-seconds are those of all processes of
 the run, per pair, by the difference of a large and a small catalog, so that start-up counts for
-nothing: of the decoding processes, of the engine's calls (without the device), and all together.
+nothing: of the decoding processes, of the threads that read, call the engine (without the
+device) and write, of what is left (Beam, other threads), and all together.
 `busy` is the device's share of the time from its first step to its last. Memory is the most that
 all processes had resident together, shared pages by their share.
 """
@@ -37,6 +38,8 @@ FEW, MANY = 8, 48
 STEPS = 100
 DECODING = "nst_core.decoding.process"
 SAMPLE_SECONDS = 0.05
+# Calls that note what their thread took of the processor.
+STAGES = ("reading", "engine", "writing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +151,9 @@ def measure(case: Case, photographs: Sequence[pathlib.Path], pairs: int) -> Meas
         if status:
             raise RuntimeError((folder / "said").read_text(encoding="utf-8")[-2000:])
         noted = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
-    engine = sum(one["seconds"] for one in noted if one["what"] == "engine")
+    stages = {
+        stage: sum(one["seconds"] for one in noted if one["what"] == stage) for stage in STAGES
+    }
     calls = [one for one in noted if one["what"] == "device"]
     shares, rate = [], 0.0
     for pid in {one["pid"] for one in calls}:
@@ -157,7 +162,7 @@ def measure(case: Case, photographs: Sequence[pathlib.Path], pairs: int) -> Meas
         span = max(one["ended"] for one in own) - min(one["started"] for one in own)
         shares.append(worked / span)
         rate += worked / case.device_seconds / span
-    seconds = {**watcher.seconds, "engine": engine}
+    seconds = {**watcher.seconds, **stages}
     return Measured(seconds, float(np.mean(shares)), rate, watcher.peak)
 
 
@@ -232,13 +237,14 @@ def row(case: Case, photographs: Sequence[pathlib.Path]) -> list[str]:
     """One row of the table."""
     few, many = (measure(case, photographs, pairs) for pairs in (FEW, MANY))
     each = {part: (many.seconds[part] - few.seconds[part]) / (MANY - FEW) for part in many.seconds}
-    rest = each["all"] - each["decoding"] - each["engine"]
+    parts = ("decoding", *STAGES)
+    rest = each["all"] - sum(each[part] for part in parts)
     return [
         case.name,
         f"{case.device_seconds:g}",
         f"{many.pairs_per_second:.2f}",
         f"{many.busy:.0%}",
-        *(f"{each[part]:.3f}" for part in ("all", "decoding", "engine")),
+        *(f"{each[part]:.3f}" for part in ("all", *parts)),
         f"{rest:.3f}",
         f"{many.peak / MIB:.0f}",
     ]
@@ -247,7 +253,7 @@ def row(case: Case, photographs: Sequence[pathlib.Path]) -> list[str]:
 def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
     """Header and rows."""
     header = ["run", "device s", "pairs/s", "busy", "core-s per pair"]
-    header += ["of it decoding", "engine", "the rest", "peak MiB"]
+    header += ["of it decoding", *STAGES, "the rest", "peak MiB"]
     chosen = [case for case in CASES if options.feed in case.name]
     with tempfile.TemporaryDirectory() as folder:
         photographs = write_photographs(pathlib.Path(folder))

@@ -56,6 +56,8 @@ def _patch() -> None:
     from nst_core.engine.style_engine import StyleEngine
     from nst_core.network import weights
     from nst_core.network.vgg import Vgg19
+    from pipeline.worker.reading import Reader
+    from pipeline.worker.writing import Writer
 
     if getattr(Program.advance, "idle", False):
         return
@@ -81,6 +83,8 @@ def _patch() -> None:
     advance.idle = True  # type: ignore[attr-defined]
     Vgg19.features = features  # type: ignore[method-assign,assignment]
     Program.advance = advance  # type: ignore[method-assign,assignment]
+    Reader.read = noted("reading", Reader.read)  # type: ignore[method-assign]
+    Writer.write = noted("writing", Writer.write)  # type: ignore[method-assign]
     StyleEngine.stylize_batch = noted("engine", StyleEngine.stylize_batch)  # type: ignore[method-assign]
 
 
