@@ -16,6 +16,9 @@ from pipeline.records.tasks import Batch
 from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.work import BatchWorker
 
+# Of one key in a process, so that the waves of a run, each a pipeline, have the same engines.
+_shared = Shared()
+
 
 class Stylize(beam.PTransform):  # type: ignore[misc]
     """Batches → outcomes, with the images, loss logs and records written."""
@@ -37,17 +40,16 @@ class Stylize(beam.PTransform):  # type: ignore[misc]
 
 
 class StylizeBatches(beam.DoFn):  # type: ignore[misc]
-    """One `BatchWorker` per instance; the networks are shared by all instances of a process."""
+    """One `BatchWorker` per instance; a run's networks are shared by all instances of a process."""
 
     def __init__(self, output: str, run: str, failures: Failures) -> None:
         self._output = output
         self._run = run
         self._failures = failures
-        self._shared = Shared()
 
     def setup(self) -> None:
         """Take hold of the process's engines; none is loaded yet."""
-        self._engines = self._shared.acquire(EngineCache)
+        self._engines = _shared.acquire(EngineCache, self._run)
         self._worker = BatchWorker(self._output, self._run, self._engines.engine_for)
 
     def process(self, batch: Batch) -> Iterator[Chunk]:
