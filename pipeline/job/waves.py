@@ -151,7 +151,7 @@ def _cut(first: list[Planned], options: RunOptions, index: Index) -> Iterator[li
 def _settled(
     rows: Sequence[Planned], options: RunOptions, failures: Failures, index: Index
 ) -> tuple[list[Task], list[Outcome]]:
-    """What is to do of a wave, in the order of the manifest, and the outcomes of its other rows."""
+    """What is to do of a wave, and the outcomes of its other rows, in the manifest's order."""
     named = [(name, row) for row in rows if (name := id_of(row)) is not None]
     ended = [row for row in rows if isinstance(row, Outcome) and row.id is None]
     names = [name for name, _ in named]
@@ -160,4 +160,7 @@ def _settled(
         families.add(name, entry)
     todo, others = settled(families, options.output, options.on_existing, failures)
     index.add_earlier(families.firsts(index.several(names)))
-    return sorted(todo, key=lambda task: task.number), ended + others
+    ended += others
+    for several in (todo, ended):
+        several.sort(key=lambda row: row.number)
+    return todo, ended
