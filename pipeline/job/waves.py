@@ -29,8 +29,7 @@ from pipeline.records.tasks import Outcome, Task
 # batches that its last pairs leave unfilled are few among so many.
 WAVE_ROWS = 20_000
 READ_AT_ONCE = 8192  # rows on their way into the index
-# Of one file of the reports; 1,000,000 rows are then some hundred spilled files.
-BYTES_IN_MEMORY = 4 * 1024 * 1024
+BYTES_IN_MEMORY = 32 * 1024 * 1024  # of the lines of all shards; a million rows have 700 MB
 
 Planned = Task | Outcome
 Do = Callable[[Sequence[Task], Callable[[Sequence[Outcome]], None]], None]
@@ -45,7 +44,7 @@ def run(options: RunOptions, place: Place, about: dict[str, Any], do: Do) -> Non
     Raises:
         JobError: trouble that is not one pair's.
     """
-    gatherer = Gatherer(place, BYTES_IN_MEMORY)
+    gatherer = Gatherer(place, BYTES_IN_MEMORY // place.shards)
     with Index() as index:
         for todo, ended in waves(options, Failures(place.run, options.max_failures), index):
             tell(ended)

@@ -31,7 +31,6 @@ CREATE TABLE files (family INTEGER, id TEXT, kind TEXT, mark TEXT);
 CREATE TABLE rows (family INTEGER);
 CREATE TABLE readings (path TEXT UNIQUE, family INTEGER, id TEXT, uri TEXT, manifest TEXT, row INT);
 CREATE TABLE earlier (family INTEGER, id TEXT, manifest TEXT, row INTEGER, paths TEXT);
-CREATE TEMP TABLE wanted (family INTEGER PRIMARY KEY);
 """
 # To sort once is quicker than to keep sorted.
 _COMPLETE = """
@@ -128,23 +127,22 @@ class Index:
 
     def of(self, names: Iterable[str]) -> Iterator[tuple[str, Entry]]:
         """Files, readings and earlier rows of the families of these ids, each with its id."""
+        keys = {*map(_key, names)}
         with _told():
-            self._want(map(_key, names))
-            for name, kind, mark in self._wanted("id, kind, mark", "files"):
+            for name, kind, mark in self._of(keys, "id, kind, mark", "files"):
                 yield name, Existing(kind, mark)
-            for name, path, uri, *number in self._wanted(
-                "id, path, uri, manifest, row", "readings"
+            for name, path, uri, *number in self._of(
+                keys, "id, path, uri, manifest, row", "readings"
             ):
                 yield name, Reading(path, uri, RowNumber(*number))
-            for name, paths, *number in self._wanted("id, paths, manifest, row", "earlier"):
+            for name, paths, *number in self._of(keys, "id, paths, manifest, row", "earlier"):
                 yield name, Earlier(RowNumber(*number), tuple(json.loads(paths)))
 
     def several(self, names: Iterable[str]) -> set[str]:
         """The families of these ids that several rows of the manifest have."""
         families = {family_of(name) for name in names}
         with _told():
-            self._want(map(hash, families))
-            found = {family for (family,) in self._wanted("family", "several")}
+            found = {key for (key,) in self._of({*map(hash, families)}, "family", "several")}
         return {family for family in families if hash(family) in found}
 
     def add_earlier(self, firsts: Iterable[tuple[str, Earlier]]) -> None:
@@ -160,14 +158,12 @@ class Index:
         with _told():
             self._database.execute("DELETE FROM earlier")
 
-    def _want(self, keys: Iterable[int]) -> None:
-        self._database.execute("DELETE FROM wanted")
-        self._database.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", zip(keys))
-
-    def _wanted(self, columns: str, table: str) -> Iterator[tuple[Any, ...]]:
-        # CROSS: one look into the large table for each that is wanted.
+    def _of(self, keys: set[int], columns: str, table: str) -> Iterator[tuple[Any, ...]]:
+        # CROSS: one look into the large table for each key, and in their order.
         return self._database.execute(
-            f"SELECT {columns} FROM wanted CROSS JOIN {table} USING (family)"
+            f"SELECT {columns} FROM (SELECT value FROM json_each(?)) CROSS JOIN {table} "
+            "ON family = value",
+            (json.dumps(sorted(keys)),),
         )
 
 
