@@ -1,18 +1,12 @@
-"""Waves planned without a pipeline: however they are cut, every row ends alike, in flat memory."""
+"""Waves planned without a pipeline: however they are cut, every row ends alike."""
 
 from __future__ import annotations
 
-import json
-import os
-import pathlib
 import random
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import scale
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError
 from pipeline.job import waves
@@ -28,15 +22,6 @@ IDS = ("a", "A", "a.png/b", "a.png/b.png/c", "a.csv/b", "a/000001.png/c", "b", "
 CONFIG = StyleConfig(weights="procedural", steps=1, snapshot_every=1, animation="gif")
 CASES = 40
 ROWS = 24
-
-# A little more than a result needs in memory of its row, and far less than a task.
-MOST_BYTES = 2048
-FEW, MANY = 3_000, 18_000
-MEASURE = (
-    "import sys, pathlib; from pipeline.job import waves; from benchmarks import scale; "
-    "waves.WAVE_ROWS = 1000; waves.BYTES_IN_MEMORY = 2**16; "
-    "scale.one(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
-)
 
 
 def planned(options: RunOptions, rows: int) -> list[Any]:
@@ -79,21 +64,3 @@ def test_however_a_manifest_is_cut_its_rows_end_alike(catalog: Catalog, on_exist
         if on_existing != "error":
             assert [row.number.row for row in whole] == list(range(1, ROWS + 1))
     assert statuses == {"manifest_invalid", "options_invalid", "duplicate_id"}
-
-
-def test_memory_does_not_grow_with_the_rows(tmp_path: pathlib.Path) -> None:
-    peaks = []
-    for rows in (FEW, MANY):
-        folder = tmp_path / str(rows)
-        scale.put_results(scale.write_catalog(folder, rows))
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURE, str(folder), str(rows)],
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        *_, peak, statuses = json.loads(done.stdout.splitlines()[-1])
-        assert statuses == {"skipped": rows}
-        peaks.append(peak)
-    assert (peaks[1] - peaks[0]) / (MANY - FEW) < MOST_BYTES
