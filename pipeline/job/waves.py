@@ -25,8 +25,8 @@ from pipeline.records.output_files import list_existing, list_readings
 from pipeline.records.reports import Gatherer, Place, write_reports
 from pipeline.records.tasks import Outcome, Task
 
-# At about 8 KB for each pair in work, 160 MB. A pipeline begins within a tenth of a second, and the
-# batches that its last pairs leave unfilled are few among so many.
+# At about 8 KB for each pair in work, 160 MB. What each pipeline costs, a tenth of a second and the
+# batches that its last pairs leave unfilled, is little among so many.
 WAVE_ROWS = 20_000
 READ_AT_ONCE = 8192  # rows on their way into the index
 BYTES_IN_MEMORY = 32 * 1024 * 1024  # of the lines of all shards; a million rows have 700 MB

@@ -10,12 +10,12 @@ import sys
 
 from benchmarks import scale
 
-# A little more than a result needs in memory of its row, and far less than a task.
-MOST_BYTES = 2048
+# For each row more: about three times what the index has of it, and far less than a task takes.
+MOST_BYTES = 1024
 FEW, MANY = 3_000, 18_000
 MEASURE = (
     "import sys, pathlib; from pipeline.job import waves; from benchmarks import scale; "
-    "waves.WAVE_ROWS = 1000; waves.BYTES_IN_MEMORY = 2**16; "
+    "waves.WAVE_ROWS = waves.READ_AT_ONCE = 1000; waves.BYTES_IN_MEMORY = 2**16; "
     "scale.one(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
 )
 
