@@ -15,7 +15,7 @@ from nst_core.canvas import Size
 from tools.draw_samples import CONTENTS, STYLES
 
 DRAWN_WIDTH = 1024
-SCALE_ROWS = (1_000, 10_000, 100_000)
+SCALE_ROWS = (10_000, 100_000, 1_000_000)
 OBJECTIVES = ("notebook", "default")
 
 
@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
         type=int,
         action="append",
         metavar="N",
-        help="scale: pairs; may be given several times (default 1000, 10000 and 100000)",
+        help="scale: pairs; may be given several times (default 10000, 100000 and 1000000)",
     )
     parser.add_argument(
         "--feed", default="", metavar="WORDS", help="feed: only runs whose name holds these"

@@ -6,13 +6,14 @@ import contextlib
 import functools
 import gc
 import io
+import itertools
 import json
 import logging
 import re
 import secrets
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -29,7 +30,7 @@ from pipeline.manifest.rows import check_manifests
 from pipeline.manifest.schemes import default_schemes
 from pipeline.records import lock, records, reports
 from pipeline.records.reports import Place
-from pipeline.records.tasks import NO_FAILURES, OK
+from pipeline.records.tasks import NO_FAILURES, OK, Outcome, Task
 from pipeline.runners.shutdown import death_sentence, heeding
 from pipeline.worker import checkpoints
 from pipeline.worker.weights import check_weights, warn_of_small_features
@@ -157,14 +158,14 @@ def new_pipeline(options: RunOptions) -> Any:
 def execute(pipeline: Any, options: RunOptions, place: Place, results: list[Any]) -> None:
     """Build the job into the empty pipeline and run it.
 
+    Where the workers are in this process, in waves, each in a pipeline of its own.
+
     Args:
         results: where Beam's result goes, once there is one.
 
     Raises:
         JobError: the job failed; the sentence of the worker where there is one.
     """
-    from pipeline.job.job import build
-
     about = {
         "manifest": options.manifest,
         "output": options.output,
@@ -172,14 +173,47 @@ def execute(pipeline: Any, options: RunOptions, place: Place, results: list[Any]
     }
     try:
         with _rare_full_collections():
-            build(pipeline, options, place, about)
-            results.append(pipeline.run())
-            results[0].wait_until_finish()
+            if has_workers_here(options):
+                _execute_in_waves(pipeline, options, place, about, results)
+            else:
+                from pipeline.job.job import build
+
+                build(pipeline, options, place, about)
+                _wait_for(pipeline, results)
     except Exception as error:
         forget_spills(options, place)
         if isinstance(error, JobError):
             raise JobError(_WHILE_RUNNING.sub("", str(error))) from error
         raise JobError(sentence_of(error)) from error
+
+
+def has_workers_here(options: RunOptions) -> bool:
+    """Whether this process does the work itself."""
+    is_apart = "multi_processing" in options.beam_values("--direct_running_mode")
+    return options.runner is None and not is_apart
+
+
+def _execute_in_waves(
+    pipeline: Any, options: RunOptions, place: Place, about: dict[str, Any], results: list[Any]
+) -> None:
+    from pipeline.job import waves
+    from pipeline.job.job import build_wave
+    from pipeline.job.wave_transforms import handing_over
+
+    pipelines = itertools.chain([pipeline], iter(functools.partial(new_pipeline, options), None))
+
+    def do(tasks: Sequence[Task], take: Callable[[Sequence[Outcome]], None]) -> None:
+        pipeline = next(pipelines)
+        build_wave(pipeline, options, place)
+        with handing_over(place.run, tasks, take):
+            _wait_for(pipeline, results)
+
+    waves.run(options, place, about, do)
+
+
+def _wait_for(pipeline: Any, results: list[Any]) -> None:
+    results[:] = [pipeline.run()]
+    results[0].wait_until_finish()
 
 
 def forget_spills(options: RunOptions, place: Place) -> None:

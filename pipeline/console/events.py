@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
+class PairsWaiting:
+    """So many pairs are likely to be done once others have ended; replaces the count before it."""
+
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
 class PairPlanned:
     """A pair was found that is to be done."""
 
@@ -35,7 +42,7 @@ class Steps:
     progress: Progress
 
 
-Event = PairPlanned | PairEnded | Steps
+Event = PairsWaiting | PairPlanned | PairEnded | Steps
 Listener = Callable[[Event], None]
 
 _listener: Listener | None = None

@@ -63,7 +63,7 @@ class Tracker:
         self._records_before: int | None = None
         # Takes away what stands in the terminal.
         self.hide: Callable[[], None] = lambda: None
-        self.planned = 0
+        self.planned = self.waiting = 0
         self.statuses: collections.Counter[str] = collections.Counter()
         self.ended_of_planned = 0
         self.done_elsewhere: int | None = None
@@ -75,6 +75,8 @@ class Tracker:
         with self._lock:
             if isinstance(event, events.PairPlanned):
                 self.planned += 1
+            elif isinstance(event, events.PairsWaiting):
+                self.waiting = event.count
             elif isinstance(event, events.Steps):
                 now = event.progress
                 loss = sum(now.totals) / len(now.totals)
@@ -119,8 +121,8 @@ class Tracker:
 
     @property
     def left(self) -> int:
-        """Pairs that are planned and have not ended."""
-        return self.planned - self.ended_of_planned
+        """Pairs that are planned and have not ended, and those that wait for others to end."""
+        return self.planned - self.ended_of_planned + self.waiting
 
     def counts(self) -> str:
         """One line for the bar and the log."""
@@ -201,7 +203,7 @@ def _bar(tracker: Tracker, console: Console) -> Iterator[Callable[[], None]]:
         def show() -> None:
             bar.update(
                 task,
-                total=tracker.planned or None,
+                total=tracker.planned + tracker.waiting or None,
                 completed=tracker.ended_of_planned,
                 description=tracker.counts(),
                 estimate=tracker.estimate(),

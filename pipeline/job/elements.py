@@ -78,11 +78,16 @@ def parted(todo: Chunk, ended: Chunk) -> Iterator[Any]:
         yield ended_output(ended)
 
 
-def ended_output(outcomes: Chunk) -> Any:
-    """Outcomes on their way to the reports, told and counted."""
+def tell(outcomes: Iterable[Outcome]) -> None:
+    """Tell whoever watches of rows that needed no work, or were none."""
     for outcome in outcomes:
         events.emit(events.PairEnded(outcome.status, False))
         log_outcome(outcome)
+
+
+def ended_output(outcomes: Chunk) -> Any:
+    """Outcomes on their way to the reports, told and counted."""
+    tell(outcomes)
     for status, count in counts_of(outcomes):
         Metrics.counter(NAMESPACE, f"pairs_{status}").inc(count)
     return beam.pvalue.TaggedOutput("ended", outcomes)

@@ -12,6 +12,7 @@ from pipeline.job.options import RunOptions
 from pipeline.job.plan_transforms import PlanPairs, ReadCatalog
 from pipeline.job.report_transforms import WriteReports
 from pipeline.job.stylize_transforms import Stylize
+from pipeline.job.wave_transforms import GiveOutcomes, TakeTasks
 from pipeline.records.reports import Place
 
 
@@ -22,7 +23,19 @@ def build(
     failures = Failures(place.run, options.max_failures)
     catalog = pipeline | ReadCatalog(options.manifest, options.output)
     planned = catalog | PlanPairs(options, failures)
-    formed = planned["todo"] | FormBatches(options.batch_size, failures)
+    outcomes = (*_done(planned["todo"], options, place, failures), *planned["ended"])
+    outcomes | beam.Flatten() | WriteReports(place, about)
+
+
+def build_wave(pipeline: beam.Pipeline, options: RunOptions, place: Place) -> None:
+    """The part of it for one wave of tasks, see `waves`; before and after it is this process."""
+    failures = Failures(place.run, options.max_failures)
+    tasks = pipeline | TakeTasks(place.run)
+    _done(tasks, options, place, failures) | beam.Flatten() | GiveOutcomes(place.run)
+
+
+def _done(tasks: Any, options: RunOptions, place: Place, failures: Failures) -> tuple[Any, Any]:
+    """The outcomes of tasks: of those in batches, and of those that cannot be in any."""
+    formed = tasks | FormBatches(options.batch_size, failures)
     stylized = formed["batches"] | Stylize(options.output, place.run, options.gpu, failures)
-    outcomes = (stylized, *planned["ended"], formed["ended"]) | beam.Flatten()
-    outcomes | WriteReports(place, about)
+    return stylized, formed["ended"]

@@ -15,11 +15,11 @@ from pipeline.job import planning
 from pipeline.job.budget import Failures
 from pipeline.job.elements import Chunk, parted, split
 from pipeline.job.options import RunOptions
-from pipeline.job.resolving import Families, OnExisting, id_of
+from pipeline.job.resolving import Families, OnExisting, id_of, settled
 from pipeline.manifest.columns import Row
 from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.records.output_files import Existing, family_of, list_existing, list_readings
-from pipeline.records.tasks import Outcome, RowNumber, Task
+from pipeline.records.tasks import Outcome, RowNumber
 
 READ_AT_ONCE = 8192  # rows or files in one list
 BUCKETS = 256  # of ids: all rows and files of a family of ids are in one
@@ -109,17 +109,11 @@ def _resolve(
     on_existing: OnExisting,
     failures: Failures,
 ) -> Iterator[Any]:
-    families, tasks = Families(), set()
+    families = Families()
     for name, value in itertools.chain.from_iterable(entry[1]):
         families.add(name, value)
-        if isinstance(value, Task):
-            tasks.add(value.number)
-    todo, ended = Chunk(), Chunk()
-    for row in families.resolve(output, on_existing):
-        if row.number in tasks:  # Else it has failed, and been counted, before.
-            failures.take("ids", row if isinstance(row, Outcome) else None)
-        (todo if isinstance(row, Task) else ended).append(row)
-    yield from parted(todo, ended)
+    todo, ended = settled(families, output, on_existing, failures)
+    yield from parted(Chunk(todo), Chunk(ended))
 
 
 def _within(tasks: Chunk, first: list[RowNumber]) -> Iterator[Any]:

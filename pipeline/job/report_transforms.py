@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 
 from pipeline.job.elements import at_the_end, counts_of
-from pipeline.records import reports, result_lines
-from pipeline.records.reports import Lines, Place
+from pipeline.records import reports
+from pipeline.records.reports import FAILURES, Gatherer, Lines, Place
 from pipeline.records.tasks import Outcome
 
 # Of one file. Flink makes one record of a bundle's lines and its neighbours', of a few MB at most.
 BYTES_IN_MEMORY = 256 * 1024
-
-FAILURES = -1  # beside the numbers of the results' shards
 
 
 class WriteReports(beam.PTransform):  # type: ignore[misc]
@@ -56,39 +53,27 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
 
 
 class GatherLines(beam.DoFn):  # type: ignore[misc]
-    """Outcomes → lines of each shard of the results, and of the failures, few but large.
-
-    What does not fit into memory waits in files of the run.
-    """
+    """Outcomes → lines of each shard of the results, and of the failures; see `Gatherer`."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
 
     def start_bundle(self) -> None:
         """Begin with no lines."""
-        self._lines: collections.defaultdict[int, bytearray] = collections.defaultdict(bytearray)
+        self._gatherer = Gatherer(self._place, BYTES_IN_MEMORY)
 
-    def process(self, outcomes: Iterable[Outcome]) -> Iterator[Any]:
+    def process(self, outcomes: Iterable[Outcome]) -> None:
         """Keep the lines; those that have become many go to a file."""
-        for outcome in outcomes:
-            shard = reports.shard_of(outcome, self._place.shards)
-            yield from self._keep(shard, result_lines.line_of(outcome))
-            if outcome.failed:
-                yield from self._keep(FAILURES, reports.failure_line(outcome))
+        self._gatherer.take(outcomes)
 
     def finish_bundle(self) -> Iterator[Any]:
-        """The rest, as it is."""
-        for file, lines in self._lines.items():
-            if file == FAILURES:
-                yield beam.pvalue.TaggedOutput("failures", at_the_end(bytes(lines)))
-            else:
-                yield at_the_end((file, bytes(lines)))
-
-    def _keep(self, file: int, line: bytes) -> Iterator[Any]:
-        self._lines[file] += line
-        if len(self._lines[file]) >= BYTES_IN_MEMORY:
-            uri = reports.spill(bytes(self._lines.pop(file)), self._place)
-            yield beam.pvalue.TaggedOutput("failures", uri) if file == FAILURES else (file, uri)
+        """All of the bundle."""
+        for file, several in self._gatherer.gathered().items():
+            for lines in several:
+                if file == FAILURES:
+                    yield beam.pvalue.TaggedOutput("failures", at_the_end(lines))
+                else:
+                    yield at_the_end((file, lines))
 
 
 def _write_results(shard: tuple[int, Iterable[Lines]], place: Place) -> str:

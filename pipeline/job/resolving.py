@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from nst_core.errors import DuplicateId, JobError, ManifestInvalid
 from pipeline import storage
+from pipeline.job.budget import Failures
 from pipeline.records import records
 from pipeline.records.output_files import (
     Claims,
+    Earlier,
     Existing,
     Reading,
     family_of,
@@ -30,26 +32,42 @@ class _Family:
     rows: dict[str, list[Task | Outcome]]
     files: dict[str, list[Existing]]
     readings: list[Reading]
+    earlier: dict[str, Earlier]
+
+    @property
+    def is_of_several_ids(self) -> bool:
+        """Whether some of its ids may need one path."""
+        if len(self.rows) + len(self.files) + len(self.earlier) == 1:
+            return False
+        return len(self.rows.keys() | self.files.keys() | self.earlier.keys()) > 1
 
 
 class Families:
-    """Rows, the output's files and what rows read of them, brought together by their ids."""
+    """Rows, the output's files and what rows read of them, brought together by their ids.
+
+    `tasks`: the numbers of the rows that were tasks when they were added.
+    """
 
     def __init__(self) -> None:
         self._families: dict[str, _Family] = {}
+        self.tasks: set[RowNumber] = set()
 
-    def add(self, pair_id: str, entry: Task | Outcome | Existing | Reading) -> None:
+    def add(self, pair_id: str, entry: Task | Outcome | Existing | Reading | Earlier) -> None:
         """Keep an entry of this id."""
         name = family_of(pair_id)
         family = self._families.get(name)
         if family is None:
-            family = self._families[name] = _Family({}, {}, [])
+            family = self._families[name] = _Family({}, {}, [], {})
         if isinstance(entry, Reading):
             family.readings.append(entry)
         elif isinstance(entry, Existing):
             family.files.setdefault(pair_id, []).append(entry)
+        elif isinstance(entry, Earlier):
+            family.earlier[pair_id] = entry
         else:
             family.rows.setdefault(pair_id, []).append(entry)
+            if isinstance(entry, Task):
+                self.tasks.add(entry.number)
 
     def resolve(self, output: str, on_existing: OnExisting) -> Iterator[Task | Outcome]:
         """What becomes of every row: a task to do, or an outcome.
@@ -61,31 +79,70 @@ class Families:
             # What has files but no row is of another catalog in the same output.
             if not family.rows:
                 continue
-            rows = family.rows
-            if len(rows) + len(family.files) > 1 and len(rows.keys() | family.files.keys()) > 1:
-                rows = _kept_apart(rows, family.files, output)
-            for pair_id, those in rows.items():
+            if family.is_of_several_ids:
+                family.rows = _kept_apart(family, output)
+            for pair_id, those in family.rows.items():
+                if earlier := family.earlier.get(pair_id):
+                    yield from (_duplicate(row, earlier.number) for row in those)
+                    continue
                 existing = family.files.get(pair_id, ())
                 resolved = resolve_id(those, existing, output, on_existing)
                 if family.readings:
                     resolved = (_sparing_inputs(row, family.readings, output) for row in resolved)
                 yield from resolved
 
+    def firsts(self, names: Iterable[str]) -> Iterator[tuple[str, Earlier]]:
+        """Id and first row of every id that is new here in the families of these names.
 
-def _kept_apart(
-    rows: Mapping[str, list[Task | Outcome]], files: Mapping[str, list[Existing]], output: str
-) -> dict[str, list[Task | Outcome]]:
+        To be asked once everything is resolved: what later rows of these families have to know.
+        """
+        for name in names:
+            family = self._families[name]
+            for pair_id, those in family.rows.items():
+                if pair_id not in family.earlier:
+                    first = min(those, key=lambda row: row.number)
+                    paths = tuple(written_by(first)) if isinstance(first, Task) else ()
+                    yield pair_id, Earlier(first.number, paths)
+
+
+def settled(
+    families: Families, output: str, on_existing: OnExisting, failures: Failures
+) -> tuple[list[Task], list[Outcome]]:
+    """What is to do, and the outcomes of the other rows; failures that show only here are counted.
+
+    Raises:
+        JobError: as of `Families.resolve`, or the run bears no more failures.
+    """
+    todo: list[Task] = []
+    ended: list[Outcome] = []
+    for row in families.resolve(output, on_existing):
+        if row.number in families.tasks:  # Else it has failed, and been counted, before.
+            failures.take("ids", row if isinstance(row, Outcome) else None)
+        if isinstance(row, Task):
+            todo.append(row)
+        else:
+            ended.append(row)
+    return todo, ended
+
+
+def _kept_apart(family: _Family, output: str) -> dict[str, list[Task | Outcome]]:
     """The rows by their ids; those whose files would meet an earlier id's have failed."""
     claims = Claims(ignores_case=storage.ignores_case(output))
-    for pair_id, existing in files.items():
+    for pair_id, existing in family.files.items():
         claims.add(pair_id, records.losses_uri("", pair_id))
         for file in existing:
             claims.add(pair_id, file.path(pair_id))
-    apart = {pair_id: sorted(those, key=lambda row: row.number) for pair_id, those in rows.items()}
     numbers: dict[str, RowNumber] = {}
+    for pair_id, earlier in sorted(family.earlier.items(), key=lambda item: item[1].number):
+        numbers[pair_id] = earlier.number
+        for path in earlier.paths:
+            claims.add(pair_id, path)
+    apart = {
+        pair_id: sorted(those, key=lambda row: row.number) for pair_id, those in family.rows.items()
+    }
     for pair_id, those in sorted(apart.items(), key=lambda item: item[1][0].number):
         first = those[0]
-        if isinstance(first, Outcome):
+        if isinstance(first, Outcome) or pair_id in family.earlier:
             continue
         paths = list(written_by(first))
         met = next(filter(None, (claims.against(pair_id, path) for path in paths)), None)

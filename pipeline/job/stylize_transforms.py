@@ -17,6 +17,10 @@ from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.work import BatchWorker
 
+# Of one key in a process, so that the waves of a run, each a pipeline, have the same.
+_shared_engines = Shared()
+_shared_pictures = Shared()
+
 
 class Stylize(beam.PTransform):  # type: ignore[misc]
     """Batches → outcomes, with the images, loss logs and records written."""
@@ -38,7 +42,7 @@ class Stylize(beam.PTransform):  # type: ignore[misc]
 
 
 class StylizeBatches(beam.DoFn):  # type: ignore[misc]
-    """One `BatchWorker` per instance; networks and pictures are shared by those of a process.
+    """One `BatchWorker` per instance; all of a run in a process share networks and pictures.
 
     Outcomes come when they are there, in whichever call: a batch is read while those before it
     are optimised, and written while those after it are. With the bundle all have ended.
@@ -48,13 +52,11 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._output = output
         self._run = run
         self._failures = failures
-        self._shared_engines = Shared()
-        self._shared_pictures = Shared()
 
     def setup(self) -> None:
-        """Take hold of the process's engines; none is loaded yet."""
-        self._engines = self._shared_engines.acquire(EngineCache)
-        pictures = self._shared_pictures.acquire(PictureCache)
+        """Take hold of the process's engines and pictures; none is loaded yet."""
+        self._engines = _shared_engines.acquire(EngineCache, self._run)
+        pictures = _shared_pictures.acquire(PictureCache, self._run)
         self._worker = BatchWorker(self._output, self._run, self._engines.engine_for, pictures)
 
     def process(self, batch: Batch) -> Iterator[Chunk]:

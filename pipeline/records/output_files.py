@@ -56,6 +56,17 @@ class Reading:
     number: RowNumber
 
 
+@dataclasses.dataclass(frozen=True)
+class Earlier:
+    """The first row of an id, in an earlier wave, and the files that it may write (failed: none).
+
+    `paths` are those below the output.
+    """
+
+    number: RowNumber
+    paths: tuple[str, ...]
+
+
 def list_existing(output: str) -> Iterator[tuple[str, Existing]]:
     """Id and file of every file of a pair below the output, by listing, not by look-ups."""
     for folder in _LISTED:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -18,6 +19,8 @@ from pipeline.storage import local
 ResultsFormat = Literal["jsonl", "parquet"]
 # Lines on their way into a file of the run: themselves, or the URI of the file that they wait in.
 Lines = bytes | str
+
+FAILURES = -1  # beside the numbers of the results' shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +57,49 @@ def spill(lines: bytes, place: Place) -> str:
     uri = place.uri(f"spill-{uuid4().hex}.jsonl")
     storage.write_bytes(uri, lines, CONTENT_TYPES["jsonl"])
     return uri
+
+
+class Gatherer:
+    """Outcomes become lines of each shard of the results, and of the failures, few but large.
+
+    Args:
+        bytes_in_memory: of one file; lines that are more wait in a file of the run.
+    """
+
+    def __init__(self, place: Place, bytes_in_memory: int) -> None:
+        self._place = place
+        self._bytes_in_memory = bytes_in_memory
+        self._lines: collections.defaultdict[int, bytearray] = collections.defaultdict(bytearray)
+        self._spilled: collections.defaultdict[int, list[Lines]] = collections.defaultdict(list)
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def take(self, outcomes: Iterable[Outcome]) -> None:
+        """Keep the lines of these outcomes."""
+        for outcome in outcomes:
+            self.counts[outcome.status] += 1
+            self._keep(shard_of(outcome, self._place.shards), result_lines.line_of(outcome))
+            if outcome.failed:
+                self._keep(FAILURES, failure_line(outcome))
+
+    def _keep(self, file: int, line: bytes) -> None:
+        self._lines[file] += line
+        if len(self._lines[file]) >= self._bytes_in_memory:
+            self._spilled[file].append(spill(bytes(self._lines.pop(file)), self._place))
+
+    def gathered(self) -> dict[int, list[Lines]]:
+        """All lines by the number of their shard, those of the failures by `FAILURES`."""
+        rest = {file: [bytes(lines)] for file, lines in self._lines.items()}
+        files = self._spilled.keys() | rest.keys()
+        return {file: [*self._spilled.get(file, ()), *rest.get(file, ())] for file in sorted(files)}
+
+
+def write_reports(gatherer: Gatherer, place: Place, about: dict[str, Any]) -> dict[str, Any]:
+    """The results, failures.csv and, last, the summary, from all outcomes of a run; the summary."""
+    gathered = gatherer.gathered()
+    failures = gathered.pop(FAILURES, [])
+    written = [write_results(shard, several, place) for shard, several in gathered.items()]
+    write_failures_csv(failures, place)
+    return write_summary(gatherer.counts, written, place, about)
 
 
 def remove_spills(place: Place) -> None:
@@ -113,7 +159,7 @@ def write_failures_csv(several: Iterable[Lines], place: Place) -> str:
 
 
 def write_summary(
-    counts: dict[str, int], written: Iterable[str], place: Place, about: dict[str, Any]
+    counts: Mapping[str, int], written: Iterable[str], place: Place, about: dict[str, Any]
 ) -> dict[str, Any]:
     """The run's summary, its last file."""
     remove_spills(place)

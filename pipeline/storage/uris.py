@@ -15,6 +15,8 @@ _TEMPORARY_PREFIX = ".nst-tmp-"
 
 def scheme(uri: str) -> str:
     """The scheme in lower case, such as "gs"; "" for a local path, with or without `file://`."""
+    if ":" not in uri:  # As most are; every row asks several times.
+        return ""
     match = _SCHEME.match(uri)
     if match is None:
         return "data" if _DATA.match(uri) else ""

@@ -18,7 +18,7 @@ from nst_core.results import Progress
 from pipeline.__main__ import main
 from pipeline.commands import run
 from pipeline.console import events, watch
-from pipeline.console.events import PairEnded, PairPlanned, Steps
+from pipeline.console.events import PairEnded, PairPlanned, PairsWaiting, Steps
 from pipeline.console.watch import Tracker, duration, watching
 from pipeline.job.options import RunOptions
 
@@ -96,6 +96,13 @@ def test_pairs_are_counted_by_how_they_ended() -> None:
     tracker = tracker_of(*PLANNED, SKIPPED, SKIPPED, DONE, DIVERGED, UNPLANNED)
     assert (tracker.done, tracker.failed, tracker.skipped, tracker.left) == (1, 2, 2, 2)
     assert tracker.counts() == "1 done, 2 failed, 2 skipped, 2 left"
+
+
+def test_pairs_that_wait_for_others_are_left_too() -> None:
+    tracker = tracker_of(PairsWaiting(9), *PLANNED, PairsWaiting(5), DONE)
+    assert tracker.counts() == "1 done, 0 failed, 0 skipped, 8 left"
+    tracker.started -= 120
+    assert tracker.estimate() == "about 16 min left"
 
 
 def test_a_line_names_the_current_pair_its_step_and_its_loss() -> None:

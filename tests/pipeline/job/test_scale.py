@@ -39,6 +39,12 @@ def test_every_pair_is_written_once_and_then_found_done_by_listing(
     assert calls.total() < 20
 
 
+def test_results_that_are_put_there_count_as_done(tmp_path: pathlib.Path) -> None:
+    options = scale.write_catalog(tmp_path, ROWS)
+    scale.put_results(options)
+    assert scale.timed_run(options)[-1] == {"skipped": ROWS}
+
+
 def test_a_catalog_of_another_size_than_was_run_is_refused(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,7 +205,7 @@ def test_lines_that_do_not_fit_into_memory_are_reported_all_the_same(
     results, failures = catalog.results(), catalog.failures()
     assert len(failures) == 2
 
-    monkeypatch.setattr("pipeline.job.report_transforms.BYTES_IN_MEMORY", 1)
+    monkeypatch.setattr("pipeline.job.waves.BYTES_IN_MEMORY", 1)
     spills = []
     spill = reports.spill
     monkeypatch.setattr(reports, "spill", lambda *given: spills.append(given) or spill(*given))
@@ -220,7 +220,7 @@ def test_a_job_that_fails_leaves_no_lines_that_wait_for_a_report(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mixed_catalog(catalog)
-    monkeypatch.setattr("pipeline.job.report_transforms.BYTES_IN_MEMORY", 1)
+    monkeypatch.setattr("pipeline.job.waves.BYTES_IN_MEMORY", 1)
 
     def full(*_: Any) -> str:
         assert any("spill-" in name for name in catalog.names("out/runs"))
