@@ -20,6 +20,8 @@ from nst_core.objective.objective import Targets
 from nst_core.optimizers import loop
 from nst_core.results import LOG_COLUMNS, LossLog
 
+Tensor = Any
+
 # The host looks at the optimisation (progress, deadline) about this often.
 SECONDS_PER_CALL = 1.0
 # Totals are compared after every so many steps; fixed, so that timing changes no pixel.
@@ -42,10 +44,10 @@ class ScaleState:
     active: np.ndarray  # [B] bool: those that have not
 
     @classmethod
-    def from_images(cls, program: Program, images: np.ndarray, steps: int) -> ScaleState:
+    def from_images(cls, program: Program, images: Tensor, steps: int) -> ScaleState:
         """The start of a scale of `steps` steps at float32 images `[B, H, W, 3]`."""
-        count = len(images)
-        state = program.start(tf.constant(images))
+        count = images.shape[0]
+        state = program.start(tf.convert_to_tensor(images))
         return cls(state, [], [], np.full(count, steps), np.ones(count, bool))
 
 
@@ -53,7 +55,7 @@ class ScaleState:
 class ScaleResult:
     """One scale's optimisation: final images, terms and seconds per step, steps per image."""
 
-    images: np.ndarray  # [B, H, W, 3]
+    images: Tensor  # [B, H, W, 3]
     terms: np.ndarray  # [S, B, T]
     seconds: np.ndarray  # [S], since the scale's start
     steps: np.ndarray  # [B]
@@ -62,7 +64,7 @@ class ScaleResult:
 
 def optimize_scale(
     program: Program,
-    start: np.ndarray | ScaleState,
+    start: Tensor | ScaleState,
     targets: Targets,
     config: StyleConfig,
     steps: int,
@@ -114,7 +116,7 @@ def optimize_scale(
                 "raise it, or lower steps or image_size."
             )
         if schedule and (due := schedule.due(len(terms), active)).size:
-            schedule.take_due(len(terms), due, program.optimizer.result(reached.state).numpy())
+            schedule.take_due(len(terms), due, program.optimizer.result(reached.state))
         settled = active & _settled(terms, config)
         if settled.any():
             reached.steps[settled] = len(terms)
@@ -125,14 +127,15 @@ def optimize_scale(
         per_step = (now - before) / call
         call = max(1, min(loop.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
     every = np.stack(terms)
-    result = program.optimizer.result(reached.state).numpy()
+    result = program.optimizer.result(reached.state)
+    finite = tf.reduce_all(tf.math.is_finite(result), axis=[1, 2, 3])
 
     def plain() -> np.ndarray:
         grey = program.start(tf.fill(result.shape, PLAIN_GREY))
         totals: np.ndarray = program.advance(grey, targets, weights, 0.0, 1)[1][0, :, 0]
         return totals
 
-    failed = diverged(every, plain) | ~np.isfinite(result).all(axis=(1, 2, 3))
+    failed = diverged(every, plain) | ~finite.numpy()
     taken = np.minimum(reached.steps, len(every))
     return ScaleResult(result, every, np.array(reached.seconds), taken, failed)
 
