@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from benchmarks import (
     catalog,
     gpu,
+    host,
     large,
     machine,
     memory,
@@ -42,6 +43,7 @@ class Section(NamedTuple):
 
 SECTIONS = {
     "step": Section("One optimisation step", step, lambda _: step.table()),
+    "host": Section("The host beside the device", host, lambda _: host.table()),
     "overhead": Section("The pipeline's own share", overhead, lambda _: overhead.table()),
     "memory": Section("Peak memory of one optimisation", memory, lambda _: memory.table()),
     "large": Section(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -69,6 +70,11 @@ class Batch:
             groups.setdefault(kind, []).append(index)
         return list(groups.values())
 
+    @functools.cached_property
+    def available(self) -> float:
+        """Bytes that the device can still give, before any of the batch is there."""
+        return available_memory(self.programs.device)
+
     @property
     def was_retried(self) -> bool:
         """Whether the contents, of one group, were interrupted in their second try."""
@@ -90,13 +96,12 @@ class Batch:
         if count == 1 or isinstance(self.config.tile, int) or (on_gpu and precision == "float32"):
             return 1
         canvas = self.pictures.canvas
-        available = available_memory(self.programs.device)
         fitting = memory.fitting_batch(
             self.config,
             canvas,
             count,
             precision,
-            available,
+            self.available,
             one_by_one=not on_gpu,
         )
         return max(1, fitting)
@@ -112,8 +117,7 @@ class Batch:
 
     def _tile(self, size: Size, precision: str) -> int | None:
         """The side of the tiles in which one image of this size passes; None: it passes whole."""
-        available = available_memory(self.programs.device)
-        tile = memory.tile_side(self.config, size, precision, available)
+        tile = memory.tile_side(self.config, size, precision, self.available)
         if not self.largest_tile:
             return tile
         tile = min(tile or self.largest_tile, self.largest_tile)
@@ -132,11 +136,10 @@ class Batch:
                 "set tile to auto or lower image_size."
             )
         needed = memory.least(self.config, canvas, precision)
-        available = available_memory(self.programs.device)
-        if self.config.tile == "auto" and self.programs.device == CPU and needed > available:
+        if self.config.tile == "auto" and self.programs.device == CPU and needed > self.available:
             raise OutOfMemory(
                 f"{what} needs about {needed / 2**30:.1f} GiB even in tiles, and "
-                f"{available / 2**30:.1f} GiB are free; lower image_size."
+                f"{self.available / 2**30:.1f} GiB are free; lower image_size."
             )
 
     def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:

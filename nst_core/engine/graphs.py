@@ -32,7 +32,7 @@ class Graph:
     def __call__(self, *arguments: Any) -> Any:
         """What the function returns."""
         flat = [
-            one if tf.is_tensor(one) else tf.constant(one, spec.dtype)
+            one if isinstance(one, tf.Tensor) else tf.constant(one, spec.dtype)
             for one, spec in zip(tf.nest.flatten(arguments), self._specs, strict=True)
         ]
         traced = self._traced
