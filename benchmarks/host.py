@@ -55,7 +55,7 @@ class Stopwatch:
     """Processor seconds of this process by part, in and out of graphs."""
 
     def __init__(self) -> None:
-        self.spent: collections.Counter[tuple[str, bool]] = collections.Counter()
+        self.spent: dict[tuple[str, bool], float] = collections.defaultdict(float)
         self._now = REST, False
         self._since = time.process_time()
 
@@ -149,12 +149,11 @@ def table() -> tuple[list[str], list[list[str]]]:
     for name, (contents, new_styles) in CASES.items():
         large = measure(SIDE, contents, new_styles=new_styles)
         small = measure(LEAST_SIDE, contents, new_styles=new_styles)
-        parts = [
-            (part, large.get((part, False), 0.0), small.get((part, True), 0.0))
+        parts = {
+            part: (large.get((part, False), 0.0), small.get((part, True), 0.0))
             for part in (*PARTS, REST)
-        ]
-        whole = [sum(part[1] for part in parts), sum(part[2] for part in parts)]
-        for part, outside, inside in (*parts, ("all", *whole)):
-            numbers = (outside, inside, outside + inside)
-            rows.append([name, part, *(f"{number:.2f}" for number in numbers)])
+        }
+        outside, inside = map(sum, zip(*parts.values(), strict=True))
+        for part, numbers in {**parts, "all": (outside, inside)}.items():
+            rows.append([name, part, *(f"{one:.2f}" for one in (*numbers, sum(numbers)))])
     return header, rows

@@ -135,8 +135,10 @@ class Batch:
                 f"{what} has more features than TensorFlow can count in one tensor; "
                 "set tile to auto or lower image_size."
             )
+        if self.config.tile != "auto" or self.programs.device != CPU:
+            return
         needed = memory.least(self.config, canvas, precision)
-        if self.config.tile == "auto" and self.programs.device == CPU and needed > self.available:
+        if needed > self.available:
             raise OutOfMemory(
                 f"{what} needs about {needed / 2**30:.1f} GiB even in tiles, and "
                 f"{self.available / 2**30:.1f} GiB are free; lower image_size."
@@ -264,7 +266,7 @@ class Batch:
         for style in self.pictures.recolored_styles:
             own_size = size_of(style.rgb)
             size = style_size(own_size, self.pictures.sizes[0], self.config, scale, style.name)
-            tile = self._tile(size, precision)
+            tile = functools.partial(self._tile, size, precision)
             found.append(self.programs.style_targets(style, size, self.config, precision, tile))
         return found
 

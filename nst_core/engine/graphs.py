@@ -28,6 +28,8 @@ class Graph:
         self._signature = signature
         self._specs = tf.nest.flatten(signature)
         self._xla = xla
+        # Of what the function returns; known once it is traced.
+        self._structure: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
         """What the function returns."""
@@ -36,17 +38,23 @@ class Graph:
             for one, spec in zip(tf.nest.flatten(arguments), self._specs, strict=True)
         ]
         traced = self._traced
-        return traced.inference_fn.call_preflattened([*flat, *traced.captured_inputs])
+        found = traced.inference_fn.call_flat(*flat, *traced.captured_inputs)
+        return tf.nest.pack_sequence_as(self._structure, found)
 
     @property
     def outputs(self) -> Any:
-        """What the function returns, as specs or symbolic tensors."""
-        return self._traced.structured_outputs
+        """What the function returns, as symbolic tensors."""
+        return tf.nest.pack_sequence_as(self._structure, self._traced.outputs)
 
     @functools.cached_property
     def _traced(self) -> Any:
+        def flattened(*flat: Tensor) -> list[Tensor]:
+            found = self._function(*tf.nest.pack_sequence_as(self._signature, flat))
+            self._structure = tf.nest.map_structure(lambda _: None, found)
+            return list(tf.nest.flatten(found))
+
         return tf.function(
-            lambda *flat: self._function(*tf.nest.pack_sequence_as(self._signature, flat)),
+            flattened,
             input_signature=self._specs,
             jit_compile=self._xla,
             autograph=False,

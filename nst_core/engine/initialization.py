@@ -20,6 +20,10 @@ TABLES = 16
 
 CHANNELS = tf.TensorSpec([None, None, None, None], tf.float32)
 MATRIX = tf.TensorSpec([None, None], tf.float32)
+BOUNDS = tf.TensorSpec([2], tf.float32)
+# Between what images are clipped.
+PIXELS = np.array([0.0, 255.0], np.float32)
+ANY = np.array([-np.inf, np.inf], np.float32)
 
 
 def noise(height: int, width: int, seed: int) -> np.ndarray:
@@ -34,28 +38,29 @@ def finer(contents: Tensor, coarse: Tensor, stylized: Tensor, *, clip_pixels: bo
     Only what the coarser scale has changed is enlarged, so that the content's own detail stays
     sharp.
     """
-    start = contents + enlarged(stylized - coarse, *contents.shape[1:3])
-    return tf.clip_by_value(start, 0.0, 255.0) if clip_pixels else start
+    height, width = contents.shape[1:3]
+    tables = _tables(coarse, height, width, Image.Resampling.BICUBIC)
+    return _added(contents, coarse, stylized, *tables, PIXELS if clip_pixels else ANY)
 
 
 def shrunk(batch: Tensor, size: Size) -> Tensor:
     """A float32 batch `[B, H, W, C]` in 0…255 at a smaller size; itself where it has that size."""
     if batch.shape[1:3] == (size.height, size.width):
         return batch
-    return tf.clip_by_value(_resized(batch, size, Image.Resampling.LANCZOS), 0.0, 255.0)
+    tables = _tables(batch, size.height, size.width, Image.Resampling.LANCZOS)
+    return _weighed(batch, *tables, PIXELS)
 
 
 def enlarged(batch: Tensor, height: int, width: int) -> Tensor:
     """A float32 batch `[B, H, W, C]` of any values at a larger size."""
-    return _resized(batch, Size(width, height), Image.Resampling.BICUBIC)
+    return _weighed(batch, *_tables(batch, height, width, Image.Resampling.BICUBIC), ANY)
 
 
-def _resized(batch: Tensor, size: Size, method: Image.Resampling) -> Tensor:
-    rows, columns = (
-        _weights(*lengths, method)
-        for lengths in ((batch.shape[1], size.height), (batch.shape[2], size.width))
-    )
-    return _weighed(batch, rows, columns)
+def _tables(
+    batch: Tensor, height: int, width: int, method: Image.Resampling
+) -> tuple[np.ndarray, np.ndarray]:
+    """For `_weigh`: how images `[B, H, W, C]` come to another size."""
+    return _weights(batch.shape[1], height, method), _weights(batch.shape[2], width, method)
 
 
 @functools.lru_cache(TABLES)
@@ -65,8 +70,7 @@ def _weights(source: int, target: int, method: Image.Resampling) -> np.ndarray:
     return np.asarray(each.resize((source, target), method))
 
 
-@graph(CHANNELS, MATRIX, MATRIX)
-def _weighed(batch: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _weigh(batch: Tensor, rows: Tensor, columns: Tensor, bounds: Tensor) -> Tensor:
     """Images `[B, H, W, C]` whose lines are weighed by `[h, H]`, then by `[w, W]`: `[B, h, w, C]`.
 
     In float64: of products of float32, GPUs keep three digits.
@@ -78,4 +82,21 @@ def _weighed(batch: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         return tf.cast(tf.einsum("wx,hxc->hwc", columns, lines), tf.float32)
 
     # One by one, so that an image has the same bits in every batch.
-    return tf.map_fn(one, batch)
+    return tf.clip_by_value(tf.map_fn(one, batch), bounds[0], bounds[1])
+
+
+_weighed = graph(CHANNELS, MATRIX, MATRIX, BOUNDS)(_weigh)
+
+
+@graph(CHANNELS, CHANNELS, CHANNELS, MATRIX, MATRIX, BOUNDS)
+def _added(
+    contents: Tensor,
+    coarse: Tensor,
+    stylized: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    bounds: Tensor,
+) -> Tensor:
+    """The contents with what a coarser scale has changed in its own."""
+    change = _weigh(stylized - coarse, rows, columns, ANY)
+    return tf.clip_by_value(contents + change, bounds[0], bounds[1])

@@ -137,7 +137,7 @@ class Pictures:
         if self.regions.keeps is not None:
             keep, originals = (one[part] for one in self.kept_on_canvas)
             x = keep * originals + (1 - keep) * x
-        x = tf.clip_by_value(x, 0.0, 255.0)
+        x = _within_range(x)
         if self.config.preserve_colors == "luminance":
             own = self.own[part]
             # In YCbCr equal chroma means equal differences of R, G and B from the luma.
@@ -193,7 +193,10 @@ class Pictures:
         whole = np.zeros(shape, np.uint8 if kinds == {np.dtype(np.uint8)} else np.float32)
         for on_canvas, picture in zip(whole, fitted, strict=True):
             on_canvas[: picture.shape[0], : picture.shape[1]] = picture
-        return self._reflected(tf.cast(whole, tf.float32), self.sizes)
+        on_device = tf.constant(whole)
+        if whole.dtype == np.uint8:
+            on_device = _as_float(on_device)
+        return self._reflected(on_device, self.sizes)
 
     def _reflected(self, whole: Tensor, sizes: Sequence[Size]) -> Tensor:
         """Pictures of these sizes on the canvas `[B, H, W, 3]`, with their reflection around them.
@@ -206,6 +209,16 @@ class Pictures:
         columns = [_reflection(size.width, self.canvas.width) for size in sizes]
         whole = tf.gather(whole, np.stack(rows), axis=1, batch_dims=1)
         return tf.gather(whole, np.stack(columns), axis=2, batch_dims=1)
+
+
+@graph(tf.TensorSpec([None, None, None, 3], tf.uint8))
+def _as_float(images: Tensor) -> Tensor:
+    return tf.cast(images, tf.float32)
+
+
+@graph(IMAGES)
+def _within_range(images: Tensor) -> Tensor:
+    return tf.clip_by_value(images, 0.0, 255.0)
 
 
 @graph(IMAGES, tf.TensorSpec([None, 3, 3], tf.float32), tf.TensorSpec([None, 3], tf.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -91,11 +92,16 @@ class Programs:
         return self._programs[key]
 
     def style_targets(
-        self, style: Style, size: Size, config: StyleConfig, precision: str, tile: int | None
+        self,
+        style: Style,
+        size: Size,
+        config: StyleConfig,
+        precision: str,
+        tile: Callable[[], int | None],
     ) -> dict[str, Any]:
         """A style's statistics at a size: from the cache, else by one pass of the network.
 
-        With `tile` it passes in tiles whose interiors have this side, px.
+        `tile`: asked then, the side of the interiors of the tiles in which it passes, px.
         """
         key = (
             _identity(style.rgb, style.alpha),
@@ -107,7 +113,7 @@ class Programs:
         )
         if key not in self._styles:
             self.style_passes += 1
-            program = self.compiled(config, precision, tile)
+            program = self.compiled(config, precision, tile())
             self._styles[key] = program.style_targets(*_measured(style, size, config))
             while len(self._styles) > STYLE_CACHE_ENTRIES:
                 self._styles.popitem(last=False)

@@ -13,7 +13,8 @@ import tensorflow as tf
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine.divergence import diverged
-from nst_core.engine.program import Program
+from nst_core.engine.graphs import graph
+from nst_core.engine.program import IMAGES, Program
 from nst_core.engine.snapshots import SnapshotSchedule
 from nst_core.errors import DeadlineExceeded
 from nst_core.objective.objective import Targets
@@ -128,16 +129,21 @@ def optimize_scale(
         call = max(1, min(loop.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
     every = np.stack(terms)
     result = program.optimizer.result(reached.state)
-    finite = tf.reduce_all(tf.math.is_finite(result), axis=[1, 2, 3])
 
     def plain() -> np.ndarray:
         grey = program.start(tf.fill(result.shape, PLAIN_GREY))
         totals: np.ndarray = program.advance(grey, targets, weights, 0.0, 1)[1][0, :, 0]
         return totals
 
-    failed = diverged(every, plain) | ~finite.numpy()
+    failed = diverged(every, plain) | ~_finite(result).numpy()
     taken = np.minimum(reached.steps, len(every))
     return ScaleResult(result, every, np.array(reached.seconds), taken, failed)
+
+
+@graph(IMAGES)
+def _finite(images: Tensor) -> Tensor:
+    """Which images are all numbers: `[B]`."""
+    return tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
 
 
 def _settled(terms: list[np.ndarray], config: StyleConfig) -> Any:
