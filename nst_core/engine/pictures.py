@@ -69,10 +69,10 @@ class Pictures:
         """The one that all contents are padded to."""
         return canvas_size(self.sizes[0], self.config)
 
-    @functools.cached_property
+    @property
     def own(self) -> Tensor:
         """The contents on the canvas in their own colours: `[B, H, W, 3]`."""
-        return self._on_canvas(self._fitted)
+        return _as_float(self._sent)
 
     def originals(self) -> Tensor:
         """The contents on the canvas, in the colours in which they enter: `[B, H, W, 3]`."""
@@ -113,7 +113,7 @@ class Pictures:
         """The first scale's start, the same for an image whatever batch it is in."""
         height, width = contents.shape[1:3]
         if self.inits is not None:
-            given = self._on_canvas(self._resized(self.inits))
+            given = _as_float(self._on_canvas(self._resized(self.inits)))
             return initialization.shrunk(given, Size(width, height))
         if self.config.init == "noise":
             noise = initialization.noise(height, width, self.config.seed)
@@ -162,6 +162,10 @@ class Pictures:
         return self._resized(self.contents)
 
     @functools.cached_property
+    def _sent(self) -> Tensor:
+        return self._on_canvas(self._fitted)
+
+    @functools.cached_property
     def _palette(self) -> colors.Palette:
         """Mean and covariance of the styles' colours, mixed by their weights."""
         return recoloring.palette_of(self.recolored_styles)
@@ -187,16 +191,16 @@ class Pictures:
         ]
 
     def _on_canvas(self, fitted: Sequence[np.ndarray]) -> Tensor:
-        """Pictures at their contents' sizes, padded by reflection: float32 `[B, H, W, 3]`."""
+        """Pictures at their contents' sizes, padded by reflection: `[B, H, W, 3]`.
+
+        Where all are uint8 they are sent, and kept, as uint8.
+        """
         kinds = {picture.dtype for picture in fitted}
         shape = (len(fitted), self.canvas.height, self.canvas.width, 3)
         whole = np.zeros(shape, np.uint8 if kinds == {np.dtype(np.uint8)} else np.float32)
         for on_canvas, picture in zip(whole, fitted, strict=True):
             on_canvas[: picture.shape[0], : picture.shape[1]] = picture
-        on_device = tf.constant(whole)
-        if whole.dtype == np.uint8:
-            on_device = _as_float(on_device)
-        return self._reflected(on_device, self.sizes)
+        return self._reflected(tf.constant(whole), self.sizes)
 
     def _reflected(self, whole: Tensor, sizes: Sequence[Size]) -> Tensor:
         """Pictures of these sizes on the canvas `[B, H, W, 3]`, with their reflection around them.
@@ -212,8 +216,12 @@ class Pictures:
 
 
 @graph(tf.TensorSpec([None, None, None, 3], tf.uint8))
-def _as_float(images: Tensor) -> Tensor:
+def _widened(images: Tensor) -> Tensor:
     return tf.cast(images, tf.float32)
+
+
+def _as_float(images: Tensor) -> Tensor:
+    return images if images.dtype == tf.float32 else _widened(images)
 
 
 @graph(IMAGES)
