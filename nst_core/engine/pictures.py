@@ -181,26 +181,23 @@ class Pictures:
 
     def _resized(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Pictures at their contents' sizes, in the types that they have."""
-        return [
-            images.resize(picture, size.width, size.height, self.config.resample).astype(
-                picture.dtype, copy=False
-            )
-            if size_of(picture) != size or picture.dtype != np.uint8
-            else picture
-            for picture, size in zip(pictures, self.sizes, strict=True)
-        ]
+
+        def resized(picture: np.ndarray, size: Size) -> np.ndarray:
+            if size_of(picture) == size and picture.dtype == np.uint8:
+                return picture
+            found = images.resize(picture, size.width, size.height, self.config.resample)
+            return found.astype(picture.dtype, copy=False)
+
+        return [resized(*one) for one in zip(pictures, self.sizes, strict=True)]
 
     def _on_canvas(self, fitted: Sequence[np.ndarray]) -> Tensor:
         """Pictures at their contents' sizes, padded by reflection: `[B, H, W, 3]`.
 
         Where all are uint8 they are sent, and kept, as uint8.
         """
-        kinds = {picture.dtype for picture in fitted}
-        shape = (len(fitted), self.canvas.height, self.canvas.width, 3)
-        whole = np.zeros(shape, np.uint8 if kinds == {np.dtype(np.uint8)} else np.float32)
-        for on_canvas, picture in zip(whole, fitted, strict=True):
-            on_canvas[: picture.shape[0], : picture.shape[1]] = picture
-        return self._reflected(tf.constant(whole), self.sizes)
+        height, width = self.canvas.height, self.canvas.width
+        whole = np.stack([images.pad_reflect(picture, height, width) for picture in fitted])
+        return tf.constant(whole if whole.dtype == np.uint8 else whole.astype(np.float32))
 
     def _reflected(self, whole: Tensor, sizes: Sequence[Size]) -> Tensor:
         """Pictures of these sizes on the canvas `[B, H, W, 3]`, with their reflection around them.
