@@ -11,6 +11,7 @@ from benchmarks import (
     catalog,
     feed,
     gpu,
+    host,
     large,
     machine,
     memory,
@@ -43,6 +44,7 @@ class Section(NamedTuple):
 
 SECTIONS = {
     "step": Section("One optimisation step", step, lambda _: step.table()),
+    "host": Section("The host beside the device", host, lambda _: host.table()),
     "overhead": Section("The pipeline's own share", overhead, lambda _: overhead.table()),
     "memory": Section("Peak memory of one optimisation", memory, lambda _: memory.table()),
     "large": Section(

@@ -25,6 +25,9 @@ class Style:
     `alpha`: uint8 `[H, W]` where it is transparent in part, else None. Transparent parts are no
     part of the style, neither of its colours nor of its statistics. `source`: its size before it
     was made smaller, from which its size at every scale follows; None where that is its own.
+
+    What is found out about the arrays is remembered for as long as they are there, also for styles
+    that share them under other weights: they are not to be changed afterwards.
     """
 
     rgb: np.ndarray

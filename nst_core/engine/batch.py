@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,14 +23,12 @@ from nst_core.engine.scale import ScaleResult, ScaleState, loss_log, optimize_sc
 from nst_core.engine.snapshots import SnapshotSchedule
 from nst_core.engine.tiles import LEAST_TILE, tiles_of
 from nst_core.errors import OutOfMemory
-from nst_core.imaging import images
 from nst_core.layers import ALIGNMENT, halo
-from nst_core.objective import quality
 from nst_core.objective.objective import Targets
 from nst_core.objective.style_term import mixed
 from nst_core.results import OnSnapshot, Progress, Quality, Report, Snapshot, StyleResult
 
-T = TypeVar("T")
+Tensor = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +70,11 @@ class Batch:
             groups.setdefault(kind, []).append(index)
         return list(groups.values())
 
+    @functools.cached_property
+    def available(self) -> float:
+        """Bytes that the device can still give, before any of the batch is there."""
+        return available_memory(self.programs.device)
+
     @property
     def was_retried(self) -> bool:
         """Whether the contents, of one group, were interrupted in their second try."""
@@ -92,13 +96,12 @@ class Batch:
         if count == 1 or isinstance(self.config.tile, int) or (on_gpu and precision == "float32"):
             return 1
         canvas = self.pictures.canvas
-        available = available_memory(self.programs.device)
         fitting = memory.fitting_batch(
             self.config,
             canvas,
             count,
             precision,
-            available,
+            self.available,
             one_by_one=not on_gpu,
         )
         return max(1, fitting)
@@ -114,8 +117,7 @@ class Batch:
 
     def _tile(self, size: Size, precision: str) -> int | None:
         """The side of the tiles in which one image of this size passes; None: it passes whole."""
-        available = available_memory(self.programs.device)
-        tile = memory.tile_side(self.config, size, precision, available)
+        tile = memory.tile_side(self.config, size, precision, self.available)
         if not self.largest_tile:
             return tile
         tile = min(tile or self.largest_tile, self.largest_tile)
@@ -133,12 +135,13 @@ class Batch:
                 f"{what} has more features than TensorFlow can count in one tensor; "
                 "set tile to auto or lower image_size."
             )
+        if self.config.tile != "auto" or self.programs.device != CPU:
+            return
         needed = memory.least(self.config, canvas, precision)
-        available = available_memory(self.programs.device)
-        if self.config.tile == "auto" and self.programs.device == CPU and needed > available:
+        if needed > self.available:
             raise OutOfMemory(
                 f"{what} needs about {needed / 2**30:.1f} GiB even in tiles, and "
-                f"{available / 2**30:.1f} GiB are free; lower image_size."
+                f"{self.available / 2**30:.1f} GiB are free; lower image_size."
             )
 
     def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:
@@ -177,7 +180,6 @@ class Batch:
             )
             targets = self._targets(program, contents, scale, precision)
             done = [result for _, _, result in results]
-            start: np.ndarray | ScaleState
             if past and len(done) == past.scale:
                 start = past.state(program)
             elif done:
@@ -192,8 +194,9 @@ class Batch:
             )
             results.append((scale, size, result))
         last = results[-1][2].images
-        finished = [self.pictures.finished(x, index) for index, x in enumerate(last)]
-        qualities = self._qualities(program, finished, canvas, precision)
+        finished = self.pictures.finished(last)
+        qualities = self._qualities(program, finished, precision)
+        pictures = finished.numpy()
         seconds = (time.monotonic() - started) / len(self.places)
         columns = program.objective.columns
         failed = np.any([result.failed for _, _, result in results], axis=0)
@@ -201,7 +204,7 @@ class Batch:
             None
             if failed[index]
             else StyleResult(
-                image=finished[index],
+                image=self.pictures.cropped(pictures[index], index),
                 quality=qualities[index],
                 losses=loss_log(columns, results, index),
                 seconds=seconds,
@@ -216,10 +219,8 @@ class Batch:
             for index in range(len(self.places))
         ]
 
-    def _targets(
-        self, program: Program, contents: np.ndarray, scale: float, precision: str
-    ) -> Targets:
-        per_style = self._of_styles(self.programs.style_targets, scale, precision)
+    def _targets(self, program: Program, contents: Tensor, scale: float, precision: str) -> Targets:
+        per_style = self._of_styles(scale, precision)
         weights = [style.weight for style in self.pictures.recolored_styles]
         targets = {"content": program.content_targets(contents)}
         size = Size(contents.shape[2], contents.shape[1])
@@ -231,44 +232,43 @@ class Batch:
                 name: tf.concat([one[name] for one in finished], axis=0) for name in finished[0]
             }
             masks = initialization.shrunk(self.pictures.masks_on_canvas, size)
-            targets["regions"] = program.objective.regions(
-                tf.constant(np.clip(masks, 0, 1)), weights
-            )
+            masks = tf.clip_by_value(masks, 0.0, 1.0)
+            targets["regions"] = program.objective.regions(masks, weights)
         if self.pictures.regions.keeps is not None:
             keep, originals = self.pictures.kept_on_canvas
             targets["kept"] = {
-                "share": tf.constant(np.clip(initialization.shrunk(keep, size), 0, 1)),
-                "content": tf.constant(initialization.shrunk(originals, size)),
+                "share": tf.clip_by_value(initialization.shrunk(keep, size), 0.0, 1.0),
+                "content": initialization.shrunk(originals, size),
             }
         return targets
 
-    def _qualities(
-        self, program: Program, finished: list[np.ndarray], canvas: Size, precision: str
-    ) -> list[Quality]:
-        """What became of every content, by one more pass of the network over the batch."""
-        on_canvas = [images.pad_reflect(image, canvas.height, canvas.width) for image in finished]
-        found = program.gram_matrices(np.stack(on_canvas))
-        per_style = self._of_styles(self.programs.style_grams, 1.0, precision)
+    def _qualities(self, program: Program, finished: Tensor, precision: str) -> list[Quality]:
+        """What became of every content, by one more pass of the network over the batch.
+
+        `finished`: the results on the canvas, `[B, H, W, 3]`.
+        """
+        per_style = self._of_styles(1.0, precision)
+        styles = per_style[0]
+        if len(per_style) > 1:
+            styles = {name: tf.concat([one[name] for one in per_style], 0) for name in styles}
+        shares = np.array([self.pictures.shares(i) for i in range(len(self.places))])
+        errors = program.gram_errors(program.style_targets(finished), styles, shares)
+        similar = program.similarities(finished, self.pictures.own, self.pictures.sizes)
+        layers = program.objective.style_layers
         return [
-            Quality(
-                quality.gram_errors(
-                    {name: gram[index] for name, gram in found.items()},
-                    quality.mean_grams(per_style, self.pictures.shares(index)),
-                ),
-                quality.structural_similarity(image, self.pictures.own(index)),
-            )
-            for index, image in enumerate(finished)
+            Quality(dict(zip(layers, row, strict=True)), ssim)
+            for row, ssim in zip(errors.numpy().tolist(), similar.numpy().tolist(), strict=True)
         ]
 
-    def _of_styles(self, measure: Callable[..., T], scale: float, precision: str) -> list[T]:
-        """What the engine measures of every style at the size that it has in a scale."""
+    def _of_styles(self, scale: float, precision: str) -> list[dict[str, Tensor]]:
+        """The statistics of every style at the size that it has in a scale."""
         found = []
         for style in self.pictures.recolored_styles:
             size = style_size(
                 style.original, self.pictures.sizes[0], self.config, scale, style.name
             )
-            tile = self._tile(size, precision)
-            found.append(measure(style, size, self.config, precision, tile))
+            tile = functools.partial(self._tile, size, precision)
+            found.append(self.programs.style_targets(style, size, self.config, precision, tile))
         return found
 
     def _reporter(
@@ -293,20 +293,21 @@ class Batch:
         return between
 
     def _schedule(
-        self, originals: np.ndarray, contents: np.ndarray, done: list[ScaleResult]
+        self, originals: Tensor, contents: Tensor, done: list[ScaleResult]
     ) -> SnapshotSchedule | None:
         """For a scale of these contents, behind the coarser ones that are done."""
         snapshots = self.snapshots
         if snapshots is None or not self.config.snapshot_every:
             return None
 
-        def take(index: int, step: int, x: np.ndarray) -> None:
-            if not np.isfinite(x).all():
+        def take(index: int, step: int, x: Tensor) -> None:
+            part = slice(index, index + 1)
+            if not tf.reduce_all(tf.math.is_finite(x)):
                 return
-            if x.shape != originals[index].shape:
-                part = slice(index, index + 1)
-                x = self.pictures.finer_start(originals[part], contents[part], x[None])[0]
-            snapshots(Snapshot(self.places[index], step, self.pictures.finished(x, index)))
+            if contents.shape != originals.shape:
+                x = self.pictures.finer_start(originals[part], contents[part], x)
+            image = self.pictures.finished(x, part)[0].numpy()
+            snapshots(Snapshot(self.places[index], step, self.pictures.cropped(image, index)))
 
-        before = np.sum([np.zeros(len(contents), int), *(one.steps for one in done)], axis=0)
+        before = np.sum([np.zeros(len(self.places), int), *(one.steps for one in done)], axis=0)
         return SnapshotSchedule(self.config.snapshot_every, before, take)

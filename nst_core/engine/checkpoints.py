@@ -68,7 +68,7 @@ class Interrupted:
     def result(self, number: int) -> ScaleResult:
         """A scale that is done, without its images: no later one needs them."""
         steps, failed = (self._stacked(f"log/{number}/{name}") for name in ("steps", "failed"))
-        nothing = np.zeros((len(self.found), 0, 0, 3), np.float32)
+        nothing = tf.zeros([len(self.found), 0, 0, 3])
         return ScaleResult(nothing, self._terms(number), self._seconds(number), steps, failed)
 
     def state(self, program: Program) -> ScaleState:
@@ -224,7 +224,7 @@ def digest(*parts: Any) -> bytes:
     found = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, np.ndarray):
-            found.update(np.ascontiguousarray(part).tobytes())
+            found.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
             part = (part.shape, part.dtype)
         found.update(repr(part).encode())
     return found.digest()

@@ -126,6 +126,9 @@ def fitting_tile(config: StyleConfig, size: Size, precision: str, available: flo
 
     Where nothing fits, the largest that take hardly more than the least.
     """
+    # Most images do: the tiles are counted only where it does not.
+    if fitting_batch(config, size, 1, precision, available):
+        return None
     counted: dict[int | None, float] = {}
     for side in (None, *SIDES):
         part = extents(size, side, halo(config.layers)) if side else size

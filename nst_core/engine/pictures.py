@@ -1,19 +1,30 @@
-"""The pictures of a batch on their way to the canvas, in the right colours, and back."""
+"""The pictures of a batch on their way to the canvas, in the right colours, and back.
+
+From the canvas on they are tensors on the device: the host only sends the contents there, and
+fetches the results.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from nst_core.canvas import Size, canvas_size
+from nst_core.canvas import Size, canvas_size, size_of
 from nst_core.config import StyleConfig
 from nst_core.engine import initialization
+from nst_core.engine.graphs import graph
+from nst_core.engine.program import IMAGES
 from nst_core.imaging import colors, images, recoloring
+from nst_core.objective.quality import luminance
 from nst_core.objective.regions import Regions
 from nst_core.results import Style
+
+Tensor = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,41 +69,33 @@ class Pictures:
         """The one that all contents are padded to."""
         return canvas_size(self.sizes[0], self.config)
 
-    def originals(self) -> np.ndarray:
+    @property
+    def own(self) -> Tensor:
+        """The contents on the canvas in their own colours: `[B, H, W, 3]`."""
+        return _as_float(self._sent)
+
+    def originals(self) -> Tensor:
         """The contents on the canvas, in the colours in which they enter: `[B, H, W, 3]`."""
-        return self.on_canvas(self.contents, self._recolored)
-
-    def on_canvas(
-        self,
-        pictures: Sequence[np.ndarray],
-        change: Callable[[np.ndarray], np.ndarray] = lambda image: image,
-    ) -> np.ndarray:
-        """Pictures at their contents' sizes, changed, padded to the canvas: `[B, H, W, 3]`."""
-        return np.stack(
-            [
-                images.pad_reflect(
-                    change(images.resize(picture, size.width, size.height, self.config.resample)),
-                    self.canvas.height,
-                    self.canvas.width,
-                )
-                for picture, size in zip(pictures, self.sizes, strict=True)
-            ]
-        )
-
-    @functools.cached_property
-    def masks_on_canvas(self) -> np.ndarray:
-        """Where each style goes: `[B, H, W, S]` in 0…1."""
-        return self.regions.of_styles(self.sizes, self.canvas)
-
-    @functools.cached_property
-    def kept_on_canvas(self) -> tuple[np.ndarray, np.ndarray]:
-        """What stays of the contents, `[B, H, W, 1]` in 0…1, and the contents themselves."""
-        return self.regions.kept(self.sizes, self.canvas), self.on_canvas(self.contents)
-
-    def _recolored(self, content: np.ndarray) -> np.ndarray:
+        own = self.own
         if self.config.content_colors == "own" or self.config.recolors_style:
-            return content
-        return colors.with_colors(content, *self._palette)
+            return own
+        changes = [
+            colors.color_change(colors.color_statistics(content), self._palette)
+            for content in self._fitted
+        ]
+        linear, offset = (np.stack(one) for one in zip(*changes, strict=True))
+        return _recolored(own, linear, offset)
+
+    @functools.cached_property
+    def masks_on_canvas(self) -> Tensor:
+        """Where each style goes: `[B, H, W, S]` in 0…1."""
+        return tf.constant(self.regions.of_styles(self.sizes, self.canvas), tf.float32)
+
+    @functools.cached_property
+    def kept_on_canvas(self) -> tuple[Tensor, Tensor]:
+        """What stays of the contents, `[B, H, W, 1]` in 0…1, and the contents themselves."""
+        keeps = tf.constant(self.regions.kept(self.sizes, self.canvas), tf.float32)
+        return keeps, self.own
 
     @functools.cached_property
     def recolored_styles(self) -> list[Style]:
@@ -106,6 +109,62 @@ class Pictures:
             self.styles, self.contents[0], by=self.config.preserve_colors
         )
 
+    def first_start(self, contents: Tensor) -> Tensor:
+        """The first scale's start, the same for an image whatever batch it is in."""
+        height, width = contents.shape[1:3]
+        if self.inits is not None:
+            given = _as_float(self._on_canvas(self._resized(self.inits)))
+            return initialization.shrunk(given, Size(width, height))
+        if self.config.init == "noise":
+            noise = initialization.noise(height, width, self.config.seed)
+        elif self.config.init == "style_statistics":
+            noise = colors.colored_noise(height, width, self.config.seed, *self._palette)
+        else:
+            return contents
+        return tf.broadcast_to(noise, contents.shape)
+
+    def finer_start(self, contents: Tensor, coarse: Tensor, stylized: Tensor) -> Tensor:
+        """A scale's start from the coarser scale's contents and result."""
+        if self.inits is not None or self.config.init != "content":
+            return initialization.enlarged(stylized, *contents.shape[1:3])
+        return initialization.finer(contents, coarse, stylized, clip_pixels=self.config.clip_pixels)
+
+    def finished(self, x: Tensor, part: slice = slice(None)) -> Tensor:
+        """Results on the canvas `[B, H, W, 3]`: within 0…255, with what is kept of the content.
+
+        `part`: of which contents they are.
+        """
+        if self.regions.keeps is not None:
+            keep, originals = (one[part] for one in self.kept_on_canvas)
+            x = keep * originals + (1 - keep) * x
+        x = _within_range(x)
+        if self.config.preserve_colors == "luminance":
+            own = self.own[part]
+            # In YCbCr equal chroma means equal differences of R, G and B from the luma.
+            x = tf.clip_by_value(own + luminance(x) - luminance(own), 0.0, 255.0)
+        if any(grey := self._in_grey[part]):
+            x = tf.where(np.reshape(grey, [-1, 1, 1, 1]), luminance(x), x)
+        return self._reflected(x, self.sizes[part])
+
+    def cropped(self, on_canvas: Tensor, index: int) -> Tensor:
+        """A content's part `[h, w, 3]` of its canvas `[H, W, 3]`, without padding."""
+        size = self.sizes[index]
+        return on_canvas[: size.height, : size.width]
+
+    def shares(self, index: int) -> list[float]:
+        """The styles' weights in one content, times the part of it where each goes."""
+        covered = self.regions.covered(index, len(self.styles))
+        return [style.weight * part for style, part in zip(self.styles, covered, strict=True)]
+
+    @functools.cached_property
+    def _fitted(self) -> list[np.ndarray]:
+        """The contents at the sizes at which they are stylized, `[h, w, 3]`."""
+        return self._resized(self.contents)
+
+    @functools.cached_property
+    def _sent(self) -> Tensor:
+        return self._on_canvas(self._fitted)
+
     @functools.cached_property
     def _palette(self) -> colors.Palette:
         """Mean and covariance of the styles' colours, mixed by their weights."""
@@ -115,48 +174,69 @@ class Pictures:
     def _in_grey(self) -> list[bool]:
         """Which results have no colours."""
         keep = self.config.preserve_colors != "none"
-        alike = keep or all(recoloring.is_grey(style.rgb, style.alpha) for style in self.styles)
+        alike = keep or all(
+            recoloring.is_grey_style(style.rgb, style.alpha) for style in self.styles
+        )
         return [alike and recoloring.is_grey(content) for content in self.contents]
 
-    def own(self, index: int) -> np.ndarray:
-        """A content in its own colours at the size of its result."""
-        size = self.sizes[index]
-        return images.resize(self.contents[index], size.width, size.height, self.config.resample)
+    def _resized(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Pictures at their contents' sizes, in the types that they have."""
 
-    def first_start(self, contents: np.ndarray) -> np.ndarray:
-        """The first scale's start, the same for an image whatever batch it is in."""
-        if self.inits is not None:
-            given = self.on_canvas(self.inits)
-            return initialization.shrunk(given, Size(contents.shape[2], contents.shape[1]))
-        height, width = contents.shape[1:3]
-        if self.config.init == "noise":
-            noise = initialization.noise(height, width, self.config.seed)
-        elif self.config.init == "style_statistics":
-            noise = colors.colored_noise(height, width, self.config.seed, *self._palette)
-        else:
-            return contents
-        return np.broadcast_to(noise, contents.shape).copy()
+        def resized(picture: np.ndarray, size: Size) -> np.ndarray:
+            if size_of(picture) == size and picture.dtype == np.uint8:
+                return picture
+            found = images.resize(picture, size.width, size.height, self.config.resample)
+            return found.astype(picture.dtype, copy=False)
 
-    def finer_start(
-        self, contents: np.ndarray, coarse: np.ndarray, stylized: np.ndarray
-    ) -> np.ndarray:
-        """A scale's start from the coarser scale's contents and result."""
-        if self.inits is not None or self.config.init != "content":
-            return initialization.enlarged(stylized, *contents.shape[1:3])
-        return initialization.finer(contents, coarse, stylized, clip_pixels=self.config.clip_pixels)
+        return [resized(*one) for one in zip(pictures, self.sizes, strict=True)]
 
-    def finished(self, x: np.ndarray, index: int) -> np.ndarray:
-        """A content's result: without padding, within 0…255, with what is kept of the content."""
-        size = self.sizes[index]
-        if self.regions.keeps is not None:
-            keep, originals = (one[index] for one in self.kept_on_canvas)
-            x = keep * originals + (1 - keep) * x
-        image: np.ndarray = np.clip(x[: size.height, : size.width], 0, 255)
-        if self.config.preserve_colors == "luminance":
-            image = colors.keep_colors(image, self.own(index))
-        return colors.in_grey(image) if self._in_grey[index] else image
+    def _on_canvas(self, fitted: Sequence[np.ndarray]) -> Tensor:
+        """Pictures at their contents' sizes, padded by reflection: `[B, H, W, 3]`.
 
-    def shares(self, index: int) -> list[float]:
-        """The styles' weights in one content, times the part of it where each goes."""
-        covered = self.regions.covered(index, len(self.styles))
-        return [style.weight * part for style, part in zip(self.styles, covered, strict=True)]
+        Where all are uint8 they are sent, and kept, as uint8.
+        """
+        height, width = self.canvas.height, self.canvas.width
+        whole = np.stack([images.pad_reflect(picture, height, width) for picture in fitted])
+        return tf.constant(whole if whole.dtype == np.uint8 else whole.astype(np.float32))
+
+    def _reflected(self, whole: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """Pictures of these sizes on the canvas `[B, H, W, 3]`, with their reflection around them.
+
+        Where it is wider than the picture it reflects again and again.
+        """
+        if all(size == self.canvas for size in sizes):
+            return whole
+        rows = [_reflection(size.height, self.canvas.height) for size in sizes]
+        columns = [_reflection(size.width, self.canvas.width) for size in sizes]
+        whole = tf.gather(whole, np.stack(rows), axis=1, batch_dims=1)
+        return tf.gather(whole, np.stack(columns), axis=2, batch_dims=1)
+
+
+@graph(tf.TensorSpec([None, None, None, 3], tf.uint8))
+def _widened(images: Tensor) -> Tensor:
+    return tf.cast(images, tf.float32)
+
+
+def _as_float(images: Tensor) -> Tensor:
+    return images if images.dtype == tf.float32 else _widened(images)
+
+
+@graph(IMAGES)
+def _within_range(images: Tensor) -> Tensor:
+    return tf.clip_by_value(images, 0.0, 255.0)
+
+
+@graph(IMAGES, tf.TensorSpec([None, 3, 3], tf.float32), tf.TensorSpec([None, 3], tf.float32))
+def _recolored(images: Tensor, linear: Tensor, offset: Tensor) -> Tensor:
+    """Images `[B, H, W, 3]` changed as `colors.color_change` has it, in 0…255."""
+    # No matrix product: on GPUs those of float32 keep three digits.
+    moved = [
+        channel * linear[:, None, None, index]
+        for index, channel in enumerate(tf.split(images, 3, axis=3))
+    ]
+    return tf.clip_by_value(tf.add_n(moved) + offset[:, None, None], 0.0, 255.0)
+
+
+def _reflection(length: int, whole: int) -> np.ndarray:
+    """Which of so many pixels of a line is at each place of a longer one that it is padded to."""
+    return np.pad(np.arange(length, dtype=np.int32), (0, whole - length), mode="reflect")

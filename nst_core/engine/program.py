@@ -1,16 +1,18 @@
-"""The compiled loop of one objective and one optimiser: steps, targets, Gram matrices."""
+"""The compiled loop of one objective and one optimiser: steps, targets, errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from nst_core.engine.graphs import Graph
+from nst_core.objective import quality
 from nst_core.objective.objective import Objective, Targets
-from nst_core.objective.quality import Grams
 from nst_core.optimizers import loop
 from nst_core.optimizers.lbfgs import Lbfgs
 
@@ -21,6 +23,10 @@ LOSS_ROUNDING = {"float32": 1e-6, "bfloat16": 1e-3}
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
 MASKS = tf.TensorSpec([None, None, None, 1], tf.float32)
+STATISTICS = tf.TensorSpec([None, None, None], tf.float32)
+SHARES = tf.TensorSpec([None, None], tf.float32)
+# Which image of a batch, its height and its width, px.
+PLACE = tf.TensorSpec([3], tf.int32)
 
 
 def optimizer_for(config: StyleConfig, precision: str) -> loop.Optimizer:
@@ -42,51 +48,57 @@ class Program:
     def __init__(self, objective: Objective, optimizer: loop.Optimizer, *, xla: bool) -> None:
         self.objective = objective
         self.optimizer = optimizer
-        self._content_targets = traced(objective.content_targets, IMAGES)
-        self._style_targets = traced(objective.style_targets, IMAGES)
-        self._masked_style_targets = traced(objective.style_targets, IMAGES, MASKS)
-        self._gram_matrices = traced(self._grams, IMAGES)
-        self._masked_gram_matrices = traced(self._grams, IMAGES, MASKS)
-        self._steps: Callable[..., Any] | None = None
+        self._content_targets = Graph(objective.content_targets, IMAGES)
+        self._style_targets = Graph(objective.style_targets, IMAGES)
+        self._masked_style_targets = Graph(objective.style_targets, IMAGES, MASKS)
+        by_layer = dict.fromkeys(objective.style_layers, STATISTICS)
+        self._gram_errors = Graph(objective.gram_errors, by_layer, by_layer, SHARES)
+        self._similarity = Graph(_similarity, IMAGES, IMAGES, PLACE)
+        self._start = Graph(lambda images: optimizer.start(images, len(objective.columns)), IMAGES)
+        self._steps: Graph | None = None
         self._xla = xla
 
     def content_targets(self, images: Tensor) -> dict[str, Any]:
         """See `Objective.content_targets`."""
         return self._each(self._content_targets, images)
 
-    def style_targets(self, image: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """See `Objective.style_targets`."""
-        found: dict[str, Tensor] = (
-            self._style_targets(image) if mask is None else self._masked_style_targets(image, mask)
-        )
-        return found
+    def style_targets(self, images: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """See `Objective.style_targets`; with a mask, of one image."""
+        if mask is None:
+            return self._each(self._style_targets, images)
+        return dict(self._masked_style_targets(images, mask))
 
-    def gram_matrices(self, images: Tensor, mask: Tensor | None = None) -> Grams:
-        """Gram matrices per position `[B, C, C]` by style layer of images `[B, H, W, 3]`.
+    def gram_errors(
+        self, found: dict[str, Tensor], styles: dict[str, Tensor], shares: np.ndarray
+    ) -> Tensor:
+        """See `Objective.gram_errors`."""
+        return self._gram_errors(found, styles, shares)
 
-        With a `mask [1, H, W, 1]` in 0…1, those of what is under it in one image.
+    def similarities(self, finished: Tensor, own: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """`quality.structural_similarity` of images without their padding: `[B]`.
+
+        Args:
+            finished, own: images on the canvas, float32 `[B, H, W, 3]`.
+            sizes: of the images.
         """
-        found = (
-            self._each(self._gram_matrices, images)
-            if mask is None
-            else self._masked_gram_matrices(images, mask)
-        )
-        return {name: gram.numpy() for name, gram in found.items()}
+        # One by one: they are of several sizes.
+        found = [
+            self._similarity(finished, own, np.array([index, size.height, size.width]))
+            for index, size in enumerate(sizes)
+        ]
+        return tf.concat(found, axis=0)
 
     def _each(self, function: Any, images: Tensor) -> dict[str, Tensor]:
         """The function of all images at once on a GPU, of one after the other on a CPU."""
-        if self._xla:
+        if self._xla or images.shape[0] == 1:
             return dict(function(images))
         found = [function(images[i : i + 1]) for i in range(images.shape[0])]
         return {name: tf.concat([one[name] for one in found], axis=0) for name in found[0]}
 
-    def _grams(self, images: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        regions = None if mask is None else self.objective.regions(mask, [1.0])
-        return self.objective.grams(self.objective.style_sums(images, regions=regions))
-
     def start(self, images: Tensor) -> loop.State:
         """The optimiser's state at `images [B, H, W, 3]`."""
-        return self.optimizer.start(images, len(self.objective.columns))
+        state: loop.State = self._start(images)
+        return state
 
     def advance(
         self,
@@ -100,9 +112,7 @@ class Program:
         arguments = (state, targets, weights, tf.constant(learning_rate), tf.constant(count))
         if self._steps is None:
             signature = tf.nest.map_structure(any_size, arguments)
-            self._steps = tf.function(
-                self._graph, input_signature=signature, jit_compile=self._xla, autograph=False
-            )
+            self._steps = Graph(self._graph, *signature, xla=self._xla)
         state, log = self._steps(*arguments)
         return state, log.numpy()[:count]
 
@@ -152,9 +162,11 @@ def targets_of(targets: Targets, index: Tensor) -> Targets:
     }
 
 
-def traced(function: Callable[..., Any], *signature: Any) -> Any:
-    """The function as a graph for arguments of these specs."""
-    return tf.function(function, input_signature=signature, autograph=False)
+def _similarity(finished: Tensor, own: Tensor, place: Tensor) -> Tensor:
+    """`quality.structural_similarity` of one image of a batch `[1]`; see `PLACE`."""
+    index, height, width = tf.unstack(place)
+    pair = (one[index : index + 1, :height, :width] for one in (finished, own))
+    return quality.structural_similarity(*pair)
 
 
 def any_size(tensor: Tensor) -> tf.TensorSpec:

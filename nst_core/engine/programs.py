@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,17 +16,14 @@ from nst_core.engine.program import Program, optimizer_for
 from nst_core.engine.tiled import TiledProgram
 from nst_core.errors import InputTooSmall
 from nst_core.imaging import images
+from nst_core.imaging.remembered import once_per_picture
 from nst_core.network.vgg import Vgg19
 from nst_core.network.weights import VggWeights
 from nst_core.objective.objective import Objective
-from nst_core.objective.quality import Grams
 from nst_core.objective.regions import LEAST_REGION
 from nst_core.results import Style
 
 STYLE_CACHE_ENTRIES = 256
-
-T = TypeVar("T")
-Cache = collections.OrderedDict[tuple[Any, ...], T]
 
 
 class Programs:
@@ -46,8 +43,8 @@ class Programs:
         self.style_passes = 0
         self._networks: dict[str, Vgg19] = {}
         self._programs: dict[tuple[Any, ...], Program] = {}
-        self._styles: Cache[dict[str, Any]] = collections.OrderedDict()
-        self._grams: Cache[Grams] = collections.OrderedDict()
+        self._styles: collections.OrderedDict[tuple[Any, ...], dict[str, Any]]
+        self._styles = collections.OrderedDict()
 
     def compiled(
         self,
@@ -95,49 +92,43 @@ class Programs:
         return self._programs[key]
 
     def style_targets(
-        self, style: Style, size: Size, config: StyleConfig, precision: str, tile: int | None
+        self,
+        style: Style,
+        size: Size,
+        config: StyleConfig,
+        precision: str,
+        tile: Callable[[], int | None],
     ) -> dict[str, Any]:
         """A style's statistics at a size: from the cache, else by one pass of the network.
 
-        With `tile` it passes in tiles whose interiors have this side, px.
+        `tile`: asked then, the side of the interiors of the tiles in which it passes, px.
         """
         key = (
-            digest(*pixels_of(style)),
+            _identity(style.rgb, style.alpha),
             size,
             config.resample,
             precision,
             tuple(sorted(config.style_layers)),
             config.style_statistics,
         )
-
-        def measure() -> dict[str, Any]:
+        if key not in self._styles:
             self.style_passes += 1
-            program = self.compiled(config, precision, tile)
-            return program.style_targets(*_measured(style, size, config))
-
-        return _cached(self._styles, key, measure)
-
-    def style_grams(
-        self, style: Style, size: Size, config: StyleConfig, precision: str, tile: int | None
-    ) -> Grams:
-        """A style's Gram matrices `[C, C]` at a size, whatever statistics are optimised.
-
-        `tile`: see `style_targets`.
-        """
-        layers = tuple(sorted(config.style_layers))
-        key = (digest(*pixels_of(style)), size, config.resample, precision, layers)
-
-        def measure() -> Grams:
-            program = self.compiled(config, precision, tile)
-            grams = program.gram_matrices(*_measured(style, size, config))
-            return {name: gram[0] for name, gram in grams.items()}
-
-        return _cached(self._grams, key, measure)
+            program = self.compiled(config, precision, tile())
+            self._styles[key] = program.style_targets(*_measured(style, size, config))
+            while len(self._styles) > STYLE_CACHE_ENTRIES:
+                self._styles.popitem(last=False)
+        self._styles.move_to_end(key)
+        return self._styles[key]
 
 
 def pixels_of(style: Style) -> tuple[np.ndarray, ...]:
     """What tells a style from others: its colours and, where there is any, its transparency."""
     return (style.rgb,) if style.alpha is None else (style.rgb, style.alpha)
+
+
+@once_per_picture
+def _identity(rgb: np.ndarray, alpha: np.ndarray | None) -> bytes:
+    return digest(rgb, alpha)
 
 
 def _measured(
@@ -166,13 +157,3 @@ def _measured(
             "take another picture, or one without transparency."
         )
     return fitted(style.rgb), opaque
-
-
-def _cached(cache: Cache[T], key: tuple[Any, ...], make: Callable[[], T]) -> T:
-    """What was made for the key, among the last `STYLE_CACHE_ENTRIES` that were wanted."""
-    if key not in cache:
-        cache[key] = make()
-        while len(cache) > STYLE_CACHE_ENTRIES:
-            cache.popitem(last=False)
-    cache.move_to_end(key)
-    return cache[key]

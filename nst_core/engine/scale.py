@@ -13,12 +13,15 @@ import tensorflow as tf
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine.divergence import diverged
-from nst_core.engine.program import Program
+from nst_core.engine.graphs import graph
+from nst_core.engine.program import IMAGES, Program
 from nst_core.engine.snapshots import SnapshotSchedule
 from nst_core.errors import DeadlineExceeded
 from nst_core.objective.objective import Targets
 from nst_core.optimizers import loop
 from nst_core.results import LOG_COLUMNS, LossLog
+
+Tensor = Any
 
 # The host looks at the optimisation (progress, deadline) about this often.
 SECONDS_PER_CALL = 1.0
@@ -42,10 +45,10 @@ class ScaleState:
     active: np.ndarray  # [B] bool: those that have not
 
     @classmethod
-    def from_images(cls, program: Program, images: np.ndarray, steps: int) -> ScaleState:
+    def from_images(cls, program: Program, images: Tensor, steps: int) -> ScaleState:
         """The start of a scale of `steps` steps at float32 images `[B, H, W, 3]`."""
-        count = len(images)
-        state = program.start(tf.constant(images))
+        count = images.shape[0]
+        state = program.start(tf.convert_to_tensor(images))
         return cls(state, [], [], np.full(count, steps), np.ones(count, bool))
 
 
@@ -53,7 +56,7 @@ class ScaleState:
 class ScaleResult:
     """One scale's optimisation: final images, terms and seconds per step, steps per image."""
 
-    images: np.ndarray  # [B, H, W, 3]
+    images: Tensor  # [B, H, W, 3]
     terms: np.ndarray  # [S, B, T]
     seconds: np.ndarray  # [S], since the scale's start
     steps: np.ndarray  # [B]
@@ -62,7 +65,7 @@ class ScaleResult:
 
 def optimize_scale(
     program: Program,
-    start: np.ndarray | ScaleState,
+    start: Tensor | ScaleState,
     targets: Targets,
     config: StyleConfig,
     steps: int,
@@ -114,7 +117,7 @@ def optimize_scale(
                 "raise it, or lower steps or image_size."
             )
         if schedule and (due := schedule.due(len(terms), active)).size:
-            schedule.take_due(len(terms), due, program.optimizer.result(reached.state).numpy())
+            schedule.take_due(len(terms), due, program.optimizer.result(reached.state))
         settled = active & _settled(terms, config)
         if settled.any():
             reached.steps[settled] = len(terms)
@@ -125,16 +128,22 @@ def optimize_scale(
         per_step = (now - before) / call
         call = max(1, min(loop.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
     every = np.stack(terms)
-    result = program.optimizer.result(reached.state).numpy()
+    result = program.optimizer.result(reached.state)
 
     def plain() -> np.ndarray:
         grey = program.start(tf.fill(result.shape, PLAIN_GREY))
         totals: np.ndarray = program.advance(grey, targets, weights, 0.0, 1)[1][0, :, 0]
         return totals
 
-    failed = diverged(every, plain) | ~np.isfinite(result).all(axis=(1, 2, 3))
+    failed = diverged(every, plain) | ~_finite(result).numpy()
     taken = np.minimum(reached.steps, len(every))
     return ScaleResult(result, every, np.array(reached.seconds), taken, failed)
+
+
+@graph(IMAGES)
+def _finite(images: Tensor) -> Tensor:
+    """Which images are all numbers: `[B]`."""
+    return tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
 
 
 def _settled(terms: list[np.ndarray], config: StyleConfig) -> Any:

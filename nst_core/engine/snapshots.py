@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+
+Tensor = Any
 
 
 class SnapshotSchedule:
@@ -13,11 +16,11 @@ class SnapshotSchedule:
     Args:
         every: steps of an image between two of its snapshots, counted over all scales.
         before: the steps `[B]` that each image has taken in coarser scales.
-        take: called with an image's index in the batch, its steps, and its pixels `[H, W, 3]`.
+        take: called with an image's index in the batch, its steps, and its pixels `[1, H, W, 3]`.
     """
 
     def __init__(
-        self, every: int, before: np.ndarray, take: Callable[[int, int, np.ndarray], None]
+        self, every: int, before: np.ndarray, take: Callable[[int, int, Tensor], None]
     ) -> None:
         self.every = every
         self.before = before
@@ -31,7 +34,7 @@ class SnapshotSchedule:
         """Indices of the active images of which a snapshot is due at `step` of this scale."""
         return np.flatnonzero(active & ((self.before + step) % self.every == 0))
 
-    def take_due(self, step: int, due: np.ndarray, images: np.ndarray) -> None:
+    def take_due(self, step: int, due: np.ndarray, images: Tensor) -> None:
         """Take those that are due of the images `[B, H, W, 3]`."""
         for index in due:
-            self.take(int(index), int(self.before[index] + step), images[index])
+            self.take(int(index), int(self.before[index] + step), images[index : index + 1])

@@ -16,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.canvas import Size
-from nst_core.engine.program import IMAGES, MASKS, Program, any_size, traced
+from nst_core.engine.graphs import Graph
+from nst_core.engine.program import IMAGES, MASKS, Program, any_size
 from nst_core.engine.tiles import Tile, tiles_of
 from nst_core.layers import halo, stride
 from nst_core.objective.losses import per_matrix, sum_per_image
 from nst_core.objective.objective import Aims, Objective, Sums, Targets
-from nst_core.objective.quality import Grams
 from nst_core.optimizers import loop
 
 Tensor = Any
@@ -54,10 +54,10 @@ class TiledProgram(Program):
         super().__init__(objective, optimizer, xla=False)
         self.side = side
         self.halo = halo({*objective.content_layers, *objective.style_layers})
-        self._content_inside = traced(objective.content_targets, IMAGES, WINDOW)
-        self._style_sums = traced(objective.style_sums, IMAGES, WINDOW)
+        self._content_inside = Graph(objective.content_targets, IMAGES, WINDOW)
+        self._style_sums = Graph(objective.style_sums, IMAGES, WINDOW)
         regions = dict.fromkeys(objective.style_layers, MASKS)
-        self._masked_style_sums = traced(objective.style_sums, IMAGES, WINDOW, regions)
+        self._masked_style_sums = Graph(objective.style_sums, IMAGES, WINDOW, regions)
         self._passes: _Passes | None = None
 
     def content_targets(self, images: Tensor) -> dict[str, Any]:
@@ -67,14 +67,9 @@ class TiledProgram(Program):
         found = [self._content_inside(tile.cut(images), tile.window) for tile in tiles]
         return {name: [piece[name] for piece in found] for name in layers}
 
-    def style_targets(self, image: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """See `Objective.style_targets`."""
-        return self.objective.statistics(self._whole_style_sums(image, mask))
-
-    def gram_matrices(self, images: Tensor, mask: Tensor | None = None) -> Grams:
-        """See `Program.gram_matrices`."""
-        grams = self.objective.grams(self._whole_style_sums(images, mask))
-        return {name: gram.numpy() for name, gram in grams.items()}
+    def style_targets(self, images: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """See `Objective.style_targets`; of one image."""
+        return self.objective.statistics(self._whole_style_sums(images, mask))
 
     def _whole_style_sums(self, image: Tensor, mask: Tensor | None) -> Sums:
         tiles = self._tiles(image)
@@ -126,7 +121,7 @@ class TiledProgram(Program):
         """
         tiles = self._tiles(x)
 
-        def parts() -> Iterator[tuple[Tile, Tensor, Targets, list[int]]]:
+        def parts() -> Iterator[tuple[Tile, Tensor, Targets, np.ndarray]]:
             for index, tile in enumerate(tiles):
                 yield tile, tile.cut(x), self._piece(targets, tile, index), tile.window
 
@@ -158,15 +153,15 @@ class TiledProgram(Program):
 
     def _traced_passes(self, piece: Targets, aims: Aims, weights: dict[str, Tensor]) -> _Passes:
         pieces = tf.nest.map_structure(any_size, piece)
-        sums_of = traced(self.objective.sums, IMAGES, pieces, WINDOW)
-        sums = sums_of.get_concrete_function().structured_outputs
+        sums_of = Graph(self.objective.sums, IMAGES, pieces, WINDOW)
+        sums = sums_of.outputs
         specs = tf.nest.map_structure(any_size, (sums, aims, weights, tf.constant(0.0)))
         tile = (IMAGES, pieces, WINDOW, specs[0])
         return _Passes(
             sums_of,
-            traced(self._terms_and_pulls, *specs),
-            traced(self._norms, *tile),
-            traced(self._gradient, *tile),
+            Graph(self._terms_and_pulls, *specs),
+            Graph(self._norms, *tile),
+            Graph(self._gradient, *tile),
         )
 
     def _terms_and_pulls(self, sums: Sums, *others: Any) -> tuple[Tensor, Sums]:

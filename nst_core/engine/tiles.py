@@ -10,6 +10,8 @@ import dataclasses
 import itertools
 from typing import Any
 
+import numpy as np
+
 from nst_core.canvas import Size
 from nst_core.layers import ALIGNMENT
 
@@ -48,13 +50,14 @@ class Tile:
         return features[:, top:bottom, left:right]
 
     @property
-    def window(self) -> list[int]:
+    def window(self) -> np.ndarray:
         """Top, bottom, left and right of the interior within the tile, px."""
-        return [
+        edges = [
             edge - span.start
             for span in (self.rows, self.columns)
             for edge in (span.first, span.last)
         ]
+        return np.array(edges, np.int32)
 
 
 def tiles_of(size: Size, side: int, halo: int) -> list[Tile]:

@@ -9,18 +9,23 @@ import numpy as np
 
 from nst_core.errors import InputTooSmall
 from nst_core.imaging import colors
+from nst_core.imaging.remembered import once_per_picture
 from nst_core.results import Style
 
 # Levels by which the channels of what is grey may differ: rounding.
 GREY_TOLERANCE = 1
 # The deviation of a style's colours, in levels of 0…255, that is more than noise of compression.
 LEAST_DEVIATION = 1.0
+# Of a picture with colours, the pixels of every so-manieth row and column tell at once.
+SPARSE = 16
+
+_palette = once_per_picture(colors.color_statistics)
 
 
 def palette_of(styles: Sequence[Style]) -> colors.Palette:
     """Mean and covariance of the styles' colours, mixed by their weights."""
     weights = [style.weight for style in styles]
-    palettes = [colors.color_statistics(style.rgb, style.alpha) for style in styles]
+    palettes = [_palette(style.rgb, style.alpha) for style in styles]
     mean = np.average([mean for mean, _ in palettes], axis=0, weights=weights)
     # About the common mean: between several styles, their means differ too.
     spread = [covariance + np.outer(m - mean, m - mean) for m, covariance in palettes]
@@ -41,7 +46,7 @@ def in_colors_of(styles: Sequence[Style], content: np.ndarray, *, by: str) -> li
         if by == "histogram":
             rgb = colors.with_histograms(rgb, content, style.alpha)
         else:
-            rgb = colors.with_colors(rgb, *palette, style.alpha)
+            rgb = colors.with_colors(rgb, palette, style.alpha)
         found.append(dataclasses.replace(style, rgb=rgb))
     return found
 
@@ -57,7 +62,7 @@ def refuse_plain(style: Style) -> None:
             f"{style.name} is transparent all over, so that there is no style in it; "
             "take another picture, or one without transparency."
         )
-    mean, covariance = colors.color_statistics(style.rgb, style.alpha)
+    mean, covariance = _palette(style.rgb, style.alpha)
     if np.sqrt(np.trace(covariance)) < LEAST_DEVIATION:
         where = "" if style.alpha is None else " where it is not transparent"
         red, green, blue = (round(float(value)) for value in mean)
@@ -69,6 +74,18 @@ def refuse_plain(style: Style) -> None:
 
 def is_grey(rgb: np.ndarray, alpha: np.ndarray | None = None) -> bool:
     """Whether an image `[H, W, 3]` has no colours, in what is not transparent of it."""
+    sparse = (slice(None, None, SPARSE),) * 2
+    few = rgb[sparse], None if alpha is None else alpha[sparse]
+    return _channels_agree(*few) and _channels_agree(rgb, alpha)
+
+
+def _channels_agree(rgb: np.ndarray, alpha: np.ndarray | None) -> bool:
     pixels = rgb if alpha is None else rgb[alpha > 0]
-    levels = pixels.astype(np.float32)
-    return bool((levels.max(axis=-1) - levels.min(axis=-1) <= GREY_TOLERANCE).all())
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    highest = np.maximum(np.maximum(red, green), blue)
+    lowest = np.minimum(np.minimum(red, green), blue)
+    return bool((highest - lowest <= GREY_TOLERANCE).all())
+
+
+# Whether a style has no colours: asked once, however many contents it has.
+is_grey_style = once_per_picture(is_grey)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from nst_core.config import StyleConfig
 from nst_core.layers import stride
 from nst_core.network.vgg import Vgg19, average_pool
-from nst_core.objective import losses
+from nst_core.objective import losses, quality
 from nst_core.objective.losses import Stiffness, StiffnessAt
 from nst_core.objective.style_term import LEAST_ENERGY, LEAST_VARIATION, StyleTerm
 
@@ -100,9 +100,9 @@ class Objective:
         return {name: tf.cast(feature, tf.float32) for name, feature in found.items()}
 
     def style_targets(self, style: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Statistics per position by layer `[1, …]` of one style image `[1, H, W, 3]`.
+        """Statistics per position by layer `[B, …]` of images `[B, H, W, 3]`.
 
-        With a `mask [1, H, W, 1]` in 0…1, those of what is under it. Those of several styles can
+        With a `mask [B, H, W, 1]` in 0…1, those of what is under it. Those of several styles can
         be `mixed`; `finished` makes of them what `evaluate` takes.
         """
         regions = None if mask is None else self.regions(mask, [1.0])
@@ -114,7 +114,7 @@ class Objective:
         window: Tensor | None = None,
         regions: dict[str, Tensor] | None = None,
     ) -> Sums:
-        """What `statistics` and `grams` are made of, from images or the inside of their tiles.
+        """What `statistics` are made of, from images or the inside of their tiles.
 
         `regions`: how much each position counts, as `regions` gives it.
         """
@@ -127,13 +127,22 @@ class Objective:
             for name in self.style_layers
         }
 
-    def grams(self, sums: Sums) -> dict[str, Tensor]:
-        """Gram matrices per position `[B, C, C]` by layer, whatever the statistics are."""
-        moments = {name: sums["moments"][name][0] for name in self.style_layers}
-        return {
-            name: moment[:, : moment.shape[2]] / losses.per_matrix(sums["covered"][name][0])
-            for name, moment in moments.items()
-        }
+    def gram_errors(
+        self, found: dict[str, Tensor], styles: dict[str, Tensor], shares: Tensor
+    ) -> Tensor:
+        """How far images are from their styles, by layer: `[B, len(style_layers)]`.
+
+        Args:
+            found: statistics of the images by layer, `[B, …]`.
+            styles: those of the styles, `[S, …]`.
+            shares: see `quality.gram_errors`.
+        """
+        gram = self.style_term.gram
+        errors = [
+            quality.gram_errors(gram(found[name]), gram(styles[name]), shares)
+            for name in self.style_layers
+        ]
+        return tf.stack(errors, axis=1)
 
     def finished(self, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
         """Style targets by layer, from statistics: what is the same in every step, done once."""

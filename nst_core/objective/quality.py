@@ -1,66 +1,57 @@
-"""Numbers for a finished image: how near it is to its style, how much of the content is left."""
+"""Numbers for finished images: how near they are to their style, how much of the content is left.
+
+As graphs over a batch, on the device: only the numbers come to the host.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
+import tensorflow as tf
 
-from nst_core.imaging.colors import luminance_of
+from nst_core.imaging.colors import LUMA
+from nst_core.objective.losses import sum_per_image
+
+Tensor = Any
 
 # Constants of Wang et al. 2004, for values in 0…255.
 WINDOW = 11
 DEVIATION = 1.5
-STABILITY = ((0.01 * 255) ** 2, (0.03 * 255) ** 2)
+PIXEL_RANGE = 255.0
 # Gram matrices of flat images have next to no energy; this floor keeps their errors finite.
 LEAST_NORM = 1e-12
 
-Grams = dict[str, np.ndarray]
+
+def gram_errors(found: Tensor, styles: Tensor, shares: Tensor) -> Tensor:
+    """|G(x) − G(style)| / |G(style)| of Gram matrices, Frobenius norms: `[B]`.
+
+    Args:
+        found: of the images, `[B, C, C]`.
+        styles: of each style, `[S, C, C]`.
+        shares: the part of each style in each image, `[B, S]`: their weighted mean counts.
+    """
+    shares = shares / tf.reduce_sum(shares, axis=1, keepdims=True)
+    # No matrix product: on GPUs those of float32 keep three digits.
+    target = tf.reduce_sum(shares[:, :, None, None] * styles, axis=1)
+    return _norm(found - target) / tf.maximum(_norm(target), LEAST_NORM)
 
 
-def mean_grams(styles: Sequence[Grams], weights: Sequence[float]) -> Grams:
-    """The weighted mean of several styles' Gram matrices `[C, C]`."""
-    return {
-        name: np.average([one[name] for one in styles], axis=0, weights=weights)
-        for name in styles[0]
-    }
+def _norm(matrices: Tensor) -> Tensor:
+    """Frobenius norms `[B]` of matrices `[B, C, C]`."""
+    return tf.sqrt(sum_per_image(tf.square(matrices)))
 
 
-def gram_errors(found: Mapping[str, np.ndarray], style: Grams) -> dict[str, float]:
-    """|G(x) − G(style)| / |G(style)| by layer of Gram matrices `[C, C]`, Frobenius norms."""
-    return {
-        name: float(
-            np.linalg.norm(found[name] - target) / max(float(np.linalg.norm(target)), LEAST_NORM)
-        )
-        for name, target in style.items()
-    }
-
-
-def structural_similarity(one: np.ndarray, other: np.ndarray) -> float:
-    """SSIM of the luminances of two RGB images `[H, W, 3]` in 0…255, sides of at least 11 px.
+def structural_similarity(one: Tensor, other: Tensor) -> Tensor:
+    """SSIM of the luminances of RGB images `[B, H, W, 3]` in 0…255, sides of at least 11 px: `[B]`.
 
     Wang, Bovik, Sheikh, Simoncelli 2004: Image quality assessment: from error visibility to
-    structural similarity; the mean over all whole 11×11 Gaussian windows.
+    structural similarity; the mean over all whole 11×11 Gaussian windows, as TensorFlow takes it.
     """
-    x, y = (luminance_of(image).astype(np.float64) for image in (one, other))
-    mean_x, mean_y = _windowed(x), _windowed(y)
-    variances = _windowed(x * x + y * y) - mean_x**2 - mean_y**2
-    covariance = _windowed(x * y) - mean_x * mean_y
-    means, spreads = STABILITY
-    luminance = (2 * mean_x * mean_y + means) / (mean_x**2 + mean_y**2 + means)
-    structure = (2 * covariance + spreads) / (variances + spreads)
-    return float(np.mean(luminance * structure))
+    pair = luminance(one), luminance(other)
+    return tf.image.ssim(*pair, PIXEL_RANGE, filter_size=WINDOW, filter_sigma=DEVIATION)
 
 
-def _windowed(x: np.ndarray) -> np.ndarray:
-    """Gaussian means over every whole window of `[H, W]`: one axis, then the other."""
-    offsets = np.arange(WINDOW) - WINDOW // 2
-    weights = np.exp(-(offsets**2) / (2 * DEVIATION**2))
-    weights /= weights.sum()
-    for _ in range(2):
-        rows = x.shape[0] - WINDOW + 1
-        means = np.zeros((rows, x.shape[1]))
-        for index, weight in enumerate(weights):
-            means += weight * x[index : index + rows]
-        x = means.T
-    return x
+def luminance(rgb: Tensor) -> Tensor:
+    """Luma `[B, H, W, 1]` of images `[B, H, W, 3]`; see `colors.LUMA`."""
+    red, green, blue = tf.split(rgb, 3, axis=3)
+    return float(LUMA[0]) * red + float(LUMA[1]) * green + float(LUMA[2]) * blue

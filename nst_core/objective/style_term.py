@@ -41,6 +41,13 @@ class StyleTerm:
         mean, covariance = losses.mean_and_covariance(moments, covered)
         return tf.concat([covariance, mean[:, None, :]], axis=1)
 
+    def gram(self, statistics: Tensor) -> Tensor:
+        """The Gram matrices per position `[B, C, C]` in `statistics`."""
+        if self.kind == "gram":
+            return statistics
+        mean = statistics[:, -1]
+        return statistics[:, :-1] + mean[:, :, None] * mean[:, None, :]
+
     def target(self, statistics: Tensor) -> Tensor:
         """What `distance` takes of a style: what is the same in every step, done once."""
         return wasserstein.target(statistics) if self.kind == "wasserstein" else statistics
@@ -69,6 +76,8 @@ class StyleTerm:
 
 def mixed(targets: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
     """The weighted mean of several styles' targets."""
+    if len(targets) == 1:
+        return targets[0]
     shares = [weight / sum(weights) for weight in weights]
     return {
         name: tf.add_n([share * one[name] for share, one in zip(shares, targets, strict=True)])

@@ -15,7 +15,8 @@ from nst_core.config import StyleConfig
 from nst_core.engine import programs
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import InputTooSmall
-from nst_core.imaging import images
+from nst_core.imaging import colors, images, recoloring
+from nst_core.imaging.remembered import once_per_picture
 from nst_core.network.weights import VggWeights
 from nst_core.results import Style, StyleResult
 from tests.nst_core.engine.quick import (
@@ -130,6 +131,51 @@ class TestStyles:
         assert engine.style_passes == 3
         engine.stylize(contents[0], [Style(draw(80, 64, 10))], quick(steps=1))
         assert engine.style_passes == 4
+
+    def test_a_style_is_looked_at_once_whatever_its_weight_and_however_many_contents_it_has(
+        self,
+        procedural: VggWeights,
+        contents: list[np.ndarray],
+        draw: Draw,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        style = Style(draw(80, 64, 33))
+        hashed, measured = [], []
+        digest, statistics = programs.digest, colors.color_statistics
+        monkeypatch.setattr(programs, "digest", lambda *one: hashed.append(one) or digest(*one))
+        monkeypatch.setattr(
+            recoloring,
+            "_palette",
+            once_per_picture(lambda *one: measured.append(one) or statistics(*one)),
+        )
+        engine = new_engine(procedural)
+        config = quick(steps=1, scales=[0.5, 1], content_colors="style")
+        for weight in (1.0, 2.0):
+            weighed = dataclasses.replace(style, weight=weight)
+            for content in contents:
+                engine.stylize(content, [weighed], config)
+        assert (len(hashed), len(measured), engine.style_passes) == (1, 1, 2)
+
+    @pytest.mark.parametrize("statistics", ["gram", "covariance", "wasserstein"])
+    def test_the_pass_that_measures_a_style_for_the_optimisation_is_that_for_the_quality(
+        self,
+        procedural: VggWeights,
+        contents: list[np.ndarray],
+        style: Style,
+        statistics: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        engine, config = new_engine(procedural), quick(steps=1, style_statistics=statistics)
+        program = engine.programs.compiled(config, "float32")
+        seen = []
+        measure = program.style_targets
+        monkeypatch.setattr(
+            program, "style_targets", lambda *one: seen.append(one[0].shape) or measure(*one)
+        )
+        for content in contents[:2]:
+            engine.stylize(content, [style], config)
+        # The style once, and each finished image.
+        assert seen == [(1, 51, 64, 3), (1, 64, 64, 3), (1, 64, 64, 3)]
 
     def test_forgotten_targets_are_computed_again(
         self,

@@ -122,7 +122,7 @@ def test_the_colours_of_a_style_are_those_of_what_is_not_transparent(draw: Draw)
     for found, expected in zip(
         recoloring.palette_of([Style(rgb, alpha=alpha)]), whole, strict=True
     ):
-        np.testing.assert_allclose(found, expected, rtol=1e-9)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
     by_histogram = recoloring.in_colors_of(
         [Style(rgb, alpha=alpha)], draw(64, 64, 1), by="histogram"
     )
