@@ -12,10 +12,31 @@ PROC = pathlib.Path("/proc")
 
 
 def processors() -> int:
-    """How many processors this process may run on."""
+    """How many processors this process may run on, whole ones that its cgroups allow."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        there = len(os.sched_getaffinity(0))
+    else:
+        there = os.cpu_count() or 1
+    return max(1, int(min([there, *_quotas()])))
+
+
+def _quotas() -> Iterator[float]:
+    """Processors that each group of this process may be given (version 2: `quota period`)."""
+    for line in _lines(PROC / "self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        for folder in () if controllers else _up_to_root(CGROUPS, path):
+            quota, _, period = " ".join(_lines(folder / "cpu.max")).partition(" ")
+            if quota.isdigit() and period.isdigit():
+                yield int(quota) / int(period)
+
+
+def _up_to_root(root: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
+    """The folder of a group and those above it. In a container only the root may be there."""
+    group = root / path.lstrip("/")
+    for folder in (group, *group.parents):
+        if folder == root.parent:
+            break
+        yield folder
 
 
 def available_memory() -> float:
@@ -51,11 +72,7 @@ def _cgroups_available() -> Iterator[float]:
             cache = "total_inactive_file"
         else:
             continue
-        # In a container the path can be the host's: then only the root is there.
-        group = root / path.lstrip("/")
-        for folder in (group, *group.parents):
-            if folder == root.parent:
-                break
+        for folder in _up_to_root(root, path):
             most, used = _number(folder / limit), _number(folder / usage)
             if most is not None and used is not None:
                 yield most - used + _statistic(folder / "memory.stat", cache)

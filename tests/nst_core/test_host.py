@@ -16,6 +16,26 @@ def test_processors_are_those_that_it_may_run_on() -> None:
     assert 1 <= host.processors() <= (os.cpu_count() or 1)
 
 
+def test_processors_are_those_that_the_cgroups_allow(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "PROC", tmp_path)
+    monkeypatch.setattr(host, "CGROUPS", tmp_path / "cgroups")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/cgroup").write_text("0::/pod/worker\n")
+    (tmp_path / "cgroups/pod/worker").mkdir(parents=True)
+    assert host.processors() == 64
+    for name, text, count in (
+        ("worker", "max 100000", 64),
+        ("worker", "850000 100000", 8),
+        (".", "350000 100000", 3),
+        ("worker", "20000 100000", 1),
+    ):
+        (tmp_path / "cgroups/pod" / name / "cpu.max").write_text(text)
+        assert host.processors() == count
+
+
 class TestAvailable:
     """What this process can still take, from a made-up `/proc` and `/sys`."""
 
