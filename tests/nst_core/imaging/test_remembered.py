@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 
 import numpy as np
@@ -36,7 +35,6 @@ def test_an_array_in_the_place_of_one_that_is_gone_is_another() -> None:
         array = np.full(1000, value)
         assert first(array, None) == value
         del array
-        gc.collect()
 
 
 def test_a_picture_that_is_known_is_not_kept() -> None:
@@ -48,5 +46,4 @@ def test_a_picture_that_is_known_is_not_kept() -> None:
     known(rgb, alpha)
     watched = weakref.ref(rgb)
     del rgb
-    gc.collect()
     assert watched() is None
