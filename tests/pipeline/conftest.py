@@ -22,6 +22,7 @@ import pytest
 from fault_proxy import FaultProxy
 from PIL import Image
 from pyarrow import parquet
+from quick_beam import quick_beam
 
 from nst_core.network.weights import layer_shapes
 from pipeline import storage
@@ -172,6 +173,13 @@ class Catalog:
         """The pixels of an image in the output, int16."""
         with Image.open(io.BytesIO(self.read(f"out/images/{name}"))) as image:
             return np.asarray(image, np.int16)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def beam() -> Iterator[None]:
+    """What Beam has looked up for one test it knows in the next."""
+    with quick_beam():
+        yield
 
 
 @pytest.fixture(scope="session")
