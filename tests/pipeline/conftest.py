@@ -31,8 +31,15 @@ from pipeline.storage import gcs as storage_gcs
 from pipeline.storage import gcs_faults
 from pipeline.worker.engine_cache import EngineCache
 
-# The least work: one scale of 64 px; float32, so that every machine computes alike.
-SETTINGS = ("image_size=64", "scales=[1]", "steps=2", "precision=float32")
+# The least work: one scale of 64 px, shallow layers; float32, so that every machine computes alike.
+SETTINGS = (
+    "image_size=64",
+    "scales=[1]",
+    "steps=2",
+    "precision=float32",
+    "content_layers={block2_conv1: 1}",
+    "style_layers={block1_conv1: 1, block2_conv1: 1}",
+)
 SMALL = ("--weights", "procedural", *(text for one in SETTINGS for text in ("--set", one)))
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
