@@ -74,6 +74,7 @@ class Cluster:
 
     state: pathlib.Path
     port: int
+    said: list[str] = dataclasses.field(default_factory=list)
 
     def script(self, command: str) -> subprocess.CompletedProcess[str]:
         """`local-cluster.sh COMMAND`."""
@@ -88,10 +89,15 @@ class Cluster:
         )
 
     def options(self) -> list[str]:
-        """The options that `up` tells a user to give to `nst run`."""
-        up = self.script("up")
-        assert up.returncode == 0, up.stderr
-        return [word for line in up.stdout.splitlines()[1:] for word in line.split()]
+        """The options that `up` tells a user to give to `nst run`.
+
+        It is called again where something of the cluster is down, which it starts again.
+        """
+        if not self.said or self.script("status").returncode:
+            up = self.script("up")
+            assert up.returncode == 0, up.stderr
+            self.said[:] = [word for line in up.stdout.splitlines()[1:] for word in line.split()]
+        return self.said
 
     def kill(self, part: str) -> None:
         """SIGKILL for one part of the cluster."""

@@ -9,6 +9,7 @@ process id, and how it ended (see `os.waitpid`).
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -58,6 +59,8 @@ def main() -> None:
     """Serve until the input ends."""
     # Whoever starts this in the background may have it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What was imported is neither looked through nor copied by the children.
+    gc.freeze()
     for line in sys.stdin:
         arguments, folder, name, count = json.loads(line)
         child = os.fork()
