@@ -21,7 +21,7 @@ NAMES = tuple(f"p{number:02d}.png" for number in range(16))
 IDS = [name.partition(".")[0] for name in NAMES]
 BATCHES = ("--batch-size", "2")
 # Long enough for a fault to find workers in the middle of their pairs.
-SLOW = ("--set", "steps=12")
+SLOW = ("--set", "steps=60")
 SCRIPT = pathlib.Path(__file__).parents[2] / "deploy" / "flink" / "local-cluster.sh"
 PORTS = 3
 # Of Beam's job server, which lives for one job.
@@ -74,6 +74,7 @@ class Cluster:
 
     state: pathlib.Path
     port: int
+    said: list[str] = dataclasses.field(default_factory=list)
 
     def script(self, command: str) -> subprocess.CompletedProcess[str]:
         """`local-cluster.sh COMMAND`."""
@@ -88,10 +89,15 @@ class Cluster:
         )
 
     def options(self) -> list[str]:
-        """The options that `up` tells a user to give to `nst run`."""
-        up = self.script("up")
-        assert up.returncode == 0, up.stderr
-        return [word for line in up.stdout.splitlines()[1:] for word in line.split()]
+        """The options that `up` tells a user to give to `nst run`.
+
+        It is called again where something of the cluster is down, which it starts again.
+        """
+        if not self.said or self.script("status").returncode:
+            up = self.script("up")
+            assert up.returncode == 0, up.stderr
+            self.said[:] = [word for line in up.stdout.splitlines()[1:] for word in line.split()]
+        return self.said
 
     def kill(self, part: str) -> None:
         """SIGKILL for one part of the cluster."""

@@ -22,6 +22,7 @@ import pytest
 from fault_proxy import FaultProxy
 from PIL import Image
 from pyarrow import parquet
+from quick_beam import quick_beam
 
 from nst_core.network.weights import layer_shapes
 from pipeline import storage
@@ -30,8 +31,15 @@ from pipeline.storage import gcs as storage_gcs
 from pipeline.storage import gcs_faults
 from pipeline.worker.engine_cache import EngineCache
 
-# The least work: one scale of 64 px; float32, so that every machine computes alike.
-SETTINGS = ("image_size=64", "scales=[1]", "steps=2", "precision=float32")
+# The least work: one scale of 64 px, shallow layers; float32, so that every machine computes alike.
+SETTINGS = (
+    "image_size=64",
+    "scales=[1]",
+    "steps=2",
+    "precision=float32",
+    "content_layers={block2_conv1: 1}",
+    "style_layers={block1_conv1: 1, block2_conv1: 1}",
+)
 SMALL = ("--weights", "procedural", *(text for one in SETTINGS for text in ("--set", one)))
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -172,6 +180,13 @@ class Catalog:
         """The pixels of an image in the output, int16."""
         with Image.open(io.BytesIO(self.read(f"out/images/{name}"))) as image:
             return np.asarray(image, np.int16)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def beam() -> Iterator[None]:
+    """What Beam has looked up for one test it knows in the next."""
+    with quick_beam():
+        yield
 
 
 @pytest.fixture(scope="session")

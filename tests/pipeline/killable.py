@@ -9,14 +9,20 @@ process id, and how it ended (see `os.waitpid`).
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import sys
 from typing import Any
 
-import nst_core.engine.style_engine  # noqa: F401
+import apache_beam.runners.portability.fn_api_runner  # noqa: F401
+from quick_beam import quick_beam
+
+import nst_core.engine.style_engine
+import nst_core.network.procedural  # noqa: F401
 import pipeline.__main__
+import pipeline.commands.run
 import pipeline.job.job
 from pipeline.storage import local_errors as storage_local_errors
 
@@ -53,6 +59,8 @@ def main() -> None:
     """Serve until the input ends."""
     # Whoever starts this in the background may have it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What was imported is neither looked through nor copied by the children.
+    gc.freeze()
     for line in sys.stdin:
         arguments, folder, name, count = json.loads(line)
         child = os.fork()
@@ -62,7 +70,9 @@ def main() -> None:
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
             if name:
                 die_at(name, count)
-            os._exit(pipeline.__main__.main(arguments))
+            with quick_beam():
+                status = pipeline.__main__.main(arguments)
+            os._exit(status)
         print(child, flush=True)
         print(os.waitpid(child, 0)[1], flush=True)
 

@@ -23,8 +23,8 @@ QUICK = StyleConfig().updated(
         "scales": [1],
         "steps": 20,
         "content_colors": "own",
-        "content_layers": {"block3_conv2": 1},
-        "style_layers": {"block1_conv1": 1, "block2_conv1": 1, "block3_conv1": 1},
+        "content_layers": {"block2_conv2": 1},
+        "style_layers": {"block1_conv1": 1, "block2_conv1": 1},
     }
 )
 HAS_GPU = bool(tf.config.list_physical_devices("GPU"))

@@ -83,7 +83,7 @@ def test_the_job_goes_on_by_itself_and_does_no_pair_twice_after(
     fault: Callable[[Cluster, Catalog], None], catalog: Catalog, cluster: Cluster
 ) -> None:
     catalog.pairs(NAMES)
-    # `up` also starts again whatever an earlier fault has killed.
+    # `options` also starts again whatever an earlier fault has killed.
     running = start(catalog, *cluster.options(), *SLOW)
     wait_for_a_record(catalog, running)
     before = catalog.records()
@@ -102,14 +102,14 @@ def test_a_report_may_be_larger_than_what_flink_holds_in_one_record(
     catalog.picture("s.png")
     # Far more than the 3.2 MB of its sort buffers, in one shard and in failures.csv.
     rows = [
-        {"id": f"p{number}", "content": "none.png", "style": "s.png", "note": f"{number} " * 200}
-        for number in range(6000)
+        {"id": f"p{number}", "content": "none.png", "style": "s.png", "note": f"{number} " * 800}
+        for number in range(1500)
     ]
     catalog.manifest(rows)
     status = start(catalog, *cluster.options()).wait(TIMEOUT)
     assert status == 3, catalog.read("log.txt").decode()[-3000:]
     catalog.note_run(set())
-    assert [result["row"] for result in catalog.results()] == [row + 1 for row in range(6000)]
+    assert [result["row"] for result in catalog.results()] == [row + 1 for row in range(1500)]
     assert set(catalog.statuses()) == {"input_not_found"}
     assert {row["note"] for row in catalog.failures()} == {row["note"] for row in rows}
     assert not [name for name in catalog.names("out/runs") if "spill-" in name]

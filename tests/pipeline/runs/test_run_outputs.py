@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from nst_core.config import StyleConfig
 from nst_core.imaging.encoding import read_metadata
 from nst_core.results import LOG_COLUMNS
 from tests.pipeline.conftest import Catalog
+
+# All layers that a run has where nobody sets any.
+DEEP = tuple(
+    text
+    for name in ("content_layers", "style_layers")
+    for text in ("--set", f"{name}={json.dumps(getattr(StyleConfig(), name))}")
+)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +77,7 @@ def test_a_result_may_have_the_original_s_size(catalog: Catalog) -> None:
 
 def test_the_loss_log_adds_up_and_falls(catalog: Catalog) -> None:
     catalog.pairs(("a.png",))
-    catalog.run("--set", "scales=[0.5, 1]", "--set", "steps=[4, 3]")
+    catalog.run("--set", "scales=[0.5, 1]", "--set", "steps=[4, 3]", *DEEP)
     with open(catalog.uri("out/losses/a.csv"), encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     layers = [f"style/block{block}_conv1" for block in range(1, 6)]
@@ -90,7 +98,7 @@ def test_the_record_holds_everything_that_is_promised(catalog: Catalog) -> None:
     catalog.picture("s.png")
     row = {"id": "a", "content": "a.png", "style": "s.png", "title": "größe, 猫", "price": "9"}
     catalog.manifest([{**row, "options.seed": "5"}])
-    catalog.run()
+    catalog.run(*DEEP)
     record = catalog.records()["a"]
     (name,) = catalog.names("out/records")
     assert name == f"a.{record['fingerprint']}.json"
