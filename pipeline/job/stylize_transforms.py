@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +18,17 @@ from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.work import BatchWorker
 
+
+@dataclasses.dataclass
+class _Caches:
+    """What the workers of one run in one process share; Beam keeps one such object alive."""
+
+    engines: EngineCache
+    pictures: PictureCache
+
+
 # Of one key in a process, so that the waves of a run, each a pipeline, have the same.
-_shared_engines = Shared()
-_shared_pictures = Shared()
+_shared = Shared()
 
 
 class Stylize(beam.PTransform):  # type: ignore[misc]
@@ -55,9 +64,10 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         """Take hold of the process's engines and pictures; none is loaded yet."""
-        self._engines = _shared_engines.acquire(EngineCache, self._run)
-        pictures = _shared_pictures.acquire(PictureCache, self._run)
-        self._worker = BatchWorker(self._output, self._run, self._engines.engine_for, pictures)
+        self._caches = _shared.acquire(lambda: _Caches(EngineCache(), PictureCache()), self._run)
+        self._engines = self._caches.engines
+        engine_for, pictures = self._engines.engine_for, self._caches.pictures
+        self._worker = BatchWorker(self._output, self._run, engine_for, pictures)
 
     def process(self, batch: Batch) -> Iterator[Chunk]:
         """Begin with a batch; the outcomes of tasks that have ended, of this or earlier ones."""

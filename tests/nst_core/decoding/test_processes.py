@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -273,7 +274,8 @@ def test_a_decoder_that_cannot_be_started_stops_the_job(monkeypatch: pytest.Monk
             decode(one, GOOD["colour.png"])
 
 
-def test_threads_share_a_decoder(decoder: Decoder) -> None:
+def test_threads_share_a_decoder_and_leave_the_warning_filters_alone(decoder: Decoder) -> None:
+    filters = list(warnings.filters)
     names = ["colour.png", "colour.jpg", "lossless.webp", "float.tiff"] * 5
     found: dict[int, np.ndarray] = {}
 
@@ -287,6 +289,7 @@ def test_threads_share_a_decoder(decoder: Decoder) -> None:
         thread.join()
     for number, name in enumerate(names):
         np.testing.assert_array_equal(found[number], decode(decoder, GOOD[name]).rgb)
+    assert warnings.filters == filters
 
 
 PARENT = """
