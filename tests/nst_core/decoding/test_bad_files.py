@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,14 +16,6 @@ from tests import corpus
 FORMATS = {"JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF"}
 FLIPS = 6
 GOOD = corpus.good_files()
-
-
-@pytest.fixture(scope="module")
-def decoder() -> Iterator[Decoder]:
-    """A decoder of this module's own."""
-    one = Decoder()
-    yield one
-    one.close()
 
 
 def decode(decoder: Decoder, data: bytes, seconds: float = 60) -> images.Picture:

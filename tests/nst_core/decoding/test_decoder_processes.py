@@ -28,14 +28,6 @@ from tests import corpus
 GOOD = corpus.good_files()
 
 
-@pytest.fixture(scope="module")
-def decoder() -> Iterator[Decoder]:
-    """A decoder of this module's own."""
-    one = Decoder()
-    yield one
-    one.close()
-
-
 def decode(decoder: Decoder, data: bytes, wanted: Wanted | None = None) -> images.Picture:
     return decoder.decode(
         data, name="x", max_pixels=10**6, max_bytes=10**8, seconds=60, wanted=wanted

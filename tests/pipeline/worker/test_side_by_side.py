@@ -64,6 +64,14 @@ class Bench:
             found.append(Batch((task,)))
         return found
 
+    def long_steps(self, names: list[str]) -> list[Any]:
+        """An answer that takes long, and tells of its steps meanwhile."""
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            self.engine.given["progress"](Progress(1, 2, 1.0, (3.0,)))
+            time.sleep(0.005)
+        return all_good(names)
+
     def run(self, batches: list[Batch]) -> dict[str, str]:
         """The status of every pair, by id, each once."""
         outcomes: list[Outcome] = []
@@ -247,15 +255,10 @@ def test_what_goes_wrong_while_writing_stops_the_batch_on_the_device(
 
     monkeypatch.setattr(storage, "write_bytes", full)
 
-    def steps(names: list[str]) -> list[Any]:
-        if names == ["b.png"]:
-            deadline = time.monotonic() + SECONDS
-            while time.monotonic() < deadline:
-                bench.engine.given["progress"](Progress(1, 2, 1.0, (3.0,)))
-                time.sleep(0.005)
-        return all_good(names)
+    def answer(names: list[str]) -> list[Any]:
+        return bench.long_steps(names) if names == ["b.png"] else all_good(names)
 
-    bench.answer = steps
+    bench.answer = answer
     with pytest.raises(JobError, match="disk is full"):
         bench.run(bench.batches(6))
     # No other was begun, and nothing half-written is there.
@@ -275,14 +278,7 @@ def test_what_goes_wrong_while_reading_stops_the_batch_on_the_device(
 
     monkeypatch.setattr(inputs, "_read", refused)
 
-    def steps(names: list[str]) -> list[Any]:
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
-            bench.engine.given["progress"](Progress(1, 2, 1.0, (3.0,)))
-            time.sleep(0.005)
-        return all_good(names)
-
-    bench.answer = steps
+    bench.answer = bench.long_steps
     with pytest.raises(JobError, match="storage is gone"):
         bench.run(bench.batches(6))
     assert bench.engine.asked == [["a.png"]]
