@@ -6,7 +6,8 @@ takes a set time and no processor (see `idle_device`). Core-seconds are those of
 the run, per pair, by the difference of a large and a small catalog, so that start-up counts for
 nothing: of the decoding processes, of the threads that read, call the engine (without the
 device) and write, of what is left (Beam, other threads), and all together.
-`busy` is the device's share of the time from its first step to its last. Memory is the most that
+`busy` is the device's share of the time from its first step to its last: in steps, and with the
+other graphs, which here the processors compute that also do all else. Memory is the most that
 all processes had resident together, shared pages by their share.
 """
 
@@ -120,6 +121,7 @@ class Measured:
 
     seconds: dict[str, float]
     busy: float
+    busy_with_graphs: float
     pairs_per_second: float
     peak: float
 
@@ -155,15 +157,24 @@ def measure(case: Case, photographs: Sequence[pathlib.Path], pairs: int) -> Meas
         stage: sum(one["seconds"] for one in noted if one["what"] == stage) for stage in STAGES
     }
     calls = [one for one in noted if one["what"] == "device"]
-    shares, rate = [], 0.0
+    graphs = [one for one in noted if one["what"] == "graph"]
+    shares, wider, rate = [], [], 0.0
     for pid in {one["pid"] for one in calls}:
         own = [one for one in calls if one["pid"] == pid]
         worked = sum(one["ended"] - one["started"] for one in own)
-        span = max(one["ended"] for one in own) - min(one["started"] for one in own)
+        first, last = min(one["started"] for one in own), max(one["ended"] for one in own)
+        span = last - first
+        besides = sum(
+            one["ended"] - one["started"]
+            for one in graphs
+            if one["pid"] == pid and first <= one["started"] and one["ended"] <= last
+        )
         shares.append(worked / span)
+        wider.append((worked + besides) / span)
         rate += worked / case.device_seconds / span
     seconds = {**watcher.seconds, **stages}
-    return Measured(seconds, float(np.mean(shares)), rate, watcher.peak)
+    busy, with_graphs = float(np.mean(shares)), float(np.mean(wider))
+    return Measured(seconds, busy, with_graphs, rate, watcher.peak)
 
 
 class Watcher:
@@ -244,6 +255,7 @@ def row(case: Case, photographs: Sequence[pathlib.Path]) -> list[str]:
         f"{case.device_seconds:g}",
         f"{many.pairs_per_second:.2f}",
         f"{many.busy:.0%}",
+        f"{many.busy_with_graphs:.0%}",
         *(f"{each[part]:.3f}" for part in ("all", *parts)),
         f"{rest:.3f}",
         f"{many.peak / MIB:.0f}",
@@ -252,7 +264,7 @@ def row(case: Case, photographs: Sequence[pathlib.Path]) -> list[str]:
 
 def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
     """Header and rows."""
-    header = ["run", "device s", "pairs/s", "busy", "core-s per pair"]
+    header = ["run", "device s", "pairs/s", "busy", "with graphs", "core-s per pair"]
     header += ["of it decoding", *STAGES, "the rest", "peak MiB"]
     chosen = [case for case in CASES if options.feed in case.name]
     with tempfile.TemporaryDirectory() as folder:

@@ -55,6 +55,7 @@ def _patch() -> None:
     import tensorflow as tf
 
     from nst_core.engine import initialization, pictures
+    from nst_core.engine.graphs import Graph
     from nst_core.engine.program import Program
     from nst_core.engine.style_engine import StyleEngine
     from nst_core.network import weights
@@ -91,6 +92,7 @@ def _patch() -> None:
     initialization._added = lambda contents, *_: contents
     pictures._recolored = lambda images, *_: images
     quality.structural_similarity = lambda *_: tf.ones([1])
+    Graph.__call__ = noted("graph", Graph.__call__)  # type: ignore[method-assign]
     advance.idle = True  # type: ignore[attr-defined]
     Vgg19.features = features  # type: ignore[method-assign,assignment]
     Program.advance = advance  # type: ignore[method-assign,assignment]
@@ -108,7 +110,8 @@ def noted(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments, **more)
         finally:
             seconds = time.thread_time() - before
-            note(what, started=started, ended=time.monotonic(), seconds=seconds)
+            ended = time.monotonic()
+            note(what, started=started, ended=ended, seconds=seconds)
 
     return call
 
