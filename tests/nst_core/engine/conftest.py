@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
+from nst_core.engine import programs
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.network.weights import VggWeights
 from nst_core.results import Style
-from tests.nst_core.engine.quick import Draw, new_engine
+from tests.nst_core.engine.quick import Draw, new_engine, shared_network
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_networks() -> Iterator[None]:
+    """Engines of the same weights share their networks, never what they have compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "Vgg19", shared_network)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from nst_core.engine.style_engine import StyleEngine
 from nst_core.engine.tiled import TiledProgram
 from nst_core.engine.tiles import extents, spans, tiles_of
 from nst_core.layers import ALIGNMENT, halo
-from nst_core.network.vgg import Vgg19
 from nst_core.network.weights import VggWeights
 from nst_core.objective.objective import Objective
 from nst_core.results import Snapshot, Style
+from tests.nst_core.engine.quick import shared_network
 
 DEEP = StyleConfig().updated({"scales": [1], "steps": 4, "learning_rate": 2})
 SHALLOW = {
@@ -31,7 +31,7 @@ SHARED = {"content_layers": {"block2_conv1": 1}, "style_layers": SHALLOW["style_
 
 
 def programs(weights: VggWeights, config: StyleConfig, side: int) -> tuple[Program, TiledProgram]:
-    network = Vgg19(weights, config.pooling, config.padding, tf.float32)
+    network = shared_network(weights, config.pooling, config.padding, tf.float32)
     objective, optimizer = Objective(network, config), optimizer_for(config, "float32")
     return Program(objective, optimizer, xla=False), TiledProgram(objective, optimizer, side)
 
@@ -104,7 +104,7 @@ class TestGeometry:
         self, procedural: VggWeights
     ) -> None:
         for layers in (["block1_conv1"], ["block3_conv4"], ["block5_conv1"]):
-            network = Vgg19(procedural, "average", "zero", tf.float32)
+            network = shared_network(procedural, "average", "zero", tf.float32)
             x = tf.Variable(np.random.default_rng(0).uniform(0, 255, (1, 32, 416, 3)), tf.float32)
             with tf.GradientTape() as tape:
                 features = network.features(tf.cast(x, tf.float32), layers)[layers[0]]
