@@ -28,7 +28,8 @@ from nst_core.errors import InputTooLarge, InputUnreadable, JobError
 from nst_core.imaging.fitting import Wanted
 from nst_core.imaging.images import Picture
 
-MOST_PROCESSES = 16
+# While one waits for its worker, the other decodes.
+LEAST_PROCESSES, MOST_PROCESSES = 2, 16
 # Of the memory that is free, pictures that are being decoded may take this share.
 MEMORY_SHARE = 0.5
 # Only a process that is beyond the system's own limits says nothing for so long: seconds, and for
@@ -52,11 +53,11 @@ class Decoder:
     A process starts when all others have a file, and anew after a file that has ended it.
 
     Args:
-        most: how many processes at the most; one less than the processors without.
+        most: how many processes at the most; without, one for each processor but one.
     """
 
     def __init__(self, most: int | None = None) -> None:
-        self._most = most or max(1, min(MOST_PROCESSES, host.processors() - 1))
+        self._most = most or max(LEAST_PROCESSES, min(MOST_PROCESSES, host.processors() - 1))
         self._changed = threading.Condition()
         self._idle: list[_Process] = []
         self._started = 0

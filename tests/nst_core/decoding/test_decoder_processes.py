@@ -190,7 +190,7 @@ def test_as_many_files_are_decoded_at_once_as_there_may_be_processes() -> None:
 
 
 def test_one_processor_is_left_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    for processors, most in ((1, 1), (2, 1), (8, 7), (200, pool.MOST_PROCESSES)):
+    for processors, most in ((1, 2), (2, 2), (8, 7), (200, pool.MOST_PROCESSES)):
         monkeypatch.setattr(host, "processors", lambda processors=processors: processors)
         assert Decoder()._most == most
 
