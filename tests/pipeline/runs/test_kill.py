@@ -51,7 +51,9 @@ def waited_for(happened: Callable[[], Any], process: subprocess.Popen[Any] | Non
 def files_below(folder: str) -> set[str]:
     """Every file, temporary ones too, by its path from there."""
     root = pathlib.Path(folder)
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    with contextlib.suppress(FileNotFoundError):  # The run makes it, and may just remove it again.
+        return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    return set()
 
 
 def temporary(folder: str) -> set[str]:
