@@ -110,6 +110,7 @@ def test_what_a_credible_answer_says_is_bounded(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InputUnreadable, match=r"^one two x+") as caught:
         decode(one, GOOD["colour.png"])
     assert len(str(caught.value)) <= messages.MOST_TEXT
+    one.close()
 
 
 # What it gives up --------------------------------------------------------------------------------

@@ -113,7 +113,8 @@ def test_stopped_in_its_second_wave_a_run_says_all_that_it_has_done(
     assert error.splitlines()[-1].startswith(f"nst: Stopped by {number.name};")
     (row,) = (line.split() for line in out.splitlines() if " ok " in line)
     count = len(files(pairs))
-    assert WAVE < int(row[3]) <= count < 2 * WAVE + 1
+    # The last record may be there before it is told of.
+    assert WAVE <= int(row[3]) <= count < 2 * WAVE + 1
     assert pairs.names("out/runs") == {"first/config.yaml"}
     everything = pathlib.Path(pairs.uri("out")).rglob("*")
     assert not [path for path in everything if storage.temporary_writer(str(path)) is not None]
