@@ -118,15 +118,17 @@ class Decoder:
         except _DiedError:
             pass  # Perhaps not by this file: whoever needs memory may kill any process.
         try:
-            return self._answer(request, data)
+            return self._answer(request, data, fresh=True)
         except _DiedError as error:
             raise InputUnreadable(
                 f"{request.name} ends the decoder, twice (status {error.status}); it is damaged, "
                 "so export it again."
             ) from error
 
-    def _answer(self, request: Request, data: bytes) -> Picture | tuple[int, int] | None:
-        with self._process() as process:
+    def _answer(
+        self, request: Request, data: bytes, *, fresh: bool = False
+    ) -> Picture | tuple[int, int] | None:
+        with self._process(fresh=fresh) as process:
             try:
                 nonce = process.ask(request, data)
                 answer = process.answer(nonce)
@@ -153,11 +155,15 @@ class Decoder:
                 raise
 
     @contextlib.contextmanager
-    def _process(self) -> Iterator[_Process]:
+    def _process(self, *, fresh: bool) -> Iterator[_Process]:
+        """One that waits for a file, else a new one; `fresh`: a new one in any case."""
         with self._changed:
             self._changed.wait_for(lambda: self._idle or self._started < self._most)
             process = self._idle.pop() if self._idle else None
             self._started += process is None
+        if process is not None and (fresh or not process.is_running()):
+            process.end()
+            process = None
         try:
             process = process or _Process()
             yield process
@@ -213,6 +219,10 @@ class _Process:
     def pid(self) -> int:
         """Its process id."""
         return self._popen.pid
+
+    def is_running(self) -> bool:
+        """Whether nobody has ended it meanwhile."""
+        return self._popen.poll() is None
 
     def ask(self, request: Request, data: bytes) -> bytes:
         """Send a file; the nonce of its answers."""

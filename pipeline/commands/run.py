@@ -181,6 +181,9 @@ def execute(pipeline: Any, options: RunOptions, place: Place, results: list[Any]
                 build(pipeline, options, place, about)
                 _wait_for(pipeline, results)
     except Exception as error:
+        with contextlib.suppress(JobError):
+            # Of workers that were killed; what goes wrong with it is not what went wrong.
+            storage.sweep(options.output)
         forget_spills(options, place)
         if isinstance(error, JobError):
             raise JobError(_WHILE_RUNNING.sub("", str(error))) from error

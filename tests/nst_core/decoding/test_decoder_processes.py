@@ -247,6 +247,17 @@ def test_a_decoder_that_was_killed_is_started_again(decoder: Decoder) -> None:
     assert decode(decoder, GOOD["colour.png"]).original.width == corpus.WIDTH
 
 
+def test_decoders_that_were_all_killed_fail_no_file() -> None:
+    one = Decoder(3)
+    at_once(one, [GOOD["colour.png"]] * 9)
+    pids = one.pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(4):
+        assert decode(one, GOOD["colour.png"]).original.width == corpus.WIDTH
+    one.close()
+
+
 def test_a_file_that_crashes_the_decoder_twice_fails_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
