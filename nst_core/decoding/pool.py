@@ -80,11 +80,6 @@ class Decoder:
             InputUnreadable: as `images.decode`, or the decoder crashed.
             JobError: there can be no such process.
         """
-        if len(data) > max_bytes:
-            raise InputTooLarge(
-                f"{name} has {len(data)} bytes, over the limit of {max_bytes}; "
-                "raise max_bytes or shrink it."
-            )
         request = Request("decode", name, max_pixels, max_bytes, seconds, wanted=wanted)
         found = self._ask(request, data)
         assert isinstance(found, Picture)
@@ -183,8 +178,10 @@ class Decoder:
         claim = float(BYTES_PER_PIXEL * pixels)
 
         def fits() -> bool:
-            free = host.available_memory()
-            return not self._claimed or self._claimed + claim <= MEMORY_SHARE * free
+            # The system is asked only where there is another.
+            return (
+                not self._claimed or self._claimed + claim <= MEMORY_SHARE * host.available_memory()
+            )
 
         with self._changed:
             self._changed.wait_for(fits)

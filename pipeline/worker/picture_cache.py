@@ -70,12 +70,17 @@ class PictureCache:
         future.set_result(found)
         with self._lock:
             self._size += _bytes_of(found)
-            for old, one in [*self._found.items()]:
-                if self._size <= self._bytes_kept:
-                    break
-                if one.done() and one.exception() is None:
-                    self._size -= _bytes_of(one.result())
-                    del self._found[old]
+            if self._size > self._bytes_kept:
+                self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Until what is kept has no more bytes than it may; what is being read stays."""
+        for key, future in [*self._found.items()]:
+            if self._size <= self._bytes_kept:
+                break
+            if future.done() and future.exception() is None:
+                self._size -= _bytes_of(future.result())
+                del self._found[key]
 
 
 def _bytes_of(found: Found) -> int:

@@ -52,7 +52,6 @@ BYTES_BESIDE = 2**30
 class _Reading:
     """A batch whose tasks are being read: each becomes an outcome, or a pair to be optimised."""
 
-    batch: Batch
     found: list[Future[Outcome | ReadPair]]
 
     @property
@@ -126,7 +125,7 @@ class BatchWorker:
         """
         with self._stopping():
             found = [self._readers.submit(self._read, task) for task in batch.tasks]
-            self._reading.append(_Reading(batch, found))
+            self._reading.append(_Reading(found))
             while _is_much(self._reading):
                 yield from self._optimize_next()
             yield from self._written()
