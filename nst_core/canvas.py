@@ -14,6 +14,20 @@ LEAST_CANVAS = 32
 LEAST_SIDE = 16
 LONGEST_SIDE = 8192
 COARSE_MULTIPLE = 16
+# The canvases of `auto` where nothing is compiled.
+CPU_MULTIPLE = 32
+
+# The grid's sides are multiples of this many px, so that coarse scales at half the size are exact.
+GRID_MULTIPLE = 32
+# Short sides of the grid's canvases by their long sides, as numerator and denominator: those of
+# common photographs, and between them such that no shape down to 1:4 is padded by more than half.
+SHARES = ((1, 4), (3, 8), (1, 2), (9, 16), (2, 3), (3, 4), (13, 16), (1, 1))
+# Widths by heights, where heights are given: the same, upright and lying, and long strips.
+WIDTHS = (
+    *SHARES,
+    *((whole, part) for part, whole in reversed(SHARES[:-1])),
+    *((2**power, 1) for power in range(3, 9)),
+)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -77,12 +91,25 @@ def content_size(source: Size, config: StyleConfig, name: str) -> Size:
     return size
 
 
-def canvas_size(content: Size, config: StyleConfig) -> Size:
-    """The content's size rounded up to the canvas multiple."""
-    return Size(
-        _round_up(content.width, config.canvas_multiple),
-        _round_up(content.height, config.canvas_multiple),
-    )
+def canvas_size(content: Size, config: StyleConfig, *, on_gpu: bool) -> Size:
+    """The size that a content is padded to: `canvas_multiple`, `auto` resolved by `on_gpu`.
+
+    The grid's canvases are never the finer ones: contents that share a canvas of multiples of
+    32 px share one of the grid.
+    """
+    multiple = config.canvas_multiple
+    if multiple == "grid" or (multiple == "auto" and on_gpu):
+        return _on_grid(content, config)
+    return _to_multiple(content, CPU_MULTIPLE if isinstance(multiple, str) else multiple)
+
+
+def canvas_identity(source: Size, config: StyleConfig, *, on_gpu: bool) -> int | str:
+    """Which canvas a content of size `source` comes to: its multiple, or one of the grid."""
+    if isinstance(config.canvas_multiple, int):
+        return config.canvas_multiple
+    content = fitted(source, config)
+    canvas = canvas_size(content, config, on_gpu=on_gpu)
+    return CPU_MULTIPLE if canvas == _to_multiple(content, CPU_MULTIPLE) else str(canvas)
 
 
 def scale_sizes(canvas: Size, config: StyleConfig) -> list[Size]:
@@ -124,6 +151,28 @@ def _check(size: Size, what: str, setting: str) -> None:
             f"{what}, with a side over {LONGEST_SIDE} px; "
             f"crop it to a less extreme shape or lower image_height or {setting}."
         )
+
+
+def _to_multiple(content: Size, multiple: int) -> Size:
+    return Size(_round_up(content.width, multiple), _round_up(content.height, multiple))
+
+
+def _on_grid(content: Size, config: StyleConfig) -> Size:
+    if config.image_height is not None:
+        height = _round_up(content.height, GRID_MULTIPLE)
+        return Size(_grid_side(content.width, height, WIDTHS), height)
+    long = _round_up(max(content.width, content.height), GRID_MULTIPLE)
+    short = _grid_side(min(content.width, content.height), long, SHARES)
+    return Size(long, short) if content.width >= content.height else Size(short, long)
+
+
+def _grid_side(needed: int, other: int, shares: tuple[tuple[int, int], ...]) -> int:
+    """The grid's least side of at least `needed` px beside one of `other` px."""
+    sides = (
+        min(LONGEST_SIDE, _round_up(-(-other * part // whole), GRID_MULTIPLE))
+        for part, whole in shares
+    )
+    return next((side for side in sides if side >= needed), needed)
 
 
 def _round_up(side: int, multiple: int) -> int:

@@ -54,10 +54,12 @@ class StyleConfig:
         "filter of every resize: `lanczos` or `nearest`",
         checks.one_of("lanczos", "nearest"),
     )
-    canvas_multiple: int = _setting(
-        32,
-        "the content is padded by reflection to a multiple of this many px, and cropped back",
-        checks.integer(1, 512),
+    canvas_multiple: int | str = _setting(
+        "auto",
+        "the content is padded by reflection, and cropped back: to a multiple of this many px (1 "
+        "to 512), to one of a few shapes that are the same for every catalog (`grid`), or `auto` "
+        "(the grid on GPUs, where every shape is compiled; multiples of 32 px on CPUs)",
+        checks.canvas_multiple,
     )
     scales: tuple[float, ...] = _setting(
         (0.5, 1.0),

@@ -71,6 +71,13 @@ def layers(value: Any) -> str | None:
     return "layer names from block1_conv1 to block5_conv4, each with a weight of at least 0"
 
 
+def canvas_multiple(value: Any) -> str | None:
+    """By which rule, or to which multiple, contents are padded."""
+    if value in ("auto", "grid") or integer(1, 512)(value) is None:
+        return None
+    return "auto, grid, or a whole number of px from 1 to 512"
+
+
 def tile(value: Any) -> str | None:
     """Whether, or by which side, to tile."""
     # YAML reads an `off` without quotes as false.

@@ -59,14 +59,15 @@ class Batch:
     def groups(self) -> list[list[int]]:
         """Which contents can be optimised together, by their indices.
 
-        Contents with masks have a style term of their own kind; where the style takes the
-        content's colours, every content has a style of its own; and those that were interrupted
-        go on from where they were.
+        Those of one canvas. Contents with masks have a style term of their own kind; where the
+        style takes the content's colours, every content has a style of its own; and those that
+        were interrupted go on from where they were.
         """
         groups: dict[Any, list[int]] = {}
         for index, place in enumerate(self.places):
             alone = index if self.config.recolors_style else None
-            kind = (alone, self.pictures.regions.masked(index), self.checkpoints.position(place))
+            canvas, masked = self.pictures.canvas_of(index), self.pictures.regions.masked(index)
+            kind = (canvas, alone, masked, self.checkpoints.position(place))
             groups.setdefault(kind, []).append(index)
         return list(groups.values())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nst_core.canvas import Size, scale_sizes
 from nst_core.config import StyleConfig
 from nst_core.layers import layers_to, stride
@@ -21,6 +23,25 @@ PEAKS = {
     "V100": {"float32": 15.7},
     "T4": {"float32": 8.1},
 }
+
+
+def step_settings(config: StyleConfig) -> tuple[Any, ...]:
+    """Equal for configurations whose steps are the same operations, whatever the numbers in them.
+
+    The network's own settings, tiles, masks and what is kept are not counted.
+    """
+    return (
+        tuple(sorted(config.content_layers)),
+        tuple(sorted(config.style_layers)),
+        config.normalization,
+        config.style_statistics,
+        config.tv_weight > 0,
+        config.tv_norm,
+        config.normalize_gradients,
+        config.optimizer,
+        config.average_decay,
+        config.clip_pixels,
+    )
 
 
 def step_operations(config: StyleConfig, size: Size) -> float:

@@ -35,6 +35,7 @@ class Pictures:
         sizes: those at which the contents are stylized.
         inits: starts of the optimisation, one per content, where the settings name an image.
         names: of the contents, for errors.
+        on_gpu: as `canvas_size` has it.
     """
 
     contents: list[np.ndarray]
@@ -44,6 +45,7 @@ class Pictures:
     inits: Sequence[np.ndarray] | None
     names: list[str]
     regions: Regions
+    on_gpu: bool
 
     def part(self, indices: Sequence[int]) -> Pictures:
         """The same for some of the contents."""
@@ -67,7 +69,11 @@ class Pictures:
     @functools.cached_property
     def canvas(self) -> Size:
         """The one that all contents are padded to."""
-        return canvas_size(self.sizes[0], self.config)
+        return self.canvas_of(0)
+
+    def canvas_of(self, index: int) -> Size:
+        """The one that a content is padded to."""
+        return canvas_size(self.sizes[index], self.config, on_gpu=self.on_gpu)
 
     @property
     def own(self) -> Tensor:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from nst_core.canvas import LEAST_CANVAS, Size
 from nst_core.config import StyleConfig
 from nst_core.engine.checkpoints import digest
+from nst_core.engine.operations import step_settings
 from nst_core.engine.program import Program, optimizer_for
 from nst_core.engine.tiled import TiledProgram
 from nst_core.errors import InputTooSmall
@@ -59,22 +60,7 @@ class Programs:
 
         `regions`: how many styles have masks; `keeps`: whether something of the content is kept.
         """
-        key = (
-            precision,
-            tile,
-            regions,
-            keeps,
-            tuple(sorted(config.content_layers)),
-            tuple(sorted(config.style_layers)),
-            config.normalization,
-            config.style_statistics,
-            config.tv_weight > 0,
-            config.tv_norm,
-            config.normalize_gradients,
-            config.optimizer,
-            config.average_decay,
-            config.clip_pixels,
-        )
+        key = (precision, tile, regions, keeps, *step_settings(config))
         if key not in self._programs:
             if precision not in self._networks:
                 self._networks[precision] = Vgg19(

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_core.canvas import canvas_size, content_size, size_of
+from nst_core.canvas import canvas_identity, content_size, size_of
 from nst_core.config import PIXEL_SETTINGS, StyleConfig
 from nst_core.engine.batch import Batch
 from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
-from nst_core.engine.device import choose_device, choose_precision, describe, device_lock
+from nst_core.engine.device import GPU, choose_device, choose_precision, describe, device_lock
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import optimizer_for
 from nst_core.engine.programs import Programs, pixels_of
@@ -60,6 +60,11 @@ class StyleEngine:
         self.weights = load_weights(weights) if isinstance(weights, str) else weights
         self.programs = Programs(self.weights, pooling, padding, self.device)
         self.batches = 0
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return self.device == GPU
 
     @property
     def style_passes(self) -> int:
@@ -123,11 +128,11 @@ class StyleEngine:
         checkpoints: Sequence[Arrays | None] = (),
         save: Save | None = None,
     ) -> list[StyleResult | PairError]:
-        """Several contents of one canvas in one style, optimised together.
+        """Several contents in one style; those of one canvas are optimised together.
 
         Args:
-            contents: RGB `[H, W, 3]` (uint8 or float32, 0…255), of sizes that come to the same
-                canvas under `config` (with `style_fit: stretch`, to the same size).
+            contents: RGB `[H, W, 3]` (uint8 or float32, 0…255), of any sizes (with
+                `style_fit: stretch`, of such that come to the same under `config`).
             styles: one or more; several are mixed by their weights.
             inits: starts of the optimisation, one per content, where `config.init` names an
                 image.
@@ -150,19 +155,19 @@ class StyleEngine:
         Raises:
             InputTooSmall, InputTooLarge: an image does not fit the network, or a style is of one
                 colour or transparent all over.
-            ValueError: no contents, no styles, contents of different canvases, or masks that are
-                not one for each style.
+            ValueError: no contents, no styles, contents of different sizes that a style is
+                stretched to, or masks that are not one for each style.
         """
         names = names or [f"content {index + 1}" for index in range(len(contents))]
         sizes = [
             content_size(size_of(content), config, name)
             for content, name in zip(contents, names, strict=True)
         ]
-        groups = sizes if config.style_fit == "stretch" else [canvas_size(s, config) for s in sizes]
-        if len(set(groups)) != 1 or not styles:
+        stretched_to = set(sizes) if config.style_fit == "stretch" else set()
+        if not sizes or len(stretched_to) > 1 or not styles:
             raise ValueError(
-                f"A batch has contents of one canvas and at least one style, "
-                f"not {sorted(map(str, set(groups)))} and {len(styles)} styles."
+                f"A batch has at least one content (with style_fit stretch, of one size) and one "
+                f"style, not {sorted(map(str, stretched_to or sizes))} and {len(styles)} styles."
             )
         for style in styles:
             recoloring.refuse_plain(style)
@@ -181,7 +186,7 @@ class StyleEngine:
             return self._identity(config, styles, [contents[index], init, *regions.of(index)])
 
         pictures = Pictures(
-            list(contents), list(styles), config, sizes, inits, list(names), regions
+            list(contents), list(styles), config, sizes, inits, list(names), regions, self.on_gpu
         )
         job = Batch(
             self.programs,
@@ -280,11 +285,14 @@ class StyleEngine:
     ) -> bytes:
         """What tells an image's checkpoints from those of other inputs, settings or arithmetic."""
         # Images that settings name are among the inputs; their names can be those of a neighbour.
-        shared = [name for name in PIXEL_SETTINGS if name not in URI_SETTINGS]
+        shared = {n: getattr(config, n) for n in PIXEL_SETTINGS if n not in URI_SETTINGS}
+        # The canvas that it comes to here, whatever the setting is called.
+        source = size_of(inputs[0])
+        shared["canvas_multiple"] = canvas_identity(source, config, on_gpu=self.on_gpu)
         state = optimizer_for(config, self.precision).start(tf.zeros([1, 1, 1, 3]), 1)
         return digest(
             (FORMAT, STEP_VERSION, self.weights.sha256, self.precision, self.device),
-            [(name, getattr(config, name)) for name in shared],
+            [*shared.items()],
             config.init if config.init in URI_SETTINGS["init"] else "an image",
             layout(state),
             *(value for style in styles for value in (*pixels_of(style), style.weight)),

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from nst_core.canvas import Size, content_size
-from nst_core.config import StyleConfig
 from nst_core.errors import PairError, WeightsError
 from pipeline.console.watch import duration
 from pipeline.job import gpus, planning
@@ -27,7 +26,7 @@ from pipeline.job.resolving import Families, id_of
 from pipeline.manifest.rows import check_manifests, find_manifests, read_rows
 from pipeline.records.output_files import list_existing, list_readings
 from pipeline.records.tasks import POSTPONED, SKIPPED, Outcome, Task
-from pipeline.worker.engine_cache import load_engine
+from pipeline.worker.engine_cache import computes_on_gpu, load_engine
 from pipeline.worker.inputs import Headers
 from pipeline.worker.weights import check_weights, warn_of_small_features
 
@@ -53,7 +52,9 @@ def plan(options: RunOptions, *, as_json: bool, workers: int = 1) -> int:
     if found.groups:
         print(f"Measuring {STEPS} steps…", file=sys.stderr, flush=True)
     foreseen = found.costs(sample_of(found.groups.values(), options))
-    foreseen["gpu"] = options.gpu and gpus.plan(options.gpu, workers, found.work())
+    work = list(found.work())
+    foreseen["shapes"] = gpus.shapes(work, compiled=bool(work) and found.on_gpu)
+    foreseen["gpu"] = options.gpu and gpus.plan(options.gpu, workers, work)
     if as_json:
         print(json.dumps(foreseen, indent=2, ensure_ascii=False))
     else:
@@ -114,8 +115,20 @@ class Catalog:
             for row in read_rows(manifest):
                 yield planning.plan_row(row, manifest, options.config, options.schemes)
 
+    @functools.cached_property
+    def on_gpu(self) -> bool:
+        """Whether GPUs will optimise the pairs: those of `--gpu`, or one of this machine.
+
+        Raises:
+            DeviceError: a GPU is demanded and there is none.
+        """
+        return self.options.gpu is not None or computes_on_gpu(self.options.config)
+
     def _group(self, tasks: list[Task]) -> None:
-        key_of = functools.partial(planning.batch_key, headers=self.headers)
+        if not tasks:
+            return
+        how = {"headers": self.headers, "on_gpu": self.on_gpu}
+        key_of = functools.partial(planning.batch_key, **how)
         remaining = iter(tasks)
         with concurrent.futures.ThreadPoolExecutor(HEADER_THREADS) as threads:
             while some := list(itertools.islice(remaining, HEADERS_AT_ONCE)):
@@ -125,8 +138,8 @@ class Catalog:
                     else:
                         self.groups.setdefault(key, []).append(task)
 
-    def work(self) -> Iterator[tuple[StyleConfig, Size, int]]:
-        """What is to be done: a configuration, a canvas, and how many pairs have them."""
+    def work(self) -> Iterator[gpus.Work]:
+        """What is to be done."""
         for key, tasks in self.groups.items():
             yield tasks[0].config, planning.canvas_of(key), len(tasks)
 
@@ -226,6 +239,7 @@ def show(foreseen: dict[str, Any]) -> None:
         console.print(f"Row {one['row']}, {one['status']}: {one['error']}", markup=False)
     if foreseen["canvases"]:
         console.print(_canvases(foreseen["canvases"]))
+        console.print(_shapes_sentence(foreseen["shapes"]))
     if foreseen["measured"]:
         console.print(_sentence(foreseen), markup=False)
     if foreseen["gpu"]:
@@ -249,6 +263,20 @@ def _canvases(canvases: list[dict[str, Any]]) -> Table:
             ]
         table.add_row(*cells)
     return table
+
+
+def _shapes_sentence(shapes: dict[str, Any]) -> str:
+    counts = _counted(shapes["canvases"], "canvas", "canvases")
+    text = f"{counts} in {_counted(shapes['scales'], 'scale', 'scales')}"
+    if not shapes["programs"]:
+        return f"{text}."
+    programs = _counted(shapes["programs"], "program", "programs")
+    seconds = shapes["compile_seconds"]
+    return f"{text}: {programs} to compile on a GPU, about {seconds:.0f} s."
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 def _sentence(foreseen: dict[str, Any]) -> str:

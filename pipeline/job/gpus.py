@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nst_core.canvas import Size
+from nst_core.canvas import Size, scale_sizes
 from nst_core.config import StyleConfig
-from nst_core.engine.operations import PEAKS, pair_operations
+from nst_core.engine.operations import PEAKS, pair_operations, step_settings
 from nst_core.errors import ConfigError
 
 # The share of the maker's peak that a pair's steps reach: on an H100 measured with `default` at
@@ -21,8 +21,14 @@ from nst_core.errors import ConfigError
 # units, and of the plain float32 of those that have none.
 MATRIX_SHARE = 0.067
 PLAIN_SHARE = 0.5
-# From the start of a worker to its first step: image, driver, tracing, XLA's compilation.
-START_MINUTES = 8.0
+# From the start of a worker to its first compilation: image, driver, libraries.
+START_MINUTES = 7.0
+# XLA's compilation of the steps at one size: a first canvas of two scales took 58 s on an H100
+# (benchmarks/RESULTS.md).
+PROGRAM_SECONDS = 29.0
+
+Work = tuple[StyleConfig, Size, int]
+"""A configuration, a canvas, and how many pairs have them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,17 +101,33 @@ def find(name: str) -> Gpu:
     return by_name[name]
 
 
-def plan(gpu: Gpu, workers: int, groups: Iterable[tuple[StyleConfig, Size, int]]) -> dict[str, Any]:
-    """What pairs will cost, as a plan has it.
+def shapes(work: Iterable[Work], *, compiled: bool) -> dict[str, Any]:
+    """The canvases of pairs and what is compiled for them, as a plan has it.
 
-    Args:
-        groups: a configuration, a canvas, and how many pairs have them.
+    A program is that of one size (a canvas, or a coarse scale of it) and of the settings that
+    decide what is computed in a step; every worker compiles all of them.
     """
-    seconds, pairs = 0.0, 0
-    for config, canvas, count in groups:
-        seconds += count * gpu.seconds(config, canvas)
-        pairs += count
-    found = cost(seconds, workers)
+    canvases, programs, scales = set(), set(), 0
+    for config, canvas, _ in work:
+        canvases.add(canvas)
+        scales = max(scales, len(config.scales))
+        network = (config.weights, config.pooling, config.padding, config.precision)
+        settings = (*network, config.keep != "none", *step_settings(config))
+        programs |= {(settings, size) for size in scale_sizes(canvas, config)}
+    count = len(programs) if compiled else 0
+    return {
+        "canvases": len(canvases),
+        "scales": scales,
+        "programs": count,
+        "compile_seconds": count * PROGRAM_SECONDS,
+    }
+
+
+def plan(gpu: Gpu, workers: int, work: Sequence[Work]) -> dict[str, Any]:
+    """What pairs will cost, as a plan has it."""
+    seconds = sum(count * gpu.seconds(config, canvas) for config, canvas, count in work)
+    pairs = sum(count for _, _, count in work)
+    found = cost(seconds, workers, shapes(work, compiled=True)["compile_seconds"])
     return {
         "gpu": gpu.name,
         "workers": workers,
@@ -116,9 +138,12 @@ def plan(gpu: Gpu, workers: int, groups: Iterable[tuple[StyleConfig, Size, int]]
     }
 
 
-def cost(seconds: float, workers: int) -> Cost:
-    """Of work of so many seconds on one GPU, shared evenly by workers that all start at once."""
-    hours = START_MINUTES / 60 + seconds / workers / 3600
+def cost(seconds: float, workers: int, compile_seconds: float) -> Cost:
+    """Of work of so many seconds on one GPU, shared evenly by workers that all start at once.
+
+    `compile_seconds`: what each of them compiles before.
+    """
+    hours = START_MINUTES / 60 + (compile_seconds + seconds / workers) / 3600
     return Cost(hours, workers * hours)
 
 

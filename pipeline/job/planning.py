@@ -89,17 +89,19 @@ def postponed(task: Task) -> Outcome:
     return finished_pair(task.number, task.pair, POSTPONED, {})
 
 
-def batch_key(task: Task, headers: Headers) -> str | Outcome:
+def batch_key(task: Task, headers: Headers, *, on_gpu: bool = True) -> str | Outcome:
     """Equal for tasks that can be optimised together; reads the content's header.
 
-    The failure's outcome where the content cannot be read or does not fit.
+    The failure's outcome where the content cannot be read or does not fit. `on_gpu` is as in
+    `canvas_size`; a job does not know, and leaves it to the engine to tell a CPU's finer canvases
+    apart.
     """
     try:
         source = headers.read_size(task.pair.content, task.config)
         content = content_size(source, task.config, task.pair.content)
     except PairError as error:
         return failed_pair(task.number, task.pair, error)
-    canvas = canvas_size(content, task.config)
+    canvas = canvas_size(content, task.config, on_gpu=on_gpu)
     styles = "|".join(f"{style.weight!r} {style.uri}" for style in task.pair.styles)
     stretched_to = content if task.config.style_fit == "stretch" else ""
     # The canvas comes first: `canvas_of` reads it from there.

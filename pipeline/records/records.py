@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 _SORTED = json.JSONEncoder(sort_keys=True)
+# Values that settings have got since, by what they count as in fingerprints: what had the default
+# of before, 32 px, is done.
+_FORMER = {("canvas_multiple", "auto"): 32}
 # Of files whose names hold the fingerprint of their pair.
 _MARKED = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.(?P<extension>json|npz)")
 
@@ -54,6 +57,9 @@ def alike_fingerprints(pair: Pair, config: StyleConfig, weights_identity: str) -
 def _pixel_settings(key: str) -> str:
     """The settings in a fingerprint, as JSON: most pairs of a catalog share them."""
     settings = json.loads(key)
+    for (name, value), former in _FORMER.items():
+        if settings[name] == value:
+            settings[name] = former
     return json.dumps({name: settings[name] for name in PIXEL_SETTINGS}, sort_keys=True)
 
 

@@ -25,6 +25,18 @@ def load_engine(config: StyleConfig) -> StyleEngine:
         return StyleEngine.for_config(config, local_weights(config.weights))
 
 
+def computes_on_gpu(config: StyleConfig) -> bool:
+    """Whether the engine for a configuration computes on a GPU; loads no weights.
+
+    Raises:
+        DeviceError: one is demanded and there is none.
+    """
+    with without_notices():
+        from nst_core.engine.device import GPU, choose_device
+
+        return choose_device(config.device) == GPU
+
+
 class EngineCache:
     """The engines of one process, one for each network that its configurations ask for."""
 

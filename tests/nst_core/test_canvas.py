@@ -38,18 +38,18 @@ def test_image_height_is_the_height_and_the_width_follows_rounded_down() -> None
     ("side", "multiple", "expected"), [(65, 32, 96), (96, 32, 96), (65, 1, 65)]
 )
 def test_the_canvas_is_the_next_multiple(side: int, multiple: int, expected: int) -> None:
-    found = canvas_size(Size(side, 64), config(canvas_multiple=multiple))
+    found = canvas_size(Size(side, 64), config(canvas_multiple=multiple), on_gpu=False)
     assert found == Size(expected, 64)
 
 
 def test_no_canvas_is_smaller_than_the_network_can_take() -> None:
-    assert canvas_size(Size(17, 20), config(canvas_multiple=1)) == Size(32, 32)
+    assert canvas_size(Size(17, 20), config(canvas_multiple=1), on_gpu=False) == Size(32, 32)
 
 
 def test_the_notebook_preset_pads_nothing() -> None:
     size = content_size(Size(1023, 819), preset("notebook"), "x")
     assert size == Size(499, 400)
-    assert canvas_size(size, preset("notebook")) == size
+    assert canvas_size(size, preset("notebook"), on_gpu=True) == size
 
 
 def test_coarse_scales_are_multiples_of_16_and_the_last_scale_is_the_canvas() -> None:

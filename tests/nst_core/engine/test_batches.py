@@ -87,11 +87,19 @@ class TestBatches:
             np.testing.assert_array_equal(found, alone.image)
         assert {r.batch for r in results if isinstance(r, StyleResult)} == {3}
 
-    def test_contents_of_several_canvases_are_no_batch(
+    def test_contents_of_several_canvases_are_told_apart(
         self, engine: StyleEngine, draw: Draw, style: Style
     ) -> None:
-        with pytest.raises(ValueError, match=r"64x32.*64x64"):
-            engine.stylize_batch([draw(64, 30, 1), draw(64, 64, 2)], [style], QUICK)
+        several = [draw(64, 30, 1), draw(64, 64, 2), draw(64, 20, 3)]
+        results = engine.stylize_batch(several, [style], quick(steps=5))
+        for content, found in zip(several, pictures(results), strict=True):
+            alone = engine.stylize(content, [style], quick(steps=5))
+            np.testing.assert_array_equal(found, alone.image)
+        assert [one.batch for one in results if isinstance(one, StyleResult)] == [2, 1, 2]
+
+    def test_contents_that_a_style_is_stretched_to_are_of_one_size(
+        self, engine: StyleEngine, draw: Draw, style: Style
+    ) -> None:
         stretched = quick(style_fit="stretch")
         with pytest.raises(ValueError, match=r"64x50.*64x64"):
             engine.stylize_batch([draw(64, 50, 1), draw(64, 64, 2)], [style], stretched)

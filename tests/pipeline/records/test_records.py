@@ -92,6 +92,15 @@ def test_a_setting_that_changes_no_pixel_keeps_the_fingerprint(key: str) -> None
     assert mark(**{key: NO_PIXEL[key]}) == mark()
 
 
+def test_the_canvas_of_auto_counts_as_the_default_of_before() -> None:
+    # Made by the version whose default was 32: what it has done stays done.
+    former = records.fingerprint(PAIR, StyleConfig(canvas_multiple=32), "procedural:1", "4")
+    assert former == "b01b32cfb0dbea79"
+    assert records.fingerprint(PAIR, StyleConfig(), "procedural:1", "4") == former
+    assert mark(canvas_multiple="auto") == mark(canvas_multiple=32)
+    assert len({mark(canvas_multiple=one) for one in ("auto", "grid", 1)}) == 3
+
+
 def test_equal_numbers_and_orders_have_one_fingerprint() -> None:
     assert mark(style_weight=1, tv_weight=2) == mark(style_weight=1.0, tv_weight=2.0)
     layers = {"block1_conv1": 1, "block2_conv1": 0.5}
