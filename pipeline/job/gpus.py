@@ -23,8 +23,8 @@ MATRIX_SHARE = 0.067
 PLAIN_SHARE = 0.5
 # From the start of a worker to its first compilation: image, driver, libraries.
 START_MINUTES = 7.0
-# XLA's compilation of the steps at one size: a first canvas of two scales took 58 s on an H100
-# (benchmarks/RESULTS.md).
+# XLA's compilation of the steps at one size: a first canvas of two scales took 44 s
+# (benchmarks/RESULTS.md) and, another time, 58 s on an H100; half of the latter.
 PROGRAM_SECONDS = 29.0
 
 Work = tuple[StyleConfig, Size, int]

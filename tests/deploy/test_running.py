@@ -75,9 +75,13 @@ def test_the_table_of_seconds_is_the_code_s_estimate() -> None:
 
 
 def test_the_example_of_a_job_s_cost_is_the_code_s() -> None:
-    seconds = 10_000 * gpus.find("nvidia-l4").seconds(preset("default"), Size(512, 512))
-    eight, one = gpus.cost(seconds, 8), gpus.cost(seconds, 1)
+    default, square = preset("default"), Size(512, 512)
+    seconds = 10_000 * gpus.find("nvidia-l4").seconds(default, square)
+    shapes = gpus.shapes([(default, square, 10_000)], compiled=True)
+    compiling = shapes["compile_seconds"]
+    eight, one = gpus.cost(seconds, 8, compiling), gpus.cost(seconds, 1, compiling)
     text = " ".join(TEXT.split())
     assert f"{gpus.START_MINUTES:.0f} minutes for a worker to start" in text
+    assert f"{gpus.PROGRAM_SECONDS:.0f} s for each program" in text
     assert f"about {eight.hours * 60:.0f} minutes and {eight.gpu_hours:.1f} GPU hours" in text
     assert f"on one: {one.hours:.1f} hours" in text

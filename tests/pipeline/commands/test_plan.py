@@ -14,6 +14,7 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from pipeline import cli
 from pipeline.__main__ import main
+from pipeline.commands.plan import show
 from pipeline.job import gpus
 from pipeline.job.estimate import Sample
 from pipeline.job.options import RunOptions
@@ -205,6 +206,35 @@ def test_what_people_see_names_counts_reasons_canvases_and_costs(
     assert "Measured: 4 steps on 64x64 px" in said
 
 
+def test_a_plan_says_how_many_shapes_there_are_and_what_they_cost(
+    catalog: Catalog, plan: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.picture("s.png")
+    rows = []
+    for index, height in enumerate((24, 40, 150)):
+        catalog.picture(f"{index}.png", (160, height))
+        rows.append({"id": str(index), "content": f"{index}.png", "style": "s.png"})
+    catalog.manifest(rows)
+    wide = ("--set", "image_size=160", "--set", "scales=[0.5,1]")
+
+    def canvases(found: dict[str, Any]) -> dict[str, int]:
+        return {one["canvas"]: one["pairs"] for one in found["canvases"]}
+
+    here, there = plan(*wide), plan(*wide, "--gpu=nvidia-l4")
+    assert canvases(here) == {"160x160": 1, "160x32": 1, "160x64": 1}
+    assert canvases(there) == {"160x160": 1, "160x64": 2}
+    # Nothing is compiled on a CPU.
+    assert here["shapes"] == {"canvases": 3, "scales": 2, "programs": 0, "compile_seconds": 0}
+    compiling = 4 * gpus.PROGRAM_SECONDS
+    expected = {"canvases": 2, "scales": 2, "programs": 4, "compile_seconds": compiling}
+    assert there["shapes"] == expected
+    show(there)
+    on_gpu = f"4 programs to compile on a GPU, about {compiling:.0f} s"
+    assert f"2 canvases in 2 scales: {on_gpu}.\n" in capsys.readouterr().out
+    show(here)
+    assert "3 canvases in 2 scales.\n" in capsys.readouterr().out
+
+
 def test_on_gpus_a_plan_says_hours_and_gpu_hours_of_what_is_to_do(
     catalog: Catalog, plan: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +249,9 @@ def test_on_gpus_a_plan_says_hours_and_gpu_hours_of_what_is_to_do(
         count * gpu.seconds(config, Size(*map(int, canvas.split("x"))))
         for canvas, count in canvases.items()
     )
-    expected = gpus.cost(seconds, 8)
+    compiling = foreseen["shapes"]["compile_seconds"]
+    assert compiling == 2 * gpus.PROGRAM_SECONDS
+    expected = gpus.cost(seconds, 8, compiling)
     assert foreseen["gpu"]["hours"] == pytest.approx(expected.hours)
     assert foreseen["gpu"]["gpu_hours"] == pytest.approx(expected.gpu_hours)
     capsys.readouterr()

@@ -46,8 +46,9 @@ def test_float32_takes_longer_where_bfloat16_has_matrix_units() -> None:
 
 
 def test_workers_share_the_work_and_each_pays_for_its_start() -> None:
-    one, eight = gpus.cost(8 * 3600, 1), gpus.cost(8 * 3600, 8)
-    start = gpus.START_MINUTES / 60
+    # Each of them compiles the programs before, too.
+    one, eight = gpus.cost(8 * 3600, 1, 360), gpus.cost(8 * 3600, 8, 360)
+    start = gpus.START_MINUTES / 60 + 0.1
     assert (one.hours, one.gpu_hours) == pytest.approx((8 + start, 8 + start))
     assert (eight.hours, eight.gpu_hours) == pytest.approx((1 + start, 8 + 8 * start))
 
@@ -58,10 +59,41 @@ def test_a_plan_adds_up_the_pairs_of_every_canvas() -> None:
     found = gpus.plan(gpu, 4, [(ONE_SCALE, SQUARE, 100), (ONE_SCALE, wide, 50)])
     seconds = gpu.seconds(ONE_SCALE, SQUARE) * (100 + 2 * 50)
     assert found["seconds_per_pair"] == pytest.approx(seconds / 150)
-    assert found["gpu_hours"] == pytest.approx(gpus.cost(seconds, 4).gpu_hours)
+    compiling = 2 * gpus.PROGRAM_SECONDS
+    assert found["gpu_hours"] == pytest.approx(gpus.cost(seconds, 4, compiling).gpu_hours)
     assert found["hours"] == pytest.approx(found["gpu_hours"] / 4)
     # Without work no worker starts.
     assert gpus.plan(gpu, 4, [])["gpu_hours"] == 0
+
+
+def test_programs_are_counted_by_what_a_step_computes_and_by_size() -> None:
+    two = ONE_SCALE.updated({"scales": [0.5, 1], "steps": [8, 10]})
+    small, wide = Size(256, 256), Size(512, 256)
+
+    def found(*work: gpus.Work) -> tuple[int, int, int, float]:
+        one = gpus.shapes(work, compiled=True)
+        return one["canvases"], one["scales"], one["programs"], one["compile_seconds"]
+
+    each = gpus.PROGRAM_SECONDS
+    assert found() == (0, 0, 0, 0)
+    assert found((ONE_SCALE, SQUARE, 9)) == (1, 1, 1, each)
+    assert found((two, SQUARE, 1), (two, wide, 1)) == (2, 2, 4, 4 * each)
+    # The coarse scale of the one is as large as the other.
+    assert found((two, SQUARE, 1), (two, small, 1)) == (2, 2, 3, 3 * each)
+    # Weights, steps and seeds are numbers, layers and terms are other operations.
+    same = two.updated({"style_weight": 3, "steps": 5, "seed": 4, "tile": "off"})
+    assert found((two, SQUARE, 1), (same, SQUARE, 1)) == (1, 2, 2, 2 * each)
+    for change in (
+        {"style_layers": {"block1_conv1": 1}},
+        {"tv_weight": 0},
+        {"optimizer": "adam"},
+        {"precision": "float32"},
+        {"pooling": "max"},
+        {"keep": "face.png"},
+    ):
+        assert found((two, SQUARE, 1), (two.updated(change), SQUARE, 1)) == (1, 2, 4, 4 * each)
+    on_cpu = gpus.shapes([(two, SQUARE, 1)], compiled=False)
+    assert on_cpu == {"canvases": 1, "scales": 2, "programs": 0, "compile_seconds": 0}
 
 
 def test_a_preset_of_more_steps_costs_more() -> None:

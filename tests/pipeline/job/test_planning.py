@@ -278,6 +278,24 @@ def test_contents_of_one_canvas_have_one_key(catalog: Catalog) -> None:
     assert keys[0] == keys[1] == keys[2] != key_of(catalog, "wide.png")
 
 
+def test_a_job_puts_together_what_one_canvas_of_the_grid_holds(catalog: Catalog) -> None:
+    catalog.picture("strip.png", (320, 48))
+    catalog.picture("wider.png", (320, 80))
+
+    def keys(on_gpu: bool, **changes: Any) -> list[Any]:
+        tasks = [
+            task(content=catalog.uri(name), image_size=160, **changes)
+            for name in ("strip.png", "wider.png")
+        ]
+        return [planning.batch_key(one, Headers(), on_gpu=on_gpu) for one in tasks]
+
+    assert key_of(catalog, "strip.png", image_size=160) == keys(True)[0] == keys(True)[1]
+    assert [planning.canvas_of(key) for key in keys(True)] == [Size(160, 64)] * 2
+    assert [planning.canvas_of(key) for key in keys(False)] == [Size(160, 32), Size(160, 64)]
+    assert len(set(keys(False, canvas_multiple="grid"))) == 1
+    assert len(set(keys(True, canvas_multiple=32))) == 2
+
+
 def test_other_settings_or_styles_are_another_batch(catalog: Catalog) -> None:
     catalog.picture("a.png")
     one = task(content=catalog.uri("a.png"))
