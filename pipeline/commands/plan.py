@@ -127,8 +127,7 @@ class Catalog:
     def _group(self, tasks: list[Task]) -> None:
         if not tasks:
             return
-        how = {"headers": self.headers, "on_gpu": self.on_gpu}
-        key_of = functools.partial(planning.batch_key, **how)
+        key_of = functools.partial(planning.batch_key, headers=self.headers, on_gpu=self.on_gpu)
         remaining = iter(tasks)
         with concurrent.futures.ThreadPoolExecutor(HEADER_THREADS) as threads:
             while some := list(itertools.islice(remaining, HEADERS_AT_ONCE)):
