@@ -44,9 +44,9 @@ def install() -> None:
 
     real = engine_cache.load_engine
 
-    def load(config: Any) -> Any:
+    def load(config: Any, device: str | None = None) -> Any:
         _patch()
-        return real(config)
+        return real(config, device)
 
     engine_cache.load_engine = load
 

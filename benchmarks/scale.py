@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -37,19 +38,22 @@ from pipeline.manifest.rows import read_rows
 from pipeline.manifest.writing import write_manifest
 from pipeline.records import records
 from pipeline.records.tasks import Task
+from pipeline.worker.engine_cache import EngineCache
 
 CONTENTS = 20
 MOST_WRITTEN = 100_000  # pairs: each takes a millisecond and more
 CONFIG = StyleConfig(weights="procedural", image_size=32, scales=(1,), steps=1)
 
 
-class InstantEngines:
-    """Stands for `pipeline.worker.engine_cache.EngineCache`."""
+class InstantEngines(EngineCache):
+    """Engines that stand in for others, on one device."""
 
-    loaded = 0
+    def devices(self, _: StyleConfig, besides: Collection[str] = ()) -> list[str]:
+        """The one of them all."""
+        return [one for one in (StandIn.device,) if one not in besides]
 
-    def engine_for(self, _: StyleConfig) -> StandIn:
-        """Always the same."""
+    def engine_for(self, _: StyleConfig, device: str | None = None) -> Any:  # noqa: ARG002
+        """One that answers at once."""
         return StandIn()
 
 

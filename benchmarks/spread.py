@@ -39,7 +39,7 @@ STARTS = 3
 def stand_in(seconds: float) -> None:
     """Let every engine of this process be one that sleeps."""
 
-    def load(config: StyleConfig) -> Any:  # noqa: ARG001
+    def load(config: StyleConfig, device: str | None = None) -> Any:  # noqa: ARG001
         return StandIn(seconds)
 
     engine_cache.load_engine = load

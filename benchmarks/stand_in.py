@@ -17,6 +17,7 @@ TERMS = ("total", "content", "style", "tv", "style/block1_conv1")
 class StandIn:
     """Stands for `StyleEngine`: sleeps so many seconds for each content; every result is grey."""
 
+    device = "/CPU:0"
     device_name = "none"
     style_passes = 0
 
@@ -29,6 +30,10 @@ class StandIn:
         self.seconds = seconds
         step = (1, 1.0, 32, 32, seconds, 3.0, 1.0, 1.0, 1.0, 1.0)
         self._losses = LossLog((*LOG_COLUMNS, *TERMS), (step,))
+
+    def batch_size(self, *_: Any) -> int:
+        """As a CPU has it."""
+        return 1
 
     def stylize_batch(self, contents: Sequence[Any], *_: Any, **__: Any) -> list[StyleResult]:
         """A result for each content."""

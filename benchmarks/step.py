@@ -28,7 +28,7 @@ def measure(precision: str, side: int, padding: str) -> list[str]:
     image = tf.constant(generator.uniform(0, 255, (1, side, side, 3)), tf.float32)
     targets = {
         "content": program.content_targets(image),
-        "style": program.style_targets(tf.reverse(image, [1])),
+        "style": program.objective.finished(program.style_targets(tf.reverse(image, [1]))),
     }
     weights = program.objective.weights(config)
     state, _ = program.advance(program.start(image), targets, weights, config.learning_rate, 2)

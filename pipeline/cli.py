@@ -14,7 +14,6 @@ from pipeline import storage
 from pipeline.job import gpus
 from pipeline.job.budget import MaxFailures
 from pipeline.job.options import (
-    DEFAULT_BATCH_SIZE,
     HERE,
     JOB_COMMANDS,
     RunOptions,
@@ -227,9 +226,8 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     add(
         "--batch-size",
         type=int,
-        default=DEFAULT_BATCH_SIZE,
         metavar="N",
-        help=f"most pairs optimised together (default {DEFAULT_BATCH_SIZE})",
+        help="most pairs optimised together (default: as many as pay on the device)",
     )
     add(
         "--limit",

@@ -1,4 +1,4 @@
-"""One batch on its way through the scales: contents of a canvas, one style, one configuration."""
+"""One batch on its way through the scales: contents of one configuration, each with its styles."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from nst_core.canvas import Size, scale_sizes, style_size
 from nst_core.config import StyleConfig
-from nst_core.engine import initialization, memory
+from nst_core.engine import batch_sizes, initialization, memory
 from nst_core.engine.checkpoints import Checkpoints, Interrupted
-from nst_core.engine.device import CPU, GPU, available_memory
+from nst_core.engine.device import available_memory, is_gpu
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import Program
 from nst_core.engine.programs import Programs
@@ -26,17 +26,26 @@ from nst_core.errors import OutOfMemory
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective.objective import Targets
 from nst_core.objective.style_term import mixed
-from nst_core.results import OnSnapshot, Progress, Quality, Report, Snapshot, StyleResult
+from nst_core.results import (
+    OnSnapshot,
+    Progress,
+    Quality,
+    Report,
+    Snapshot,
+    Style,
+    StyleResult,
+)
 
 Tensor = Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Contents of one canvas with one style and configuration, on their way through the scales.
+    """Contents of one configuration, each with its styles, on their way through the scales.
 
     `places` are the contents' indices among those that the engine was given. `retried` tells that
-    this is the second, careful try. `largest_tile` bounds the tiles, px, once memory has run out.
+    this is the second, careful try. Once memory has run out, `most` bounds how many images are
+    computed at once, and `largest_tile` the tiles, px.
     """
 
     programs: Programs
@@ -46,6 +55,7 @@ class Batch:
     snapshots: OnSnapshot | None
     checkpoints: Checkpoints
     retried: bool = False
+    most: int | None = None
     largest_tile: int | None = None
 
     def part(self, indices: Sequence[int]) -> Batch:
@@ -59,15 +69,14 @@ class Batch:
     def groups(self) -> list[list[int]]:
         """Which contents can be optimised together, by their indices.
 
-        Those of one canvas. Contents with masks have a style term of their own kind; where the
-        style takes the content's colours, every content has a style of its own; and those that
-        were interrupted go on from where they were.
+        Those of one canvas; those with masks have a style term of their own kind for each number
+        of styles; and those that were interrupted go on from where they were.
         """
         groups: dict[Any, list[int]] = {}
         for index, place in enumerate(self.places):
-            alone = index if self.config.recolors_style else None
-            canvas, masked = self.pictures.canvas_of(index), self.pictures.regions.masked(index)
-            kind = (canvas, alone, masked, self.checkpoints.position(place))
+            canvas = self.pictures.canvas_of(index)
+            masked = self.pictures.regions.masked(index) and len(self.pictures.styles[index])
+            kind = (canvas, masked, self.checkpoints.position(place))
             groups.setdefault(kind, []).append(index)
         return list(groups.values())
 
@@ -86,30 +95,28 @@ class Batch:
         """Where the contents, of one group, go on in this try; None: they start."""
         return self.checkpoints.interrupted(self.places, self.retried)
 
-    def fitting(self, precision: str) -> int:
-        """How many of the contents to optimise at once: as many as fit, and at least one.
+    def size(self, precision: str) -> int:
+        """How many images to compute at once: more than the contents where they are filled up.
 
         GPUs compute a batch with other kernels than one image. In float32 images go one by one
         there, so that they come out the same in any batch; bfloat16 is for speed.
         """
-        count = len(self.places)
-        on_gpu = self.programs.device == GPU
-        if count == 1 or isinstance(self.config.tile, int) or (on_gpu and precision == "float32"):
+        program, count, canvas = self._program(precision), len(self.places), self.pictures.canvas
+        if isinstance(self.config.tile, int) or (program.xla and precision == "float32"):
             return 1
-        canvas = self.pictures.canvas
+        wanted = batch_sizes.paying(canvas) if program.xla else count
         fitting = memory.fitting_batch(
-            self.config,
-            canvas,
-            count,
-            precision,
-            self.available,
-            one_by_one=not on_gpu,
+            self.config, canvas, wanted, precision, self.available, one_by_one=not program.xla
         )
-        return max(1, fitting)
+        most = max(1, min(fitting, self.most or fitting))
+        if not program.xla:
+            return most
+        compiled = program.batch_sizes[canvas]
+        return batch_sizes.size_for(count, batch_sizes.power_of_two(most), compiled)
 
     def in_smaller_tiles(self, precision: str) -> Batch | None:
         """One content in tiles of at most half the side; None where they would be too small."""
-        if len(self.places) > 1 or self.config.tile == "off":
+        if self.size(precision) > 1 or self.config.tile == "off":
             return None
         canvas = self.pictures.canvas
         side = self._tile(canvas, precision) or max(canvas.width, canvas.height)
@@ -136,7 +143,7 @@ class Batch:
                 f"{what} has more features than TensorFlow can count in one tensor; "
                 "set tile to auto or lower image_size."
             )
-        if self.config.tile != "auto" or self.programs.device != CPU:
+        if self.config.tile != "auto" or is_gpu(self.programs.device):
             return
         needed = memory.least(self.config, canvas, precision)
         if needed > self.available:
@@ -158,6 +165,7 @@ class Batch:
         deadline = started + allowed if allowed else np.inf
         canvas = self.pictures.canvas
         self._refuse_the_hopeless(canvas, precision)
+        at_once = self.size(precision)
         originals = self.pictures.originals()
         results: list[tuple[float, Size, ScaleResult]] = []
         contents = originals
@@ -172,13 +180,8 @@ class Batch:
                 results.append((scale, size, past.result(len(results))))
                 continue
             tile = self._tile(size, precision) if len(self.places) == 1 else None
-            program = self.programs.compiled(
-                self.config,
-                precision,
-                tile,
-                regions=len(self.pictures.styles) if self.pictures.regions.masks else 0,
-                keeps=self.pictures.regions.keeps is not None,
-            )
+            program = self._program(precision, tile)
+            program.batch_sizes[canvas].add(at_once)
             targets = self._targets(program, contents, scale, precision)
             done = [result for _, _, result in results]
             if past and len(done) == past.scale:
@@ -191,7 +194,17 @@ class Batch:
             schedule = self._schedule(originals, contents, done)
             save = self._saver(done, started)
             result = optimize_scale(
-                program, start, targets, self.config, steps, deadline, report, schedule, scale, save
+                program,
+                start,
+                targets,
+                self.config,
+                steps,
+                deadline,
+                report,
+                schedule,
+                scale,
+                save,
+                at_once,
             )
             results.append((scale, size, result))
         last = results[-1][2].images
@@ -220,18 +233,33 @@ class Batch:
             for index in range(len(self.places))
         ]
 
+    def _program(self, precision: str, tile: int | None = None) -> Program:
+        return self.programs.compiled(
+            self.config,
+            precision,
+            tile,
+            regions=len(self.pictures.styles[0]) if self.pictures.regions.masks else 0,
+            keeps=self.pictures.regions.keeps is not None,
+        )
+
     def _targets(self, program: Program, contents: Tensor, scale: float, precision: str) -> Targets:
-        per_style = self._of_styles(scale, precision)
-        weights = [style.weight for style in self.pictures.recolored_styles]
-        targets = {"content": program.content_targets(contents)}
+        masked = self.pictures.regions.masks is not None
+        weights = [[style.weight for style in styles] for styles in self.pictures.styles]
+        # What is compared where: with masks each style under its own, else all of them mixed.
+        aims: dict[Any, dict[str, tuple[Tensor, ...]]] = {}
+        of_images = []
+        for found, weighted in zip(self._of_styles(scale, precision), weights, strict=True):
+            alike = (*map(id, found), *weighted)
+            if alike not in aims:
+                compared = found if masked else [mixed(found, weighted)]
+                aims[alike] = program.objective.finished(*compared)
+            of_images.append(aims[alike])
+        targets: Targets = {
+            "content": program.content_targets(contents),
+            "style": _stacked(of_images),
+        }
         size = Size(contents.shape[2], contents.shape[1])
-        if self.pictures.regions.masks is None:
-            targets["style"] = program.objective.finished(mixed(per_style, weights))
-        else:
-            finished = [program.objective.finished(one) for one in per_style]
-            targets["style"] = {
-                name: tf.concat([one[name] for one in finished], axis=0) for name in finished[0]
-            }
+        if masked:
             masks = initialization.shrunk(self.pictures.masks_on_canvas, size)
             masks = tf.clip_by_value(masks, 0.0, 1.0)
             targets["regions"] = program.objective.regions(masks, weights)
@@ -248,12 +276,14 @@ class Batch:
 
         `finished`: the results on the canvas, `[B, H, W, 3]`.
         """
-        per_style = self._of_styles(1.0, precision)
-        styles = per_style[0]
-        if len(per_style) > 1:
-            styles = {name: tf.concat([one[name] for one in per_style], 0) for name in styles}
-        shares = np.array([self.pictures.shares(i) for i in range(len(self.places))])
-        errors = program.gram_errors(program.style_targets(finished), styles, shares)
+        of_styles = self._of_styles(1.0, precision)
+        most = max(map(len, of_styles))
+        shares = np.zeros((len(of_styles), most))
+        for index, found in enumerate(of_styles):
+            shares[index, : len(found)] = self.pictures.shares(index)
+        # Images with fewer styles than others have one more often, with no share.
+        filled = [one for found in of_styles for one in (*found, *found[:1] * (most - len(found)))]
+        errors = program.gram_errors(program.style_targets(finished), _stacked(filled), shares)
         similar = program.similarities(finished, self.pictures.own, self.pictures.sizes)
         layers = program.objective.style_layers
         return [
@@ -261,16 +291,20 @@ class Batch:
             for row, ssim in zip(errors.numpy().tolist(), similar.numpy().tolist(), strict=True)
         ]
 
-    def _of_styles(self, scale: float, precision: str) -> list[dict[str, Tensor]]:
-        """The statistics of every style at the size that it has in a scale."""
-        found = []
-        for style in self.pictures.recolored_styles:
-            size = style_size(
-                style.original, self.pictures.sizes[0], self.config, scale, style.name
-            )
+    def _of_styles(self, scale: float, precision: str) -> list[list[dict[str, Tensor]]]:
+        """The statistics of each content's styles at the sizes that they have in a scale."""
+
+        def statistics(style: Style, content: Size) -> dict[str, Tensor]:
+            size = style_size(style.original, content, self.config, scale, style.name)
             tile = functools.partial(self._tile, size, precision)
-            found.append(self.programs.style_targets(style, size, self.config, precision, tile))
-        return found
+            return self.programs.style_targets(style, size, self.config, precision, tile)
+
+        return [
+            [statistics(style, size) for style in styles]
+            for styles, size in zip(
+                self.pictures.recolored_styles, self.pictures.sizes, strict=True
+            )
+        ]
 
     def _reporter(
         self, progress: Report | None, scale: float, scales_done: int
@@ -312,3 +346,8 @@ class Batch:
 
         before = np.sum([np.zeros(len(self.places), int), *(one.steps for one in done)], axis=0)
         return SnapshotSchedule(self.config.snapshot_every, before, take)
+
+
+def _stacked(several: Sequence[Any]) -> Any:
+    """Nests of tensors `[1, …]` as one of tensors `[N, …]`."""
+    return tf.nest.map_structure(lambda *one: tf.concat(one, axis=0), *several)

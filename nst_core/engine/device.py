@@ -23,61 +23,86 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 # NVIDIA's first generation with bfloat16 matrix units.
 AMPERE = (8, 0)
 
-_locks: dict[str, threading.Lock] = {CPU: threading.Lock(), GPU: threading.Lock()}
+_locks: dict[str, threading.Lock] = {}
 
 
-def choose_device(wanted: str) -> str:
-    """The TensorFlow device for `auto`, `gpu` or `cpu`; GPU memory is then taken as needed.
+def devices(wanted: str) -> tuple[str, ...]:
+    """TensorFlow's names of the devices for `auto` (all GPUs where there are any), `gpu` or `cpu`.
+
+    GPU memory is taken as needed.
 
     Raises:
         DeviceError: a GPU is demanded and TensorFlow sees none.
     """
     if wanted == "cpu":
-        return CPU
-    gpus = tf.config.list_physical_devices("GPU")
+        return _devices_of("CPU")
+    gpus = _devices_of("GPU")
     if not gpus and wanted == "gpu":
         raise DeviceError(
             "device is gpu, but TensorFlow sees none; install its CUDA libraries "
             "(tensorflow[and-cuda]) and a driver, or set device to auto or cpu."
         )
-    return GPU if gpus else CPU
+    return gpus or _devices_of("CPU")
+
+
+def _devices_of(kind: str) -> tuple[str, ...]:
+    # A device can be configured to be several; asking for these would start TensorFlow.
+    count = sum(
+        len(tf.config.get_logical_device_configuration(one) or [one])
+        for one in tf.config.list_physical_devices(kind)
+    )
+    return tuple(f"/{kind}:{number}" for number in range(count))
+
+
+def choose_device(wanted: str) -> str:
+    """The first of `devices`, or the one of this name.
+
+    Raises:
+        DeviceError: as `devices`.
+    """
+    return wanted if wanted.startswith("/") else devices(wanted)[0]
+
+
+def is_gpu(device: str) -> bool:
+    """Whether TensorFlow's name is one of a GPU."""
+    return device.startswith("/GPU")
 
 
 def choose_precision(wanted: str, device: str) -> str:
     """`float32` or `bfloat16`; for `auto`, bfloat16 where the device computes in it."""
     if wanted != "auto":
         return wanted
-    computes = _gpu_has_bfloat16() if device == GPU else cpu_has_bfloat16()
+    computes = _gpu_has_bfloat16(device) if is_gpu(device) else cpu_has_bfloat16()
     return "bfloat16" if computes else "float32"
 
 
 def device_lock(device: str) -> threading.Lock:
     """One optimisation at a time per device: whoever optimises holds this."""
-    return _locks[device]
+    return _locks.setdefault(device, threading.Lock())
 
 
 def describe(device: str) -> str:
-    """The device's name for a record, such as `NVIDIA L4` or `cpu`."""
-    if device == CPU:
-        return "cpu"
-    return str(_gpu_details().get("device_name", "gpu"))
+    """The device's name for a record, such as `NVIDIA L4`, `NVIDIA L4 (GPU:1)` or `cpu`."""
+    name = str(_gpu_details(device).get("device_name", "gpu")) if is_gpu(device) else "cpu"
+    kind = device.strip("/").partition(":")[0]
+    return f"{name} ({device.strip('/')})" if len(_devices_of(kind)) > 1 else name
 
 
 def available_memory(device: str) -> float:
     """Bytes that an optimisation on the device can still take; infinite where none can tell."""
-    if device == CPU:
+    if not is_gpu(device):
         return host.available_memory()
     in_use = tf.config.experimental.get_memory_info(device.strip("/"))["current"]
-    return _gpu_memory() - float(in_use)
+    return _gpu_memory(device) - float(in_use)
 
 
 @functools.cache
-def _gpu_memory() -> float:
-    """What TensorFlow's allocator may take of the first GPU, bytes."""
+def _gpu_memory(device: str) -> float:
+    """What TensorFlow's allocator may take of a GPU, bytes."""
     limits = [
         found.memory_limit
         for found in device_lib.list_local_devices()
-        if found.device_type == "GPU"
+        if found.name.endswith(device.strip("/"))
     ]
     return float(limits[0]) if limits else math.inf
 
@@ -92,10 +117,11 @@ def cpu_has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _gpu_has_bfloat16() -> bool:
-    return tuple(_gpu_details().get("compute_capability", (0, 0))) >= AMPERE
+def _gpu_has_bfloat16(device: str) -> bool:
+    return tuple(_gpu_details(device).get("compute_capability", (0, 0))) >= AMPERE
 
 
-def _gpu_details() -> dict[str, Any]:
+def _gpu_details(device: str) -> dict[str, Any]:
     gpus = tf.config.list_physical_devices("GPU")
-    return dict(tf.config.experimental.get_device_details(gpus[0])) if gpus else {}
+    number = min(int(device.rpartition(":")[2]), len(gpus) - 1)
+    return dict(tf.config.experimental.get_device_details(gpus[number])) if gpus else {}

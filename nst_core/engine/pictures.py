@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_core.canvas import Size, canvas_size, size_of
+from nst_core.canvas import Size, canvas_size, content_size, size_of, style_size
 from nst_core.config import StyleConfig
 from nst_core.engine import initialization
 from nst_core.engine.graphs import graph
@@ -29,19 +29,18 @@ Tensor = Any
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Contents of one canvas, with what belongs to each, and the styles of all.
+    """Contents with what belongs to each; from `canvas` on, of one canvas.
 
     Attributes:
-        sizes: those at which the contents are stylized.
+        styles: of each content.
         inits: starts of the optimisation, one per content, where the settings name an image.
         names: of the contents, for errors.
         on_gpu: as `canvas_size` has it.
     """
 
     contents: list[np.ndarray]
-    styles: list[Style]
+    styles: list[Sequence[Style]]
     config: StyleConfig
-    sizes: list[Size]
     inits: Sequence[np.ndarray] | None
     names: list[str]
     regions: Regions
@@ -52,19 +51,30 @@ class Pictures:
         return dataclasses.replace(
             self,
             contents=[self.contents[i] for i in indices],
-            sizes=[self.sizes[i] for i in indices],
+            styles=[self.styles[i] for i in indices],
             inits=None if self.inits is None else [self.inits[i] for i in indices],
             names=[self.names[i] for i in indices],
             regions=self.regions.part(indices),
         )
 
     def check(self, index: int) -> None:
-        """Whether the masks of a content leave something to do.
+        """Whether there is something to do, and something to do it with.
 
         Raises:
-            InputTooSmall: they do not.
+            InputTooSmall: content or style become too small, the masks leave nothing, or there is
+                no style in a style.
+            InputTooLarge: content or style become too large.
         """
-        self.regions.check(index, self.sizes[index], self.names[index])
+        size = self._size(index)
+        for style in self.styles[index]:
+            recoloring.refuse_plain(style)
+            style_size(style.original, size, self.config, 1.0, style.name)
+        self.regions.check(index, size, self.names[index])
+
+    @functools.cached_property
+    def sizes(self) -> list[Size]:
+        """Those at which the contents are stylized."""
+        return [self._size(index) for index in range(len(self.contents))]
 
     @functools.cached_property
     def canvas(self) -> Size:
@@ -86,8 +96,8 @@ class Pictures:
         if self.config.content_colors == "own" or self.config.recolors_style:
             return own
         changes = [
-            colors.color_change(colors.color_statistics(content), self._palette)
-            for content in self._fitted
+            colors.color_change(colors.color_statistics(content), palette)
+            for content, palette in zip(self._fitted, self._palettes, strict=True)
         ]
         linear, offset = (np.stack(one) for one in zip(*changes, strict=True))
         return _recolored(own, linear, offset)
@@ -104,16 +114,16 @@ class Pictures:
         return keeps, self.own
 
     @functools.cached_property
-    def recolored_styles(self) -> list[Style]:
-        """The styles, in the colours of the content where these are to be preserved.
+    def recolored_styles(self) -> list[Sequence[Style]]:
+        """The styles of each content, in its colours where these are to be preserved.
 
         Gatys et al. 2016: Preserving color in neural artistic style transfer (arXiv 1606.05897).
         """
         if not self.config.recolors_style:
             return self.styles
-        return recoloring.in_colors_of(
-            self.styles, self.contents[0], by=self.config.preserve_colors
-        )
+        by = self.config.preserve_colors
+        pairs = zip(self.styles, self.contents, strict=True)
+        return [recoloring.in_colors_of(styles, content, by=by) for styles, content in pairs]
 
     def first_start(self, contents: Tensor) -> Tensor:
         """The first scale's start, the same for an image whatever batch it is in."""
@@ -123,11 +133,11 @@ class Pictures:
             return initialization.shrunk(given, Size(width, height))
         if self.config.init == "noise":
             noise = initialization.noise(height, width, self.config.seed)
-        elif self.config.init == "style_statistics":
-            noise = colors.colored_noise(height, width, self.config.seed, *self._palette)
-        else:
-            return contents
-        return tf.broadcast_to(noise, contents.shape)
+            return tf.broadcast_to(noise, contents.shape)
+        if self.config.init == "style_statistics":
+            size = height, width, self.config.seed
+            return tf.constant([colors.colored_noise(*size, *one) for one in self._palettes])
+        return contents
 
     def finer_start(self, contents: Tensor, coarse: Tensor, stylized: Tensor) -> Tensor:
         """A scale's start from the coarser scale's contents and result."""
@@ -159,8 +169,12 @@ class Pictures:
 
     def shares(self, index: int) -> list[float]:
         """The styles' weights in one content, times the part of it where each goes."""
-        covered = self.regions.covered(index, len(self.styles))
-        return [style.weight * part for style, part in zip(self.styles, covered, strict=True)]
+        styles = self.styles[index]
+        covered = self.regions.covered(index, len(styles))
+        return [style.weight * part for style, part in zip(styles, covered, strict=True)]
+
+    def _size(self, index: int) -> Size:
+        return content_size(size_of(self.contents[index]), self.config, self.names[index])
 
     @functools.cached_property
     def _fitted(self) -> list[np.ndarray]:
@@ -172,18 +186,21 @@ class Pictures:
         return self._on_canvas(self._fitted)
 
     @functools.cached_property
-    def _palette(self) -> colors.Palette:
-        """Mean and covariance of the styles' colours, mixed by their weights."""
-        return recoloring.palette_of(self.recolored_styles)
+    def _palettes(self) -> list[colors.Palette]:
+        """Mean and covariance of the colours of each content's styles, mixed by their weights."""
+        return [recoloring.palette_of(styles) for styles in self.recolored_styles]
 
     @functools.cached_property
     def _in_grey(self) -> list[bool]:
         """Which results have no colours."""
-        keep = self.config.preserve_colors != "none"
-        alike = keep or all(
-            recoloring.is_grey_style(style.rgb, style.alpha) for style in self.styles
-        )
-        return [alike and recoloring.is_grey(content) for content in self.contents]
+
+        def becomes_grey(content: np.ndarray, styles: Sequence[Style]) -> bool:
+            alike = self.config.preserve_colors != "none" or all(
+                recoloring.is_grey_style(style.rgb, style.alpha) for style in styles
+            )
+            return alike and recoloring.is_grey(content)
+
+        return [becomes_grey(*one) for one in zip(self.contents, self.styles, strict=True)]
 
     def _resized(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Pictures at their contents' sizes, in the types that they have."""

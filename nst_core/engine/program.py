@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ class Program:
     def __init__(self, objective: Objective, optimizer: loop.Optimizer, *, xla: bool) -> None:
         self.objective = objective
         self.optimizer = optimizer
+        # By canvas: for how many images at once there are programs.
+        self.batch_sizes: collections.defaultdict[Size, set[int]] = collections.defaultdict(set)
         self._content_targets = Graph(objective.content_targets, IMAGES)
         self._style_targets = Graph(objective.style_targets, IMAGES)
         self._masked_style_targets = Graph(objective.style_targets, IMAGES, MASKS)
@@ -56,7 +59,7 @@ class Program:
         self._similarity = Graph(_similarity, IMAGES, IMAGES, PLACE)
         self._start = Graph(lambda images: optimizer.start(images, len(objective.columns)), IMAGES)
         self._steps: Graph | None = None
-        self._xla = xla
+        self.xla = xla
 
     def content_targets(self, images: Tensor) -> dict[str, Any]:
         """See `Objective.content_targets`."""
@@ -90,7 +93,7 @@ class Program:
 
     def _each(self, function: Any, images: Tensor) -> dict[str, Tensor]:
         """The function of all images at once on a GPU, of one after the other on a CPU."""
-        if self._xla or images.shape[0] == 1:
+        if self.xla or images.shape[0] == 1:
             return dict(function(images))
         found = [function(images[i : i + 1]) for i in range(images.shape[0])]
         return {name: tf.concat([one[name] for one in found], axis=0) for name in found[0]}
@@ -112,7 +115,7 @@ class Program:
         arguments = (state, targets, weights, tf.constant(learning_rate), tf.constant(count))
         if self._steps is None:
             signature = tf.nest.map_structure(any_size, arguments)
-            self._steps = Graph(self._graph, *signature, xla=self._xla)
+            self._steps = Graph(self._graph, *signature, xla=self.xla)
         state, log = self._steps(*arguments)
         return state, log.numpy()[:count]
 
@@ -125,7 +128,7 @@ class Program:
         count: Tensor,
     ) -> tuple[loop.State, Tensor]:
         def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
-            if self._xla:
+            if self.xla:
                 return self._evaluate(x, targets, weights)
             terms, gradient = tf.map_fn(
                 lambda i: self._evaluate(x[i : i + 1], targets_of(targets, i), weights),
@@ -150,16 +153,9 @@ class Program:
 
 
 def targets_of(targets: Targets, index: Tensor) -> Targets:
-    """The targets of one image of a batch; a style's statistics are those of all."""
-    return {
-        group: {
-            name: target
-            if group == "style" or (group, name) == ("regions", "share")
-            else target[index : index + 1]
-            for name, target in found.items()
-        }
-        for group, found in targets.items()
-    }
+    """The targets of one image of a batch."""
+    found: Targets = tf.nest.map_structure(lambda target: target[index : index + 1], targets)
+    return found
 
 
 def _similarity(finished: Tensor, own: Tensor, place: Tensor) -> Tensor:
@@ -172,12 +168,10 @@ def _similarity(finished: Tensor, own: Tensor, place: Tensor) -> Tensor:
 def any_size(tensor: Tensor) -> tf.TensorSpec:
     """A spec for the tensor with batch, height and width left open.
 
-    Feature maps and images have rank 4; the statistics of a style (one for all images, or one for
-    each region) keep their rank 3, and smaller tensors all but the batch.
+    Feature maps and images have rank 4; statistics of styles and smaller tensors keep all but the
+    batch.
     """
     shape = tensor.shape.as_list()
-    if len(shape) == 4:
-        shape[:3] = [None, None, None]
-    elif shape and len(shape) != 3:
-        shape[0] = None
+    open_axes = 3 if len(shape) == 4 else 1
+    shape[:open_axes] = [None] * len(shape[:open_axes])
     return tf.TensorSpec(shape, tensor.dtype)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from nst_core.canvas import LEAST_CANVAS, Size
 from nst_core.config import StyleConfig
 from nst_core.engine.checkpoints import digest
+from nst_core.engine.device import is_gpu
 from nst_core.engine.operations import step_settings
 from nst_core.engine.program import Program, optimizer_for
 from nst_core.engine.tiled import TiledProgram
@@ -41,6 +42,8 @@ class Programs:
         self.pooling = pooling
         self.padding = padding
         self.device = device
+        # Whether a batch passes at once, by programs that XLA compiles for its size.
+        self.xla = is_gpu(device)
         self.style_passes = 0
         self._networks: dict[str, Vgg19] = {}
         self._programs: dict[tuple[Any, ...], Program] = {}
@@ -68,7 +71,7 @@ class Programs:
                 )
             objective = Objective(self._networks[precision], config)
             # XLA has no fast eigenvalues, which the Wasserstein distance needs in every step.
-            xla = self.device.startswith("/GPU") and config.style_statistics != "wasserstein"
+            xla = self.xla and config.style_statistics != "wasserstein"
             optimizer = optimizer_for(config, precision)
             self._programs[key] = (
                 TiledProgram(objective, optimizer, tile)

@@ -51,6 +51,16 @@ class ScaleState:
         state = program.start(tf.convert_to_tensor(images))
         return cls(state, [], [], np.full(count, steps), np.ones(count, bool))
 
+    def filled(self, size: int) -> ScaleState:
+        """The same with copies of the first image, which are not optimised, up to `size`."""
+        more = size - len(self.active)
+        if not more:
+            return self
+        active = np.pad(self.active, (0, more))
+        state = {**filled(self.state, size), "active": tf.constant(active)}
+        terms = [np.pad(one, ((0, more), (0, 0)), mode="edge") for one in self.terms]
+        return ScaleState(state, terms, self.seconds, np.pad(self.steps, (0, more)), active)
+
 
 @dataclasses.dataclass(frozen=True)
 class ScaleResult:
@@ -74,6 +84,7 @@ def optimize_scale(
     schedule: SnapshotSchedule | None = None,
     scale: float = 1.0,
     between: Callable[[ScaleState], None] | None = None,
+    size: int | None = None,
 ) -> ScaleResult:
     """Optimise one scale: calls of about a second, between them deadline, tolerance, report.
 
@@ -85,6 +96,7 @@ def optimize_scale(
         schedule: takes snapshots; calls end where one is due.
         scale: the fraction of the full size that the images have.
         between: called after each call to the device.
+        size: of the batch that is computed; more than there are images: see `ScaleState.filled`.
 
     Raises:
         DeadlineExceeded: the deadline passed before the last step.
@@ -93,6 +105,9 @@ def optimize_scale(
     reached = (
         start if isinstance(start, ScaleState) else ScaleState.from_images(program, start, steps)
     )
+    count = len(reached.active)
+    if size and size > count:
+        reached, targets = reached.filled(size), filled(targets, size)
     terms, active = reached.terms, reached.active
     started = time.monotonic() - (reached.seconds[-1] if reached.seconds else 0.0)
     call = 1
@@ -102,21 +117,21 @@ def optimize_scale(
         if config.tolerance or config.optimizer == "lbfgs":
             call = min(call, TOLERANCE_WINDOW - len(terms) % TOLERANCE_WINDOW)
         if schedule:
-            call = min(call, schedule.due_in(len(terms), active))
+            call = min(call, schedule.due_in(len(terms), active[:count]))
         reached.state, log = program.advance(
             reached.state, targets, weights, config.learning_rate, call
         )
         now = time.monotonic()
         reached.seconds += list(before - started + (now - before) * np.arange(1, call + 1) / call)
         terms += list(log)
-        report(len(terms), log[-1, :, 0])
+        report(len(terms), log[-1, :count, 0])
         if now > deadline and len(terms) < steps:
             raise DeadlineExceeded(
                 f"The optimisation was at step {len(terms)} of {steps} of its scale when "
                 f"deadline_seconds ({config.deadline_seconds:g}) had passed; "
                 "raise it, or lower steps or image_size."
             )
-        if schedule and (due := schedule.due(len(terms), active)).size:
+        if schedule and (due := schedule.due(len(terms), active[:count])).size:
             schedule.take_due(len(terms), due, program.optimizer.result(reached.state))
         settled = active & _settled(terms, config)
         if settled.any():
@@ -137,7 +152,16 @@ def optimize_scale(
 
     failed = diverged(every, plain) | ~_finite(result).numpy()
     taken = np.minimum(reached.steps, len(every))
-    return ScaleResult(result, every, np.array(reached.seconds), taken, failed)
+    seconds = np.array(reached.seconds)
+    return ScaleResult(result[:count], every[:, :count], seconds, taken[:count], failed[:count])
+
+
+def filled(tensors: Any, size: int) -> Any:
+    """A nest of tensors `[B, …]` as `[size, …]`, with copies of the first."""
+    return tf.nest.map_structure(
+        lambda one: tf.concat([one, tf.repeat(one[:1], size - one.shape[0], axis=0)], axis=0),
+        tensors,
+    )
 
 
 @graph(IMAGES)

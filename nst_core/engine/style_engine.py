@@ -10,16 +10,25 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_core.canvas import canvas_identity, content_size, size_of
+from nst_core.canvas import Size, canvas_identity, size_of
 from nst_core.config import PIXEL_SETTINGS, StyleConfig
+from nst_core.engine import batch_sizes, memory
 from nst_core.engine.batch import Batch
 from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
-from nst_core.engine.device import GPU, choose_device, choose_precision, describe, device_lock
+from nst_core.engine.device import (
+    CPU,
+    GPU,
+    available_memory,
+    choose_device,
+    choose_precision,
+    describe,
+    device_lock,
+    is_gpu,
+)
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import optimizer_for
 from nst_core.engine.programs import Programs, pixels_of
-from nst_core.errors import Diverged, OutOfMemory, PairError
-from nst_core.imaging import recoloring
+from nst_core.errors import Diverged, InputTooSmall, OutOfMemory, PairError
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
 from nst_core.objective.regions import Regions
@@ -37,7 +46,7 @@ class StyleEngine:
         pooling: `average`, `max` or `l2`.
         padding: `reflect` or `zero`.
         precision: `float32`, `bfloat16`, or `auto`.
-        device: `auto`, `gpu` or `cpu`.
+        device: `auto`, `gpu`, `cpu`, or TensorFlow's name of one, such as `/GPU:1`.
 
     `batches` counts the batches that were optimised.
 
@@ -64,7 +73,7 @@ class StyleEngine:
     @property
     def on_gpu(self) -> bool:
         """Whether it computes on a GPU."""
-        return self.device == GPU
+        return is_gpu(self.device)
 
     @property
     def style_passes(self) -> int:
@@ -72,15 +81,39 @@ class StyleEngine:
         return self.programs.style_passes
 
     @classmethod
-    def for_config(cls, config: StyleConfig, weights: str | VggWeights) -> StyleEngine:
-        """The engine that a configuration asks for; `weights` is where its weights lie here."""
+    def for_config(
+        cls, config: StyleConfig, weights: str | VggWeights, device: str | None = None
+    ) -> StyleEngine:
+        """The engine that a configuration asks for; `weights` is where its weights lie here.
+
+        `device`: on this one, by TensorFlow's name, instead of the configuration's.
+        """
         return cls(
             weights,
             pooling=config.pooling,
             padding=config.padding,
             precision=config.precision,
-            device=config.device,
+            device=device or config.device,
         )
+
+    def works(self) -> bool:
+        """Whether the device still computes at all."""
+        try:
+            with tf.device(self.device):
+                return float(tf.reduce_sum(tf.ones([8])).numpy()) == 8.0
+        except tf.errors.OpError:
+            return False
+
+    def batch_size(self, config: StyleConfig, canvas: Size) -> int:
+        """How many contents of a canvas `stylize_batch` is best given at once.
+
+        One where images pass one by one: more gain nothing there.
+        """
+        if not self.programs.xla or self.precision == "float32":
+            return 1
+        paying, available = batch_sizes.paying(canvas), available_memory(self.device)
+        fitting = memory.fitting_batch(config, canvas, paying, self.precision, available)
+        return batch_sizes.power_of_two(max(1, fitting))
 
     def stylize(
         self,
@@ -116,7 +149,7 @@ class StyleEngine:
     def stylize_batch(
         self,
         contents: Sequence[np.ndarray],
-        styles: Sequence[Style],
+        styles: Sequence[Style] | Sequence[Sequence[Style]],
         config: StyleConfig,
         *,
         inits: Sequence[np.ndarray] | None = None,
@@ -128,12 +161,12 @@ class StyleEngine:
         checkpoints: Sequence[Arrays | None] = (),
         save: Save | None = None,
     ) -> list[StyleResult | PairError]:
-        """Several contents in one style; those of one canvas are optimised together.
+        """Several contents, each in its style; those of one canvas are optimised together.
 
         Args:
-            contents: RGB `[H, W, 3]` (uint8 or float32, 0…255), of any sizes (with
-                `style_fit: stretch`, of such that come to the same under `config`).
-            styles: one or more; several are mixed by their weights.
+            contents: RGB `[H, W, 3]` (uint8 or float32, 0…255), of any sizes.
+            styles: one or more for all contents, or as many lists of them as there are contents;
+                several are mixed by their weights.
             inits: starts of the optimisation, one per content, where `config.init` names an
                 image.
             names: of the contents, for errors.
@@ -150,30 +183,18 @@ class StyleEngine:
             save: called with the contents' checkpoints every `config.checkpoint_seconds`.
 
         Returns:
-            For each content its result, or the error of this pair alone.
+            For each content its result, or the error of this pair alone: an image does not fit the
+            network, a style is of one colour or transparent all over, …
 
         Raises:
-            InputTooSmall, InputTooLarge: an image does not fit the network, or a style is of one
-                colour or transparent all over.
-            ValueError: no contents, no styles, contents of different sizes that a style is
-                stretched to, or masks that are not one for each style.
+            ValueError: no contents, no styles, or masks that are not one for each style.
         """
         names = names or [f"content {index + 1}" for index in range(len(contents))]
-        sizes = [
-            content_size(size_of(content), config, name)
-            for content, name in zip(contents, names, strict=True)
-        ]
-        stretched_to = set(sizes) if config.style_fit == "stretch" else set()
-        if not sizes or len(stretched_to) > 1 or not styles:
+        of_each = _of_each(styles, len(contents))
+        if any(len(one) != len(own) for one, own in zip(masks or (), of_each, strict=False)):
             raise ValueError(
-                f"A batch has at least one content (with style_fit stretch, of one size) and one "
-                f"style, not {sorted(map(str, stretched_to or sizes))} and {len(styles)} styles."
-            )
-        for style in styles:
-            recoloring.refuse_plain(style)
-        if any(len(one) != len(styles) for one in masks or ()):
-            raise ValueError(
-                f"masks holds {[len(one) for one in masks or ()]} masks for {len(styles)} styles; "
+                f"masks holds {[len(one) for one in masks or ()]} masks for "
+                f"{[len(own) for own in of_each]} styles; "
                 "give every content one mask or None for each style."
             )
         regions = Regions(
@@ -183,10 +204,11 @@ class StyleEngine:
         @functools.cache
         def identify(index: int) -> bytes:
             init = inits[index] if inits else None
-            return self._identity(config, styles, [contents[index], init, *regions.of(index)])
+            inputs = [contents[index], init, *regions.of(index)]
+            return self._identity(config, of_each[index], inputs)
 
         pictures = Pictures(
-            list(contents), list(styles), config, sizes, inits, list(names), regions, self.on_gpu
+            list(contents), of_each, config, inits, list(names), regions, self.on_gpu
         )
         job = Batch(
             self.programs,
@@ -202,28 +224,31 @@ class StyleEngine:
     def _by_groups(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
         """The batch, in the parts that can be optimised together."""
         results: dict[int, StyleResult | PairError] = {}
-        for group in job.groups():
-            sound = []
-            for index in group:
-                try:
-                    job.pictures.check(index)
-                    sound.append(index)
-                except PairError as error:
-                    results[index] = error.with_traceback(None)
-            if sound:
-                results.update(zip(sound, self._attempt(job.part(sound), progress), strict=True))
+        sound = []
+        for index in range(len(job.places)):
+            try:
+                job.pictures.check(index)
+                sound.append(index)
+            except PairError as error:
+                results[index] = error.with_traceback(None)
+        for group in job.part(sound).groups():
+            indices = [sound[place] for place in group]
+            results.update(zip(indices, self._attempt(job.part(indices), progress), strict=True))
         return [results[index] for index in range(len(job.places))]
 
     def _attempt(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
         """The batch, in parts where it does not fit; what failed once more, carefully."""
         if job.was_retried:
             return [self._carefully(job, index, progress) for index in range(len(job.places))]
-        fitting = job.fitting(self.precision)
-        if fitting < len(job.places):
-            return self._in_parts(job, fitting, progress)
+        size = job.size(self.precision)
+        if size < len(job.places):
+            return self._in_parts(job, size, progress)
         results = self._optimized(job, self.precision, progress)
-        if isinstance(results, OutOfMemory) and len(job.places) > 1:
-            return self._in_parts(job, -(-len(job.places) // 2), progress)
+        if isinstance(results, OutOfMemory) and size > 1:
+            return self._attempt(dataclasses.replace(job, most=size // 2), progress)
+        if isinstance(results, InputTooSmall) and len(job.places) > 1:
+            # A style of one of them has turned out to be none.
+            return self._in_parts(job, 1, progress)
         if isinstance(results, PairError):
             return [results] * len(job.places)
         return [
@@ -289,12 +314,29 @@ class StyleEngine:
         # The canvas that it comes to here, whatever the setting is called.
         source = size_of(inputs[0])
         shared["canvas_multiple"] = canvas_identity(source, config, on_gpu=self.on_gpu)
+        # Another device of the same kind goes on from them.
+        kind = GPU if is_gpu(self.device) else CPU
         state = optimizer_for(config, self.precision).start(tf.zeros([1, 1, 1, 3]), 1)
         return digest(
-            (FORMAT, STEP_VERSION, self.weights.sha256, self.precision, self.device),
+            (FORMAT, STEP_VERSION, self.weights.sha256, self.precision, kind),
             [*shared.items()],
             config.init if config.init in URI_SETTINGS["init"] else "an image",
             layout(state),
             *(value for style in styles for value in (*pixels_of(style), style.weight)),
             *inputs,
         )
+
+
+def _of_each(
+    styles: Sequence[Style] | Sequence[Sequence[Style]], count: int
+) -> list[Sequence[Style]]:
+    """The styles of each of so many contents."""
+    shared = [one for one in styles if isinstance(one, Style)]
+    own = [one for one in styles if not isinstance(one, Style)]
+    found = own or [shared] * count
+    if not count or (own and shared) or len(found) != count or not all(map(len, found)):
+        raise ValueError(
+            f"{count} contents have {len(shared)} styles for all and {len(own)} lists of their "
+            "own; give at least one content, and at least one style for all or for each of them."
+        )
+    return found

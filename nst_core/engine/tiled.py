@@ -75,7 +75,7 @@ class TiledProgram(Program):
         tiles = self._tiles(image)
         if mask is None:
             return _added(self._style_sums(tile.cut(image), tile.window) for tile in tiles)
-        regions = self.objective.regions(tf.convert_to_tensor(mask), [1.0])
+        regions = self.objective.regions(tf.convert_to_tensor(mask), [[1.0]])
         return _added(
             self._masked_style_sums(tile.cut(image), tile.window, self._inside(tile, regions))
             for tile in tiles

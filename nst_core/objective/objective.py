@@ -19,13 +19,14 @@ from nst_core.objective.losses import Stiffness, StiffnessAt
 from nst_core.objective.style_term import LEAST_ENERGY, LEAST_VARIATION, StyleTerm
 
 Tensor = Any
-Targets = dict[str, dict[str, Tensor]]
+# By `content`, `style`, `regions` and `kept`, then by layer: see `Objective.evaluate`.
+Targets = dict[str, dict[str, Any]]
 # Features on their way into the terms, by `content` and `style`, then by layer.
 Features = dict[str, dict[str, Tensor]]
 # Sums over positions by kind, then by layer: those of a picture's tiles add up to the picture's.
 Sums = dict[str, dict[str, Any]]
 # What whole pictures' sums are compared with, and measured in: see `Objective.aims`.
-Aims = dict[str, dict[str, Tensor]]
+Aims = dict[str, dict[str, Any]]
 
 PIXEL_RANGE = 255.0
 # The least difference of neighbours for the curvature of `tv_norm: l1`, in levels of 0…255.
@@ -105,7 +106,7 @@ class Objective:
         With a `mask [B, H, W, 1]` in 0…1, those of what is under it. Those of several styles can
         be `mixed`; `finished` makes of them what `evaluate` takes.
         """
-        regions = None if mask is None else self.regions(mask, [1.0])
+        regions = None if mask is None else self.regions(mask, [[1.0]])
         return self.statistics(self.style_sums(style, regions=regions))
 
     def style_sums(
@@ -134,33 +135,43 @@ class Objective:
 
         Args:
             found: statistics of the images by layer, `[B, …]`.
-            styles: those of the styles, `[S, …]`.
+            styles: those of each image's styles, one image after the other, `[B · S, …]`.
             shares: see `quality.gram_errors`.
         """
         gram = self.style_term.gram
-        errors = [
-            quality.gram_errors(gram(found[name]), gram(styles[name]), shares)
-            for name in self.style_layers
-        ]
+        errors = []
+        for name in self.style_layers:
+            one = gram(found[name])
+            each = tf.reshape(
+                gram(styles[name]), tf.concat([tf.shape(shares), tf.shape(one)[1:]], 0)
+            )
+            errors.append(quality.gram_errors(one, each, shares))
         return tf.stack(errors, axis=1)
 
-    def finished(self, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Style targets by layer, from statistics: what is the same in every step, done once."""
-        return {name: self.style_term.target(one) for name, one in statistics.items()}
+    def finished(self, *regions: dict[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
+        """Style targets by layer, from the statistics for each region.
 
-    def regions(self, masks: Tensor, weights: Sequence[float]) -> dict[str, Tensor]:
+        What is the same in every step, done once.
+        """
+        return {
+            name: tuple(self.style_term.target(one[name]) for one in regions)
+            for name in self.style_layers
+        }
+
+    def regions(self, masks: Tensor, weights: Sequence[Sequence[float]]) -> dict[str, Tensor]:
         """Where each of several styles goes, as `evaluate` takes it; Gatys et al. 2017
         (arXiv 1611.07865), guided Gram matrices.
 
         Args:
             masks: `[B, H, W, S]` in 0…1; soft edges are weights of positions.
-            weights: of the S styles.
+            weights: of the S styles of each image.
 
         Returns:
             By layer how much each position counts in the style's statistics, `[B, h, w, S]`,
-            and `share`, the part of each style in the term, `[S]`.
+            and `share`, the part of each style in the term, `[B, S]`.
         """
-        found = {"share": tf.constant([weight / sum(weights) for weight in weights], tf.float32)}
+        shares = [[weight / sum(one) for weight in one] for one in weights]
+        found = {"share": tf.constant(shares, tf.float32)}
         block = 1
         for name in self.style_layers:
             for _ in range(block, int(name[len("block")])):
@@ -172,8 +183,9 @@ class Objective:
     def evaluate(self, x: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Tensor:
         """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`.
 
-        With `targets["kept"]` they are those of the images with that share of the content in
-        them; with `targets["regions"]` each style counts where its region is, on its own.
+        All targets are of each image, `[B, …]`; those of `style` are tuples, with a tensor for
+        each region. With `targets["kept"]` the terms are those of the images with that share of
+        the content in them; with `targets["regions"]` each style counts where its region is.
         """
         size = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
         return self.terms(self.sums(x, targets, weights=weights), self.aims(targets), weights, size)
@@ -239,15 +251,15 @@ class Objective:
 
         Returns:
             `style` as in `targets`; `units`: what each layer's squared distance to the content is
-            measured in, `[B]`; `share`: the part of each style in the term, `[S]`.
+            measured in, `[B]`; `share`: the part of each style in the term, `[B, S]`.
         """
         content = targets["content"]
-        regions = targets.get("regions")
-        return {
-            "style": targets["style"],
-            "units": {name: self._content_unit(content[name]) for name in self.content_layers},
-            "share": {"style": regions["share"] if regions else tf.ones([1])},
-        }
+        units = {name: self._content_unit(content[name]) for name in self.content_layers}
+        if "regions" in targets:
+            share = targets["regions"]["share"]
+        else:
+            share = tf.ones_like(units[self.content_layers[0]])[:, None]
+        return {"style": targets["style"], "units": units, "share": {"style": share}}
 
     def terms(self, sums: Sums, aims: Aims, weights: dict[str, Tensor], size: Tensor) -> Tensor:
         """The weighted terms `[B, len(columns)]` from the `sums` of whole images of `size` px²."""
@@ -313,16 +325,15 @@ class Objective:
 
     def _style_layer(self, name: str, sums: Sums, aims: Aims, size: Tensor) -> Tensor:
         """The distance from the style, or the mean of those from several under their masks."""
-        target, share = aims["style"][name], aims["share"]["style"]
-        regions = zip(sums["moments"][name], sums["covered"][name], strict=True)
-        found = [self.style_term.statistics(moments, covered) for moments, covered in regions]
-        positions = sums["positions"][name]
-        return tf.add_n(
-            [
-                share[i] * self.style_term.distance(one, target[i : i + 1], positions, size)
-                for i, one in enumerate(found)
-            ]
+        share, positions = aims["share"]["style"], sums["positions"][name]
+        regions = zip(
+            sums["moments"][name], sums["covered"][name], aims["style"][name], strict=True
         )
+        found = []
+        for i, (moments, covered, target) in enumerate(regions):
+            one = self.style_term.statistics(moments, covered)
+            found.append(share[:, i] * self.style_term.distance(one, target, positions, size))
+        return tf.add_n(found)
 
     def _variation(self, x: Tensor, window: Tensor | None) -> Tensor:
         if not self.varies:

@@ -27,7 +27,7 @@ def gram_errors(found: Tensor, styles: Tensor, shares: Tensor) -> Tensor:
 
     Args:
         found: of the images, `[B, C, C]`.
-        styles: of each style, `[S, C, C]`.
+        styles: of each image's styles, `[B, S, C, C]`.
         shares: the part of each style in each image, `[B, S]`: their weighted mean counts.
     """
     shares = shares / tf.reduce_sum(shares, axis=1, keepdims=True)

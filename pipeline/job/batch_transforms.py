@@ -1,4 +1,4 @@
-"""Tasks to batches of one canvas, style set and configuration, as Beam transforms."""
+"""Tasks to batches of one canvas and configuration, as Beam transforms."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HEADERS_AT_ONCE = 256
 
 
 class FormBatches(beam.PTransform):  # type: ignore[misc]
-    """Tasks → `batches` of one canvas, style set and configuration, and `ended` (failures)."""
+    """Tasks → `batches` of one canvas and configuration, and `ended` (failures)."""
 
-    def __init__(self, batch_size: int, failures: Failures) -> None:
+    def __init__(self, batch_size: int | None, failures: Failures) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.failures = failures
@@ -52,7 +52,7 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
     a runner may want all of a group in memory, and a whole catalog can have one key.
     """
 
-    def __init__(self, batch_size: int, failures: Failures) -> None:
+    def __init__(self, batch_size: int | None, failures: Failures) -> None:
         self._batch_size = batch_size
         self._failures = failures
 
@@ -97,11 +97,12 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
             alike = self._rests[key]
             alike.append(task)
             if len(alike) == planning.most_in_a_batch(key, self._batch_size):
-                yield beam.pvalue.TaggedOutput("full", Batch(tuple(self._rests.pop(key))))
+                full = planning.batch_of(key, self._rests.pop(key))
+                yield beam.pvalue.TaggedOutput("full", full)
         if ended:
             yield ended_output(ended)
 
 
-def _batches(keyed: tuple[str, Iterable[Chunk]], batch_size: int) -> Iterator[Batch]:
+def _batches(keyed: tuple[str, Iterable[Chunk]], batch_size: int | None) -> Iterator[Batch]:
     key, rests = keyed
     return planning.batches(key, itertools.chain.from_iterable(rests), batch_size)

@@ -88,7 +88,7 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
     Raises:
         PairError: the task's images cannot be used.
     """
-    from nst_core.engine.device import CPU, available_memory
+    from nst_core.engine.device import available_memory, is_gpu
 
     inputs = read_inputs(task.pair, task.config)
     styles = read_styles(task.pair, task.config)
@@ -114,7 +114,7 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
         precision=engine.precision,
         device=engine.device_name,
         available=available_memory(engine.device),
-        one_by_one=engine.device == CPU,
+        one_by_one=not is_gpu(engine.device),
     )
 
 

@@ -50,7 +50,7 @@ class RunOptions:
     output: str
     config: StyleConfig
     on_existing: OnExisting = "skip"
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: int | None = None
     results_shards: int = 1
     results_format: ResultsFormat = "jsonl"
     limit: int | None = None

@@ -33,8 +33,10 @@ from pipeline.records.tasks import (
 from pipeline.worker.inputs import Headers
 from pipeline.worker.weights import weights_identity
 
-# A batch holds at most this many canvas pixels, so that its features fit into memory.
+# What travels as one: small enough that all workers get their share, and that what is done again
+# after an interruption is little. Workers put several together where their devices take more.
 BATCH_PIXELS = 4 * 512 * 512
+MOST_IN_A_BATCH = 4
 
 
 def plan_row(
@@ -101,11 +103,9 @@ def batch_key(task: Task, headers: Headers, *, on_gpu: bool = True) -> str | Out
         content = content_size(source, task.config, task.pair.content)
     except PairError as error:
         return failed_pair(task.number, task.pair, error)
-    canvas = canvas_size(content, task.config, on_gpu=on_gpu)
-    styles = "|".join(f"{style.weight!r} {style.uri}" for style in task.pair.styles)
-    stretched_to = content if task.config.style_fit == "stretch" else ""
     # The canvas comes first: `canvas_of` reads it from there.
-    return f"{canvas} {stretched_to} {styles} {_shared_settings(task.config.changes())}"
+    canvas = canvas_size(content, task.config, on_gpu=on_gpu)
+    return f"{canvas} {_shared_settings(task.config.changes())}"
 
 
 @functools.lru_cache(maxsize=1024)
@@ -123,15 +123,21 @@ def canvas_of(key: str) -> Size:
     return Size(*map(int, key.partition(" ")[0].split("x")))
 
 
-def most_in_a_batch(key: str, batch_size: int) -> int:
-    """How many tasks with this key make a batch: at most `batch_size`, or fewer large canvases."""
+def most_in_a_batch(key: str, batch_size: int | None) -> int:
+    """How many tasks with this key travel as one: at most `batch_size`, or fewer large canvases."""
     canvas = canvas_of(key)
-    return max(1, min(batch_size, BATCH_PIXELS // (canvas.width * canvas.height)))
+    most = batch_size or MOST_IN_A_BATCH
+    return max(1, min(most, BATCH_PIXELS // (canvas.width * canvas.height)))
 
 
-def batches(key: str, tasks: Iterable[Task], batch_size: int) -> Iterator[Batch]:
+def batch_of(key: str, tasks: Iterable[Task]) -> Batch:
+    """Tasks of one key as one batch."""
+    return Batch(tuple(tasks), key, canvas_of(key))
+
+
+def batches(key: str, tasks: Iterable[Task], batch_size: int | None) -> Iterator[Batch]:
     """Tasks of one key, cut into batches."""
     size = most_in_a_batch(key, batch_size)
     remaining = iter(tasks)
     while chunk := tuple(itertools.islice(remaining, size)):
-        yield Batch(chunk)
+        yield batch_of(key, chunk)

@@ -12,7 +12,8 @@ from apache_beam.utils.shared import Shared
 
 from pipeline.job.budget import Failures
 from pipeline.job.elements import NAMESPACE, Chunk, at_the_end, log_outcome
-from pipeline.job.gpus import Gpu, resource_hints
+from pipeline.job.gpus import resource_hints
+from pipeline.job.options import RunOptions
 from pipeline.records.tasks import Batch, Outcome
 from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.picture_cache import PictureCache
@@ -34,19 +35,19 @@ _shared = Shared()
 class Stylize(beam.PTransform):  # type: ignore[misc]
     """Batches → outcomes, with the images, loss logs and records written."""
 
-    def __init__(self, output: str, run: str, gpu: Gpu | None, failures: Failures) -> None:
+    def __init__(self, options: RunOptions, run: str, failures: Failures) -> None:
         super().__init__()
-        self.output = output
+        self.options = options
         self.run = run
-        self.gpu = gpu
         self.failures = failures
 
     def expand(self, batches: Any) -> Any:
         """PCollection[Batch] → PCollection[Chunk of Outcome]."""
-        do = StylizeBatches(self.output, self.run, self.failures)
+        output, most, gpu = self.options.output, self.options.batch_size, self.options.gpu
+        do = StylizeBatches(output, self.run, self.failures, most)
         stylize = beam.ParDo(do).with_output_types(Chunk)
-        if self.gpu:
-            stylize = stylize.with_resource_hints(**resource_hints(self.gpu))
+        if gpu:
+            stylize = stylize.with_resource_hints(**resource_hints(gpu))
         return batches | stylize
 
 
@@ -57,17 +58,19 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
     are optimised, and written while those after it are. With the bundle all have ended.
     """
 
-    def __init__(self, output: str, run: str, failures: Failures) -> None:
+    def __init__(self, output: str, run: str, failures: Failures, most: int | None) -> None:
         self._output = output
         self._run = run
         self._failures = failures
+        self._most = most
 
     def setup(self) -> None:
         """Take hold of the process's engines and pictures; none is loaded yet."""
         self._caches = _shared.acquire(lambda: _Caches(EngineCache(), PictureCache()), self._run)
         self._engines = self._caches.engines
-        engine_for, pictures = self._engines.engine_for, self._caches.pictures
-        self._worker = BatchWorker(self._output, self._run, engine_for, pictures)
+        self._worker = BatchWorker(
+            self._output, self._run, self._engines, self._caches.pictures, self._most
+        )
 
     def process(self, batch: Batch) -> Iterator[Chunk]:
         """Begin with a batch; the outcomes of tasks that have ended, of this or earlier ones."""

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from typing import Any, NamedTuple
 
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import PairError
 from pipeline.manifest.columns import Row
@@ -46,9 +47,15 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Tasks of one canvas, one style set and one configuration."""
+    """Tasks of one canvas and configuration.
+
+    `key`: equal for batches that can be optimised as one; empty for one that is like no other.
+    `canvas`: of the tasks.
+    """
 
     tasks: tuple[Task, ...]
+    key: str = ""
+    canvas: Size | None = None
 
 
 @dataclasses.dataclass(frozen=True)

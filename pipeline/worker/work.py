@@ -1,8 +1,8 @@
 """The work on batches: read ∥ optimise ∥ write; without Beam, which only calls it.
 
-While one batch is optimised, the next ones are read and the last ones are written, each a few at
-most, so that the device waits for neither and memory holds little. What is optimised is so on the
-thread that calls.
+What comes together is read together. Of what is there, batches are formed that fill a device:
+several elements, where they have one key. While devices work, the next pairs are read and the last
+ones are written, a few at most, so that devices wait for neither and memory holds little.
 """
 
 from __future__ import annotations
@@ -14,44 +14,42 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TypeVar
 
-from nst_core.config import StyleConfig
-from nst_core.errors import JobError, OptionsInvalid, PairError, WeightsError
-from nst_core.results import Progress, StyleResult
+from nst_core.errors import JobError, PairError
+from nst_core.results import StyleResult
 from pipeline.console import events
-from pipeline.records.tasks import (
-    Batch,
-    Outcome,
-    Task,
-    failed_pair,
-    unforeseen,
-)
-from pipeline.worker.checkpoints import Checkpoints
+from pipeline.records.tasks import Batch, Outcome, Task, failed_pair, unforeseen
+from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.reading import Reader, ReadPair
-from pipeline.worker.snapshots import SnapshotFiles, Snapshots
+from pipeline.worker.snapshots import SnapshotFiles
+from pipeline.worker.stylizing import Stylized, Stylizer
 from pipeline.worker.tally import Tally
 from pipeline.worker.writing import Writer
 
-if TYPE_CHECKING:
-    from nst_core.engine.style_engine import StyleEngine
+T = TypeVar("T")
 
 # Each decodes, or waits for the storage.
 READING_THREADS = 8
 WRITING_THREADS = 8
-# What may be read before its turn, and what may still be written when the next batch has been
-# optimised: two batches, or several small ones, since a storage far away takes its time for each
-# pair; less where the pixels have more bytes than that.
+# More devices than any machine has.
+DEVICE_THREADS = 64
+# What may be read before its turn for each device, and what may still be written when the next
+# batch begins: two batches, or several small ones, since a storage far away takes its time for
+# each pair; less where the pixels have more bytes than that.
 BATCHES_BESIDE = 2
 PAIRS_BESIDE = 8
 BYTES_BESIDE = 2**30
+# Where no key fills a device, so many full batches are read before the fullest goes there as it is.
+BATCHES_GATHERED = 8
 
 
 @dataclasses.dataclass
 class _Reading:
     """A batch whose tasks are being read: each becomes an outcome, or a pair to be optimised."""
 
+    batch: Batch
     found: list[Future[Outcome | ReadPair]]
 
     @property
@@ -86,32 +84,39 @@ class BatchWorker:
     Args:
         output: the output folder's URI.
         run: the run's name, written into records.
-        engine_for: the engine for a configuration; called only when there is work.
+        engines: of this process; asked only when there is work.
         pictures: what this process has read already.
+        most: pairs of a batch; None: as many as pay on the device.
     """
 
     def __init__(
         self,
         output: str,
         run: str,
-        engine_for: Callable[[StyleConfig], StyleEngine],
+        engines: EngineCache,
         pictures: PictureCache | None = None,
+        most: int | None = None,
     ) -> None:
-        self.output = output
-        self.run = run
-        self.engine_for = engine_for
+        self.engines = engines
+        self.most = most
         self.tally = Tally()
         self.reader = Reader(self.tally, pictures or PictureCache())
         self.writer = Writer(output, run, self.tally)
         self._readers = concurrent.futures.ThreadPoolExecutor(READING_THREADS, "nst-reading")
         # Also encode snapshots on the way.
         self._writers = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS, "nst-writing")
+        self._device_threads = concurrent.futures.ThreadPoolExecutor(DEVICE_THREADS, "nst-device")
+        self._stylizer = Stylizer(output, engines, self.tally, self._writers, self._raise_failed)
         self._reading: collections.deque[_Reading] = collections.deque()
+        self._on_devices: list[Future[list[Outcome | Stylized]]] = []
         self._writing: collections.deque[_Writing] = collections.deque()
+        self._sizes: dict[str, int] = {}
+        self._failure: BaseException | None = None
 
     def close(self) -> None:
         """Let the threads go."""
         self._readers.shutdown(cancel_futures=True)
+        self._device_threads.shutdown(cancel_futures=True)
         self._writers.shutdown()
 
     def process(self, batch: Batch) -> Iterator[Outcome]:
@@ -124,33 +129,105 @@ class BatchWorker:
             JobError: trouble that is not one pair's, of this batch or another.
         """
         with self._stopping():
-            found = [self._readers.submit(self._read, task) for task in batch.tasks]
-            self._reading.append(_Reading(found))
-            while _is_much(self._reading):
-                yield from self._optimize_next()
-            yield from self._written()
+            found = [self._heard(self._readers.submit(self._read, task)) for task in batch.tasks]
+            if found:
+                self._reading.append(_Reading(batch, found))
+            yield from self._go_on(self._has_enough)
 
     def finish(self) -> Iterator[Outcome]:
         """All outcomes that are still to come; errors as of `process`."""
         with self._stopping():
-            while self._reading:
-                yield from self._optimize_next()
+            yield from self._go_on(lambda: bool(self._reading or self._on_devices), to_the_end=True)
             yield from self._written(all_of_them=True)
+
+    def _go_on(self, waits: Callable[[], bool], *, to_the_end: bool = False) -> Iterator[Outcome]:
+        """Begin what can begin, and end what has ended, for as long as there is to be waited."""
+        while True:
+            yield from self._ended_on_devices()
+            yield from self._written()
+            while self._begun(to_the_end):
+                pass
+            if not waits():
+                return
+            concurrent.futures.wait(
+                self._on_devices, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+
+    def _has_enough(self) -> bool:
+        """Whether no more is to be read before a device is through."""
+        if not self._reading or len(self._on_devices) < self._lanes():
+            return False
+        if _nbytes(self._reading) > BYTES_BESIDE:
+            return True
+        full = max(self._size(one.batch) for one in self._reading)
+        batches = BATCHES_BESIDE if self._next(whole=True) else BATCHES_GATHERED
+        pairs = max(PAIRS_BESIDE, batches * full)
+        few = len(self._reading) < self._lanes() * BATCHES_BESIDE
+        return not few and _pairs(self._reading) >= self._lanes() * pairs
+
+    def _lanes(self) -> int:
+        """How many devices there are for what is next."""
+        return len(self.engines.devices(self._reading[0].batch.tasks[0].config))
+
+    def _begun(self, to_the_end: bool) -> bool:
+        """Give the next batch to a device, if one is free and there is one."""
+        if not self._reading or _is_much(self._writing) or len(self._on_devices) >= self._lanes():
+            return False
+        full = max(self._size(one.batch) for one in self._reading)
+        is_much = _pairs(self._reading) >= BATCHES_GATHERED * full
+        is_much = is_much or _nbytes(self._reading) > BYTES_BESIDE
+        chosen = self._next(whole=not (is_much or to_the_end))
+        for one in chosen:
+            self._reading.remove(one)
+        if chosen:
+            future = self._device_threads.submit(self._optimize, chosen)
+            self._on_devices.append(self._heard(future))
+        return bool(chosen)
+
+    def _next(self, *, whole: bool) -> list[_Reading]:
+        """What is optimised next: the first that fill a device; without `whole`, else the most."""
+        groups: dict[str, list[_Reading]] = {}
+        for number, one in enumerate(self._reading):
+            groups.setdefault(one.batch.key or str(number), []).append(one)
+        sized = [(group, self._size(group[0].batch)) for group in groups.values()]
+        for group, size in sized:
+            if _pairs(group) >= size:
+                return _first_of(group, size)
+        return [] if whole else _first_of(*max(sized, key=lambda one: _pairs(one[0])))
+
+    def _size(self, batch: Batch) -> int:
+        """How many pairs fill a device."""
+        if batch.canvas is None:
+            return 1
+        if batch.key not in self._sizes:
+            try:
+                size = self.engines.batch_size(batch.tasks[0].config, batch.canvas)
+            except (PairError, JobError):
+                size = 1  # The device's thread meets it too, and says so.
+            self._sizes[batch.key] = min(size, self.most or size)
+        return self._sizes[batch.key]
 
     @contextlib.contextmanager
     def _stopping(self) -> Iterator[None]:
         """After an error no other batch is begun, and what was optimised is written."""
         try:
             yield
-        except BaseException:
-            reading, writing = [*self._reading], [*self._writing]
-            self._reading.clear()
-            self._writing.clear()
-            for future in (future for one in reading for future in one.found):
+        except BaseException as error:
+            self._failure = self._failure or error
+            for future in (future for one in self._reading for future in one.found):
                 future.cancel()
+            self._reading.clear()
+            concurrent.futures.wait(self._on_devices)
+            for one in self._on_devices:
+                if one.exception() is None:
+                    self._begin_to_write(one.result())
+            self._on_devices.clear()
+            writing = [*self._writing]
+            self._writing.clear()
             concurrent.futures.wait(future for one in writing for future in one.outcomes)
-            for one in writing:
-                one.held.close()
+            for each in writing:
+                each.held.close()
+            self._failure = None
             raise
 
     def _read(self, task: Task) -> Outcome | ReadPair:
@@ -163,13 +240,30 @@ class BatchWorker:
         found = self.reader.read(task)
         return failed_pair(task.number, task.pair, found) if isinstance(found, PairError) else found
 
-    def _optimize_next(self) -> Iterator[Outcome]:
-        """Optimise the batch that is first, and begin to write what came of it."""
-        found = [future.result() for future in self._reading.popleft().found]
-        yield from map(self._ended, (one for one in found if isinstance(one, Outcome)))
+    def _optimize(self, several: list[_Reading]) -> list[Outcome | Stylized]:
+        """Optimise batches as one: the pairs that end here, and what is to be written."""
+        found = [future.result() for one in several for future in one.found]
+        ended: list[Outcome | Stylized] = [one for one in found if isinstance(one, Outcome)]
         if ready := [one for one in found if isinstance(one, ReadPair)]:
-            yield from map(self._ended, self._stylize(ready))
-        yield from self._written()
+            ended += self._stylizer.stylize(ready)
+        return ended
+
+    def _ended_on_devices(self) -> Iterator[Outcome]:
+        """The outcomes that devices have come to; the results begin to be written."""
+        for future in [one for one in self._on_devices if one.done()]:
+            self._on_devices.remove(future)
+            yield from self._begin_to_write(future.result())
+
+    def _begin_to_write(self, several: Sequence[Outcome | Stylized]) -> list[Outcome]:
+        """What has ended of these."""
+        for one in several:
+            if isinstance(one, Stylized):
+                outcomes = [
+                    self._heard(self._writers.submit(self._finish, one, index))
+                    for index in range(len(one.pairs))
+                ]
+                self._writing.append(_Writing(outcomes, one.held, one.nbytes))
+        return [self._ended(one) for one in several if isinstance(one, Outcome)]
 
     def _written(self, *, all_of_them: bool = False) -> Iterator[Outcome]:
         """The outcomes of batches that are written; waits while there are too many that are not."""
@@ -182,112 +276,41 @@ class BatchWorker:
             self._writing.popleft().held.close()
             yield from outcomes
 
+    def _heard(self, future: Future[T]) -> Future[T]:
+        """The future; what goes wrong in it stops the devices."""
+
+        def hear(done: Future[T]) -> None:
+            if not done.cancelled() and (error := done.exception()):
+                self._failure = self._failure or error
+
+        future.add_done_callback(hear)
+        return future
+
     def _raise_failed(self) -> None:
-        """Raise what has gone wrong beside the device, while it works."""
-        read = (future for one in self._reading for future in one.found)
-        written = (future for one in self._writing for future in one.outcomes)
-        for future in itertools.chain[Future[Any]](read, written):
-            if future.done() and (error := future.exception()):
-                raise error
+        """Raise what has gone wrong beside a device, while it works."""
+        if self._failure is not None:
+            raise self._failure
 
-    def _stylize(self, ready: list[ReadPair]) -> Iterator[Outcome]:
-        """The failures; what is to be written is on its way when they are through."""
-        tasks = [one.task for one in ready]
-        entries = [(one.task, one.inputs) for one in ready]
-        with contextlib.ExitStack() as stack:
-            snapshots = stack.enter_context(Snapshots(entries, self._writers))
-            checkpoints = stack.enter_context(
-                Checkpoints(tasks, self.output, snapshots, self._writers)
-            )
-            try:
-                engine = self._engine(tasks[0])
-                results = self._optimize(engine, ready, snapshots, checkpoints)
-            except PairError as error:
-                yield from (failed_pair(task.number, task.pair, error) for task in tasks)
-                return
-            except JobError:
-                raise
-            except Exception as error:
-                # Nobody foresaw this: find out whose it is, so that the others are done.
-                if len(ready) > 1:
-                    for one in ready:
-                        yield from self._stylize([one])
-                else:
-                    outcome = failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
-                    checkpoints.end(0, outcome)
-                    yield outcome
-                return
+    def _finish(self, batch: Stylized, index: int) -> Outcome:
+        """Write one pair's result."""
+        pair, result = batch.pairs[index], batch.results[index]
+        outcome = self._write(pair, batch.files[index], result, batch)
+        batch.checkpoints.end(index, outcome)
+        return self._ended(outcome)
 
-            def finish(
-                index: int, kept: SnapshotFiles | None, result: StyleResult | PairError
-            ) -> Outcome:
-                outcome = self._finish(ready[index], kept, result, engine)
-                checkpoints.end(index, outcome)
-                return self._ended(outcome)
-
-            outcomes = [
-                self._writers.submit(finish, index, kept, result)
-                for index, (kept, result) in enumerate(zip(snapshots.files, results, strict=True))
-            ]
-            images = sum(one.image.nbytes for one in results if isinstance(one, StyleResult))
-            nbytes = images + sum(one.inputs.nbytes for one in ready)
-            self._writing.append(_Writing(outcomes, stack.pop_all(), nbytes))
-
-    def _optimize(
-        self,
-        engine: StyleEngine,
-        ready: list[ReadPair],
-        snapshots: Snapshots,
-        checkpoints: Checkpoints,
-    ) -> list[StyleResult | PairError]:
-        first = ready[0].task
-        passes = engine.style_passes
-        inits = [one.inputs.init for one in ready if one.inputs.init is not None]
-
-        def report(now: Progress) -> None:
-            events.emit(events.Steps(first.pair.id, now))
-            self._raise_failed()
-
-        results = engine.stylize_batch(
-            [one.inputs.seen(first.config) for one in ready],
-            ready[0].styles,
-            first.config,
-            inits=inits or None,
-            masks=[one.inputs.masks for one in ready],
-            keeps=[one.inputs.keep for one in ready],
-            names=[one.task.pair.content for one in ready],
-            progress=report,
-            snapshots=snapshots.take,
-            checkpoints=checkpoints.found,
-            save=checkpoints.save,
-        )
-        # Here, not on the threads that finish the pairs: those would wait for themselves.
-        snapshots.settle()
-        self.tally.count("batches")
-        self.tally.count("style_passes", engine.style_passes - passes)
-        return results
-
-    def _engine(self, task: Task) -> StyleEngine:
-        try:
-            return self.engine_for(task.config)
-        except WeightsError as error:
-            if "weights" in task.pair.options:
-                raise OptionsInvalid(f"options.weights: {error}") from error
-            raise
-
-    def _finish(
+    def _write(
         self,
         pair: ReadPair,
         kept: SnapshotFiles | None,
         result: StyleResult | PairError,
-        engine: StyleEngine,
+        batch: Stylized,
     ) -> Outcome:
         task = pair.task
         if isinstance(result, PairError):
             return failed_pair(task.number, task.pair, result)
         try:
             return self.writer.write(
-                task, pair.inputs, kept, result, engine=engine, read_seconds=pair.seconds
+                task, pair.inputs, kept, result, engine=batch.engine, read_seconds=pair.seconds
             )
         except JobError:
             raise
@@ -301,8 +324,23 @@ class BatchWorker:
         return outcome
 
 
-def _is_much(several: Sequence[_Reading] | Sequence[_Writing]) -> bool:
-    """Whether these are more than is to be beside the device."""
-    if sum(one.nbytes for one in several) > BYTES_BESIDE:
+def _pairs(several: Sequence[_Reading] | Sequence[_Writing]) -> int:
+    return sum(one.pairs for one in several)
+
+
+def _nbytes(several: Sequence[_Reading] | Sequence[_Writing]) -> int:
+    return sum(one.nbytes for one in several)
+
+
+def _is_much(writing: Sequence[_Writing]) -> bool:
+    """Whether more is being written than is to be beside the devices."""
+    if _nbytes(writing) > BYTES_BESIDE:
         return True
-    return len(several) > BATCHES_BESIDE and sum(one.pairs for one in several) > PAIRS_BESIDE
+    return len(writing) > BATCHES_BESIDE and _pairs(writing) > PAIRS_BESIDE
+
+
+def _first_of(group: list[_Reading], size: int) -> list[_Reading]:
+    """The first ones that are no more than `size` pairs together, and at least one."""
+    sums = itertools.accumulate(one.pairs for one in group)
+    count = sum(1 for pairs in sums if pairs <= size)
+    return group[: max(1, count)]

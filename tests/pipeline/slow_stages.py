@@ -57,7 +57,8 @@ class SlowEngine(FakeEngine):
 
 
 ENGINE = SlowEngine(lambda names: [result() for _ in names])
-engine_cache.load_engine = lambda _: ENGINE  # type: ignore[assignment,return-value]
+engine_cache.load_engine = lambda *_: ENGINE  # type: ignore[assignment,return-value]
+engine_cache.devices_of = lambda _: (ENGINE.device,)
 inputs._read = slow("read", inputs._read)
 storage.create_bytes = slow("write", storage.create_bytes)
 

@@ -13,17 +13,16 @@ import sys
 from typing import Any
 
 import pipeline.job.job
+from benchmarks.scale import InstantEngines
 from benchmarks.stand_in import StandIn
 from pipeline.__main__ import main
 from pipeline.job import stylize_transforms, waves
 
 
-class Engines:
-    """Stands for `EngineCache`."""
+class Engines(InstantEngines):
+    """Engines that take their time."""
 
-    loaded = 0
-
-    def engine_for(self, _: Any) -> StandIn:
+    def engine_for(self, _: Any, device: str | None = None) -> StandIn:  # noqa: ARG002
         """One that takes its time."""
         return StandIn(float(sys.argv[2]))
 

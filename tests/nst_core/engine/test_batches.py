@@ -87,31 +87,84 @@ class TestBatches:
             np.testing.assert_array_equal(found, alone.image)
         assert {r.batch for r in results if isinstance(r, StyleResult)} == {3}
 
-    def test_contents_of_several_canvases_are_told_apart(
+    def test_contents_of_several_canvases_are_optimised_canvas_by_canvas(
         self, engine: StyleEngine, draw: Draw, style: Style
     ) -> None:
-        several = [draw(64, 30, 1), draw(64, 64, 2), draw(64, 20, 3)]
-        results = engine.stylize_batch(several, [style], quick(steps=5))
+        several = [draw(64, 30, 1), draw(64, 64, 2), draw(64, 32, 3)]
+        results = engine.stylize_batch(several, [style], QUICK)
         for content, found in zip(several, pictures(results), strict=True):
-            alone = engine.stylize(content, [style], quick(steps=5))
-            np.testing.assert_array_equal(found, alone.image)
-        assert [one.batch for one in results if isinstance(one, StyleResult)] == [2, 1, 2]
+            np.testing.assert_array_equal(found, engine.stylize(content, [style], QUICK).image)
+        assert [r.batch for r in results if isinstance(r, StyleResult)] == [2, 1, 2]
 
-    def test_contents_that_a_style_is_stretched_to_are_of_one_size(
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"optimizer": "adam"},
+            {"style_statistics": "covariance", "style_fit": "stretch"},
+            {"style_statistics": "wasserstein"},
+            {"preserve_colors": "histogram"},
+            {"normalization": "none", "tv_weight": 0, "content_weight": 0.02},
+            {"init": "style_statistics", "content_colors": "style"},
+        ],
+        ids=lambda settings: next(iter(settings.values())),
+    )
+    def test_nor_does_it_depend_on_its_neighbours_styles(
+        self, engine: StyleEngine, draw: Draw, settings: dict[str, object]
+    ) -> None:
+        config = quick(steps=4, **settings)
+        several = [draw(64, 64, 1), draw(64, 50, 2), draw(64, 64, 3)]
+        styles = [
+            [Style(draw(80, 64, 9))],
+            [Style(draw(64, 90, 10), weight=2), Style(draw(70, 70, 11))],
+            [Style(draw(80, 64, 12))],
+        ]
+        results = engine.stylize_batch(several, styles, config)
+        for content, own, found in zip(several, styles, results, strict=True):
+            assert isinstance(found, StyleResult)
+            assert found.batch == 3
+            alone = engine.stylize(content, own, config)
+            np.testing.assert_array_equal(found.image, alone.image)
+            assert found.quality == alone.quality
+
+    def test_a_style_that_is_none_fails_its_own_pair_alone(
+        self, engine: StyleEngine, contents: list[np.ndarray], style: Style, draw: Draw
+    ) -> None:
+        plain = Style(np.full((64, 64, 3), 90, np.uint8), name="plain.png")
+        hidden = np.zeros((64, 64), np.uint8)
+        hidden[0, 0] = 255
+        # That next to nothing is left of it shows at the size at which it is measured.
+        specks = Style(np.tile(draw(64, 64, 5), (16, 16, 1)), 1.0, "specks.png")
+        specks = dataclasses.replace(specks, alpha=np.pad(hidden, ((0, 960), (0, 960))))
+        styles = [[style], [plain], [style, specks]]
+        fine, one, other = engine.stylize_batch(contents, styles, QUICK)
+        assert isinstance(fine, StyleResult)
+        assert isinstance(one, InputTooSmall)
+        assert isinstance(other, InputTooSmall)
+        assert_one_sentence(one, "plain.png is of one colour")
+        assert_one_sentence(other, "specks.png")
+
+    def test_what_is_no_batch_is_refused(
+        self, engine: StyleEngine, contents: list[np.ndarray], style: Style
+    ) -> None:
+        for some, styles in (
+            ([], [style]),
+            (contents, []),
+            (contents, [[style], [style]]),
+            (contents, [[style], [], [style]]),
+        ):
+            with pytest.raises(ValueError, match="give at least one content"):
+                engine.stylize_batch(some, styles, QUICK)  # type: ignore[arg-type]
+
+    def test_a_content_that_is_too_narrow_fails_alone_and_is_named(
         self, engine: StyleEngine, draw: Draw, style: Style
     ) -> None:
-        stretched = quick(style_fit="stretch")
-        with pytest.raises(ValueError, match=r"64x50.*64x64"):
-            engine.stylize_batch([draw(64, 50, 1), draw(64, 64, 2)], [style], stretched)
-        with pytest.raises(ValueError, match="0 styles"):
-            engine.stylize_batch([draw(64, 64, 2)], [], QUICK)
-
-    def test_a_content_that_is_too_narrow_is_named(
-        self, engine: StyleEngine, draw: Draw, style: Style
-    ) -> None:
-        with pytest.raises(InputTooSmall) as caught:
-            engine.stylize_batch([draw(200, 20, 1)], [style], QUICK, names=["gs://b/ribbon.png"])
-        assert_one_sentence(caught.value, "gs://b/ribbon.png is 200x20 px", "64x6 px")
+        several = [draw(200, 20, 1), draw(64, 64, 2)]
+        error, fine = engine.stylize_batch(
+            several, [style], QUICK, names=["gs://b/ribbon.png", "b"]
+        )
+        assert isinstance(error, InputTooSmall)
+        assert_one_sentence(error, "gs://b/ribbon.png is 200x20 px", "64x6 px")
+        assert isinstance(fine, StyleResult)
 
     def test_a_style_that_is_too_narrow_fails_its_pairs(
         self, engine: StyleEngine, contents: list[np.ndarray], draw: Draw

@@ -102,7 +102,9 @@ class TestDevice:
         start = np.stack(contents[:2]).astype(np.float32)
         targets = {
             "content": plain.content_targets(tf.constant(start)),
-            "style": plain.style_targets(tf.constant(style.rgb[None], tf.float32)),
+            "style": plain.objective.finished(
+                plain.style_targets(tf.constant(np.stack([style.rgb, style.rgb[::-1]]), tf.float32))
+            ),
         }
         results = [
             scale.optimize_scale(one, start, targets, config, 8, np.inf, lambda *_: None)

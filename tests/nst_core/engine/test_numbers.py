@@ -50,7 +50,8 @@ def test_the_compiled_notebook_objective_and_its_gradient_are_right_to_five_digi
     config = preset("notebook")
     program = engine_for(config, procedural, "float32").programs.compiled(config, "float32")
     x, content, style = (tf.constant(picture, tf.float32) for picture in pictures)
-    targets = {"content": program.content_targets(content), "style": program.style_targets(style)}
+    style_targets = program.objective.finished(program.style_targets(style))
+    targets = {"content": program.content_targets(content), "style": style_targets}
     weights = program.objective.weights(config)
     # The first step of L-BFGS evaluates the start itself.
     state, log = program.advance(program.start(x), targets, weights, 1.0, 1)

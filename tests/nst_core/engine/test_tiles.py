@@ -160,10 +160,9 @@ class TestEvaluation:
             targets = targets_of(program, content, one)
             second = targets_of(program, content, other)["style"]
             targets["style"] = {
-                name: tf.concat([first, second[name]], axis=0)
-                for name, first in targets["style"].items()
+                name: first + second[name] for name, first in targets["style"].items()
             }
-            targets["regions"] = program.objective.regions(masks, [1, 3])
+            targets["regions"] = program.objective.regions(masks, [[1, 3]])
             if kept:
                 targets["kept"] = {"share": share, "content": tf.constant(content)}
             found.append(targets)

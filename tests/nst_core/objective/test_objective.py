@@ -194,7 +194,7 @@ def test_total_and_gradient_equal_those_of_a_plain_float64_computation(
     start = tf.cast(x, tf.float32)
     targets = {
         "content": objective.content_targets(tf.cast(content, tf.float32)),
-        "style": objective.style_targets(tf.cast(style, tf.float32)),
+        "style": objective.finished(objective.style_targets(tf.cast(style, tf.float32))),
     }
     with tf.GradientTape() as tape:
         tape.watch(start)
@@ -325,7 +325,7 @@ def test_normalized_gradients_are_those_of_the_layers_each_by_its_norm_and_weigh
         objective = objective_of(procedural, kind)
         targets = {
             "content": objective.content_targets(tf.constant(content)),
-            "style": objective.style_targets(tf.constant(style)),
+            "style": objective.finished(objective.style_targets(tf.constant(style))),
         }
         with tf.GradientTape(persistent=True) as tape:
             start = tf.constant(x)
@@ -385,7 +385,7 @@ def test_flat_images_have_finite_terms_and_gradients(procedural: VggWeights) -> 
     flat = tf.fill([1, 32, 32, 3], 128.0)
     targets = {
         "content": objective.content_targets(flat),
-        "style": objective.style_targets(flat),
+        "style": objective.finished(objective.style_targets(flat)),
     }
     with tf.GradientTape() as tape:
         x = flat + 1.0

@@ -83,11 +83,12 @@ def test_the_style_term_is_the_sum_of_each_styles_distance_under_its_mask(
     objective = Objective(Vgg19(procedural, "average", "reflect", tf.float32), config)
     x, one, other = (draw(64, 48, seed)[None].astype(np.float32) for seed in (1, 2, 3))
     mask = np.random.default_rng(4).uniform(size=(1, 48, 64, 2)).astype(np.float32)
-    found = [objective.style_targets(style)["block2_conv1"] for style in (one, other)]
+    measured = [objective.style_targets(style) for style in (one, other)]
+    found = [statistics["block2_conv1"] for statistics in measured]
     targets = {
         "content": objective.content_targets(x),
-        "style": {"block2_conv1": tf.concat(found, axis=0)},
-        "regions": objective.regions(tf.constant(mask), [1, 3]),
+        "style": objective.finished(*measured),
+        "regions": objective.regions(tf.constant(mask), [[1, 3]]),
     }
     terms = objective.evaluate(tf.constant(x), targets, objective.weights(config))
     feature = objective.network.features(x, ["block2_conv1"])["block2_conv1"].numpy()

@@ -62,7 +62,7 @@ def negatives(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:  # noq
 
     engine = FakeEngine(answer)
     monkeypatch.setattr("pipeline.job.stylize_transforms.EngineCache", EngineCache)
-    monkeypatch.setattr("pipeline.worker.engine_cache.load_engine", lambda _: engine)
+    monkeypatch.setattr("pipeline.worker.engine_cache.load_engine", lambda *_: engine)
 
 
 def files_of_pairs(catalog: Catalog) -> dict[str, bytes]:

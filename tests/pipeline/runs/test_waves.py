@@ -30,9 +30,10 @@ class Engines(InstantEngines):
     happened: Callable[[list[str]], None] | None = None
 
     def __init__(self) -> None:
+        super().__init__()
         Engines.caches += 1
 
-    def engine_for(self, _: Any) -> StandIn:
+    def engine_for(self, _: Any, device: str | None = None) -> StandIn:  # noqa: ARG002
         """One that answers at once."""
         engine = StandIn()
         real = engine.stylize_batch

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.decoding import decoder
-from nst_core.errors import JobError
+from nst_core.errors import DeviceError, JobError, OutOfMemory
 from nst_core.results import Progress
 from pipeline import storage
 from pipeline.job import planning
@@ -22,7 +23,7 @@ from pipeline.records.tasks import Batch, Outcome, Task
 from pipeline.worker import inputs, work
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.work import BatchWorker
-from tests.pipeline.fake_engine import FakeEngine, result
+from tests.pipeline.fake_engine import Engines, FakeEngine, result
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -44,11 +45,7 @@ class Bench:
         self.catalog = catalog
         self.answer: Callable[[list[str]], list[Any]] = all_good
         self.engine = FakeEngine(lambda names: self.answer(names))
-        self.worker = BatchWorker(
-            catalog.uri("out"),
-            "run1",
-            lambda _: self.engine,  # type: ignore[arg-type,return-value]
-        )
+        self.worker = BatchWorker(catalog.uri("out"), "run1", Engines(self.engine))
 
     def batches(self, count: int, **columns: Any) -> list[Batch]:
         """Batches of the pictures a, b, … with changes to their rows, each with its own files."""
@@ -197,7 +194,7 @@ def test_no_more_than_two_batches_wait_to_be_written(
     assert bench.run(bench.batches(len(NAMES))) == dict.fromkeys(NAMES, "ok")
 
 
-def test_large_pictures_are_not_read_ahead(
+def test_of_large_pictures_one_batch_is_read_ahead_and_no_more(
     bench: Bench, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "BYTES_BESIDE", 1)
@@ -219,7 +216,7 @@ def test_large_pictures_are_not_read_ahead(
         statuses |= {str(outcome.id): outcome.status for outcome in ended}
     statuses |= {str(outcome.id): outcome.status for outcome in bench.worker.finish()}
     assert statuses == dict.fromkeys("abcd", "ok")
-    assert most == 1
+    assert most == 2
 
 
 def test_one_bad_image_among_those_read_ahead_fails_alone(bench: Bench) -> None:
@@ -342,3 +339,123 @@ class TestPictureCache:
         with pytest.raises(JobError):
             cache.get("a", fail)
         assert cache.get("a", lambda: picture) is picture
+
+
+class TestGathering:
+    """Batches that fill a device, of several that came one by one."""
+
+    def keyed(self, bench: Bench, keys: str) -> list[Batch]:
+        """Batches of one pair each, with these keys."""
+        return [
+            Batch(one.tasks, key, Size(64, 64))
+            for key, one in zip(keys, bench.batches(len(keys)), strict=True)
+        ]
+
+    def asked(self, bench: Bench) -> list[str]:
+        """The names of the pairs of each batch that the engine was given."""
+        return ["".join(name[0] for name in names) for names in bench.engine.asked]
+
+    def test_a_device_is_given_as_many_pairs_of_one_key_as_pay_there(self, bench: Bench) -> None:
+        bench.engine.size = 2
+        assert bench.run(self.keyed(bench, "xyxyxyzxy")) == dict.fromkeys(NAMES, "ok")
+        # The first two that fill it; the rest is what is left.
+        assert self.asked(bench)[:4] == ["ac", "bd", "eh", "fi"]
+        assert sorted(self.asked(bench)[4:]) == ["g"]
+
+    def test_no_more_than_was_asked_for(self, bench: Bench) -> None:
+        bench.engine.size, bench.worker.most = 8, 3
+        assert set(bench.run(self.keyed(bench, "xxxxxxxx")).values()) == {"ok"}
+        assert self.asked(bench) == ["abc", "def", "gh"]
+
+    def test_what_fills_no_device_goes_there_once_much_is_read(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(work, "BATCHES_GATHERED", 2)
+        bench.engine.size = 3
+        batches = self.keyed(bench, "vwxxyz")
+        outcomes: list[Outcome] = []
+        for batch in batches:
+            outcomes += bench.worker.process(batch)
+        # Six pairs are there, of five keys, and none fills it: the most of one key have begun.
+        wait_for(lambda: bench.engine.asked)
+        assert self.asked(bench) == ["cd"]
+        outcomes += bench.worker.finish()
+        assert sorted(str(one.id) for one in outcomes) == [*"abcdef"]
+
+    def test_batches_without_a_key_are_never_one(self, bench: Bench) -> None:
+        bench.engine.size = 4
+        assert set(bench.run(bench.batches(3)).values()) == {"ok"}
+        assert self.asked(bench) == ["a", "b", "c"]
+
+
+class TestSeveralDevices:
+    """Each with a queue of its own; what one cannot do another tries."""
+
+    @pytest.fixture
+    def cards(self, bench: Bench) -> tuple[FakeEngine, FakeEngine]:
+        """Two of them instead of the one."""
+        one, other = FakeEngine(all_good), FakeEngine(all_good)
+        one.device, other.device = "/GPU:0", "/GPU:1"
+        bench.worker.close()
+        bench.worker = BatchWorker(bench.catalog.uri("out"), "run1", Engines(one, other))
+        return one, other
+
+    def test_both_work_at_once(self, bench: Bench, cards: tuple[FakeEngine, FakeEngine]) -> None:
+        together = threading.Barrier(2)
+
+        def answer(names: list[str]) -> list[Any]:
+            together.wait(SECONDS)
+            return all_good(names)
+
+        for card in cards:
+            card.answer = answer
+        assert set(bench.run(bench.batches(8)).values()) == {"ok"}
+        assert [len(card.asked) for card in cards] == [4, 4]
+
+    def test_a_card_that_fails_costs_its_batches_another_try_and_is_left_out(
+        self,
+        bench: Bench,
+        cards: tuple[FakeEngine, FakeEngine],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def lost(_: list[str]) -> list[Any]:
+            raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS")
+
+        cards[0].answer = lost
+        assert bench.run(bench.batches(len(NAMES))) == dict.fromkeys(NAMES, "ok")
+        assert 2 <= len(cards[0].asked) <= 3
+        assert len(cards[1].asked) == len(NAMES)
+        assert "GPU:0 has failed with 2 batches that others have done" in caplog.text
+
+    def test_what_no_card_has_memory_for_is_said_of_the_pair(
+        self, bench: Bench, cards: tuple[FakeEngine, FakeEngine]
+    ) -> None:
+        for card in cards:
+            card.answer = lambda names: [OutOfMemory("a.png is too large.") for _ in names]
+        assert bench.run(bench.batches(1)) == {"a": "out_of_memory"}
+        assert [len(card.asked) for card in cards] == [1, 1]
+
+    def test_a_pair_that_fails_everywhere_fails_alone(
+        self, bench: Bench, cards: tuple[FakeEngine, FakeEngine]
+    ) -> None:
+        def answer(names: list[str]) -> list[Any]:
+            if names == ["c.png"]:
+                raise RuntimeError("nobody foresaw this")
+            return all_good(names)
+
+        for card in cards:
+            card.answer = answer
+        expected = {**dict.fromkeys("abdef", "ok"), "c": "internal"}
+        assert bench.run(bench.batches(6)) == expected
+
+    def test_the_last_card_that_computes_nothing_any_more_stops_the_job(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lost(_: list[str]) -> list[Any]:
+            raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS")
+
+        bench.answer = lost
+        monkeypatch.setattr(bench.engine, "works", lambda: False)
+        with pytest.raises(DeviceError, match="fake does not compute any more"):
+            bench.run(bench.batches(3))
+        assert bench.catalog.records() == {}

@@ -22,7 +22,7 @@ from pipeline.manifest.columns import Row
 from pipeline.records.tasks import Batch, Outcome, Task
 from pipeline.worker import work
 from pipeline.worker.work import BatchWorker
-from tests.pipeline.fake_engine import FakeEngine, result
+from tests.pipeline.fake_engine import Engines, FakeEngine, result
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -56,7 +56,7 @@ def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[BatchWorker, FakeE
         uri = catalog.uri("pairs.csv")
         tasks = [planning.plan_row(row, uri, CONFIG, ("file", "gs")) for row in rows]
         engine = FakeEngine(answer)
-        worker = BatchWorker(catalog.uri("out"), run, lambda _: engine)  # type: ignore[arg-type,return-value]
+        worker = BatchWorker(catalog.uri("out"), run, Engines(engine))
         studios.append(worker)
         return worker, engine, Batch(tuple(t for t in tasks if isinstance(t, Task)))
 
@@ -199,16 +199,16 @@ def test_trouble_that_is_not_the_pair_s_stops_the_job(
 def test_weights_that_a_row_brought_fail_the_row_and_the_job_s_own_the_job(
     prepare: Prepare, catalog: Catalog
 ) -> None:
-    def refuse(_: StyleConfig) -> Any:
+    def refuse(*_: Any) -> Any:
         raise WeightsError("The weights are damaged; fetch them anew.")
 
     worker, _, batch = prepare()
-    worker.engine_for = refuse
+    worker.engines.engine_for = refuse  # type: ignore[method-assign]
     with pytest.raises(WeightsError, match="damaged"):
         outcomes_of(worker, batch)
     catalog.write("own.h5", b"damaged")
     worker, _, batch = prepare(**{"options.weights": "own.h5"})
-    worker.engine_for = refuse
+    worker.engines.engine_for = refuse  # type: ignore[method-assign]
     assert ended(worker, batch) == {"a": "options_invalid", "b": "options_invalid"}
 
 
