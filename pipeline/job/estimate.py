@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nst_core.canvas import Size, content_size, scale_sizes, size_of
 from nst_core.config import StyleConfig
-from nst_core.engine import memory
+from nst_core.engine import batch_sizes, memory
 from nst_core.results import Style, StyleResult
 from pipeline.records import records
 from pipeline.records.tasks import Task
@@ -58,6 +58,9 @@ class Sample:
         if tile is not None or isinstance(config.tile, int):
             return memory.predicted(config, canvas, 1, self.precision, tile)
         how = {"one_by_one": self.one_by_one}
+        if not self.one_by_one:
+            # Workers put several batches together.
+            batch = batch_sizes.paying(canvas)
         fitting = memory.fitting_batch(config, canvas, batch, self.precision, self.available, **how)
         return memory.predicted(config, canvas, max(1, fitting), self.precision, None, **how)
 
@@ -114,7 +117,7 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
         precision=engine.precision,
         device=engine.device_name,
         available=available_memory(engine.device),
-        one_by_one=not is_gpu(engine.device),
+        one_by_one=not is_gpu(engine.device) or engine.precision == "float32",
     )
 
 
