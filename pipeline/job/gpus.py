@@ -27,8 +27,8 @@ START_MINUTES = 7.0
 # (benchmarks/RESULTS.md) and, another time, 58 s on an H100; half of the latter.
 PROGRAM_SECONDS = 29.0
 
+# A configuration, a canvas, and how many pairs have them.
 Work = tuple[StyleConfig, Size, int]
-"""A configuration, a canvas, and how many pairs have them."""
 
 
 @dataclasses.dataclass(frozen=True)
