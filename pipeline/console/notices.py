@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 
 # What TensorFlow prints before its log level counts: how it was built, and that there is no GPU.
@@ -14,13 +15,18 @@ _NOTICE = re.compile(
     rb"WARNING: All log messages before absl|I0000 |E0000 .*(cuInit|cuda_platform|already been reg)"
 )
 
+_one = threading.RLock()
+
 
 @contextlib.contextmanager
 def without_notices() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2, and let all but the notices through."""
-    sys.stderr.flush()
-    real = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    """Hold back what is written to file descriptor 2, and let all but the notices through.
+
+    One thread at a time.
+    """
+    with _one, tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        real = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -71,6 +71,7 @@ class EngineCache:
     def __init__(self) -> None:
         self._loading = threading.Lock()
         self._engines: dict[tuple[str, ...], StyleEngine] = {}
+        self._devices: dict[str, tuple[str, ...]] = {}
         self._changed = threading.Condition()
         self._lent: set[str] = set()
         self._left_out: set[str] = set()
@@ -87,7 +88,9 @@ class EngineCache:
         Raises:
             DeviceError: there is none that the configuration names.
         """
-        named = devices_of(config)
+        named = self._devices.get(config.device)
+        if named is None:
+            named = self._devices[config.device] = devices_of(config)
         # The last one stays: what fails on it is said by what it fails with.
         working = [one for one in named if one not in self._left_out] or named[-1:]
         return [one for one in working if one not in besides]
