@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from nst_core.errors import ConfigError, JobError, PairError
-from pipeline import cli
+from pipeline import cli, storage
 from pipeline.console import logs
+from pipeline.job.options import HERE
 from pipeline.manifest.columns import ManifestError
 from pipeline.records.lock import LockedError
 from pipeline.runners import dataflow
@@ -48,12 +49,27 @@ def _dispatch(given: Sequence[str]) -> int:
         options = dataflow.completed(cli.run_options(arguments))
         from pipeline.commands.run import run
 
-        return run(options, verbose=arguments.verbose, log_format=arguments.log_format)
+        return run(
+            options,
+            verbose=arguments.verbose,
+            log_format=arguments.log_format,
+            command=("nst", *given),
+        )
     if arguments.command == "plan":
         options = cli.run_options(arguments)
         from pipeline.commands.plan import plan
 
         return plan(options, as_json=arguments.json, workers=arguments.workers)
+    if arguments.command == "status":
+        from pipeline.commands.status import status
+
+        return status(
+            storage.resolve(arguments.output, HERE),
+            run=arguments.run,
+            watch=arguments.watch,
+            as_json=arguments.json,
+            count=arguments.count,
+        )
     if arguments.command == "stylize":
         config, masks = cli.config_of(arguments), cli.style_masks(arguments)
         from pipeline.commands.stylize import stylize

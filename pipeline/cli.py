@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_plan(commands)
+    _add_status(commands)
     _add_stylize(commands)
     _add_manifest(commands)
     _add_demo(commands)
@@ -203,6 +204,19 @@ def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
         "Takes every option of run, Beam's too; those that say how it is run change no plan.\n"
         "Exit status: 0; 1 run would fail at once; 2 wrong usage.\n\n"
         f"{plan.epilog}"
+    )
+
+
+def _add_status(commands: argparse._SubParsersAction[_Parser]) -> None:
+    status = _command(commands, "status", "Tell how the runs of an output go; starts nothing.")
+    status.add_argument("output", metavar="O", help="the --output of run: local or gs://…")
+    status.add_argument("--run", metavar="ID", help="only this run")
+    status.add_argument("--watch", action="store_true", help="again and again, while one runs")
+    status.add_argument("--count", action="store_true", help="count the records too: lists all")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
+    status.epilog = (
+        "Exit status: 0 all done; 1 it cannot be read; 2 wrong usage, or no runs; 3 pairs have\n"
+        "failed; 5 a run is at work; 6 a run has ended before its end: died, failed or stopped."
     )
 
 

@@ -7,30 +7,32 @@ import functools
 import gc
 import io
 import itertools
-import json
 import logging
 import re
 import secrets
 import shlex
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import yaml
-from rich.console import Console
-from rich.table import Table
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
-from pipeline import processes, storage
-from pipeline.console import logs
-from pipeline.console.watch import JOB_ERROR, Tracker, log_stopped, log_summary, watching
+from pipeline import storage
+from pipeline.commands.endings import LiveRun, show
+from pipeline.console import events, logs
+from pipeline.console.pulse import Pulse
+from pipeline.console.watch import JOB_ERROR, watching
+from pipeline.job.budget import BudgetError
 from pipeline.job.options import RunOptions
 from pipeline.manifest.rows import check_manifests
-from pipeline.manifest.schemes import default_schemes
 from pipeline.records import lock, records, reports
 from pipeline.records.reports import Place
-from pipeline.records.tasks import NO_FAILURES, OK, Outcome, Task
+from pipeline.records.run_file import About, RunFile
+from pipeline.records.tasks import NO_FAILURES, Outcome, Task
+from pipeline.runners.job_results import job_of
 from pipeline.runners.shutdown import death_sentence, heeding
 from pipeline.worker import checkpoints
 from pipeline.worker.weights import check_weights, warn_of_small_features
@@ -45,8 +47,17 @@ _LOST_WORKER = "Channel closed prematurely"
 _WHILE_RUNNING = re.compile(r" \[while running [^\n]*$")
 
 
-def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogFormat = "text") -> int:
+def run(
+    options: RunOptions,
+    *,
+    verbose: bool = False,
+    log_format: logs.LogFormat = "text",
+    command: Sequence[str] = (),
+) -> int:
     """Run the job to its end; the exit status.
+
+    Args:
+        command: the words of the command line, for whoever asks for the run's status.
 
     Raises:
         ConfigError: an option of Beam's is wrong.
@@ -58,61 +69,79 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
     place = Place(options.output, run_name, options.results_shards, options.results_format)
     logs.name_run(place.run)
     notes = preflight(options)
-    # Without a runner the workers are in this process, and tell more than their records do.
-    records_folder = storage.join(options.output, "records") if options.runner else None
     storage.sweep(options.output)
-    results: list[Any] = []
     with contextlib.ExitStack() as stack:
-        tracker = stack.enter_context(
-            watching(verbose=verbose, records=records_folder, log_format=log_format)
-        )
+        live = _begun(options, place, command, stack, verbose=verbose, log_format=log_format)
         for note in notes:
             _LOGGER.warning("%s", note)
         warn_of_small_features(options.config)
-        locked = stack.enter_context(lock.held(options.output, run_name)) if options.lock else None
-        stack.enter_context(
-            heeding(
-                functools.partial(stop, results, tracker, options, run_name, log_format),
-                functools.partial(tidy, options, place, locked),
-                functools.partial(logs.say_last, as_json=log_format == "json"),
-            )
-        )
+        if options.lock:
+            live.locked = stack.enter_context(lock.held(options.output, run_name))
+        say = functools.partial(logs.say_last, as_json=log_format == "json")
+        stack.enter_context(heeding(live.stop, live.tidy, say))
         pipeline = new_pipeline(options)
         config = config_yaml(options.config)
         if options.run_id:
             reports.forget(place)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
-        execute(pipeline, options, place, results)
-        if template := options.beam_values("--template_location"):
-            # Whoever launches it runs it; nothing has been done yet.
-            print(f"Template: {template[-1]}")
-            return EXIT_ALL_DONE
-        if options.runner:
-            # Workers in other processes may have been killed, and others have done their work.
-            storage.sweep(options.output)
-        checkpoints.remove_done(options.output)
-        summary = read_summary(place)
-        if log_format == "json":
-            log_summary(summary)
+        live.run_file.begin()
+        try:
+            execute(pipeline, live)
+            if template := options.beam_values("--template_location"):
+                # Whoever launches it runs it; nothing has been done yet.
+                live.run_file.end("launched")
+                print(f"Template: {template[-1]}")
+                return EXIT_ALL_DONE
+            if options.runner:
+                # Workers in other processes may have been killed; others have done their work.
+                storage.sweep(options.output)
+            checkpoints.remove_done(options.output)
+            summary = live.finish()
+        except BaseException as error:
+            live.fail(error)
+            raise
     if log_format == "text":
         show(summary, options)
     return EXIT_ALL_DONE if summary["statuses"].keys() <= NO_FAILURES else EXIT_SOME_FAILED
 
 
-def read_summary(place: Place) -> dict[str, Any]:
-    """The summary of the run, its last file.
+def _begun(
+    options: RunOptions,
+    place: Place,
+    command: Sequence[str],
+    stack: contextlib.ExitStack,
+    *,
+    verbose: bool,
+    log_format: logs.LogFormat,
+) -> LiveRun:
+    """A run that is watched until the stack is left; nothing of it is written yet."""
+    from pipeline.job import waves
 
-    Raises:
-        JobError: there is none, though the runner says that the job has ended.
-    """
-    uri = place.uri("summary.json")
-    try:
-        return dict(json.loads(storage.read_bytes(uri)))
-    except storage.NotFound as error:
-        raise JobError(
-            f"The runner says that the job has ended, but it has not written {uri}; look into the "
-            "runner's own log, and run the same command again."
-        ) from error
+    # Workers in this process tell more than their records do.
+    is_here = has_workers_here(options)
+    pulse, gatherer = Pulse(), waves.new_gatherer(place) if is_here else None
+    others: list[events.Listener] = [pulse.take]
+    if gatherer:
+        others.append(functools.partial(_hear, gatherer.hear))
+    folder = None if is_here else storage.join(options.output, "records")
+    tracker = stack.enter_context(
+        watching(verbose=verbose, records=folder, log_format=log_format, others=others)
+    )
+    about = About(
+        command=shlex.join(command),
+        manifest=options.manifest,
+        schemes=options.schemes,
+        runner=options.runner,
+        started_at=records.now(),
+    )
+    run_file = RunFile(place, about, functools.partial(pulse.counts, tracker))
+    return LiveRun(options, place, tracker, run_file, gatherer, log_format)
+
+
+def _hear(hear: Callable[[Outcome], None], event: events.Event) -> None:
+    """Let whoever gathers outcomes know of those that are on their way."""
+    if isinstance(event, events.PairEnded) and (event.was_planned or event.outcome.failed):
+        hear(event.outcome)
 
 
 def preflight(options: RunOptions) -> list[str]:
@@ -155,39 +184,37 @@ def new_pipeline(options: RunOptions) -> Any:
         raise ConfigError(f"Beam cannot use its options ({reason}); correct them.") from error
 
 
-def execute(pipeline: Any, options: RunOptions, place: Place, results: list[Any]) -> None:
+def execute(pipeline: Any, live: LiveRun) -> None:
     """Build the job into the empty pipeline and run it.
 
     Where the workers are in this process, in waves, each in a pipeline of its own.
 
-    Args:
-        results: where Beam's result goes, once there is one.
-
     Raises:
         JobError: the job failed; the sentence of the worker where there is one.
     """
+    options, place = live.options, live.place
     about = {
         "manifest": options.manifest,
         "output": options.output,
-        "started_at": records.now(),
+        "started_at": live.run_file.about.started_at,
     }
     try:
         with _rare_full_collections():
-            if has_workers_here(options):
-                _execute_in_waves(pipeline, options, place, about, results)
+            if live.gatherer:
+                _execute_in_waves(pipeline, live, about)
             else:
                 from pipeline.job.job import build
 
                 build(pipeline, options, place, about)
-                _wait_for(pipeline, results)
+                with _foreseen(options):
+                    _wait_for(pipeline, live)
     except Exception as error:
         with contextlib.suppress(JobError):
             # Of workers that were killed; what goes wrong with it is not what went wrong.
             storage.sweep(options.output)
-        forget_spills(options, place)
-        if isinstance(error, JobError):
-            raise JobError(_WHILE_RUNNING.sub("", str(error))) from error
-        raise JobError(sentence_of(error)) from error
+        is_budget = isinstance(error, BudgetError) or f"{BudgetError.__name__}: " in str(error)
+        said = str(error) if isinstance(error, JobError) else sentence_of(error)
+        raise (BudgetError if is_budget else JobError)(_WHILE_RUNNING.sub("", said)) from error
 
 
 def has_workers_here(options: RunOptions) -> bool:
@@ -196,34 +223,48 @@ def has_workers_here(options: RunOptions) -> bool:
     return options.runner is None and not is_apart
 
 
-def _execute_in_waves(
-    pipeline: Any, options: RunOptions, place: Place, about: dict[str, Any], results: list[Any]
-) -> None:
+def _execute_in_waves(pipeline: Any, live: LiveRun, about: dict[str, Any]) -> None:
     from pipeline.job import waves
     from pipeline.job.job import build_wave
     from pipeline.job.wave_transforms import handing_over
 
+    assert live.gatherer is not None
+    options, place = live.options, live.place
     pipelines = itertools.chain([pipeline], iter(functools.partial(new_pipeline, options), None))
 
     def do(tasks: Sequence[Task], take: Callable[[Sequence[Outcome]], None]) -> None:
         pipeline = next(pipelines)
         build_wave(pipeline, options, place)
         with handing_over(place.run, tasks, take):
-            _wait_for(pipeline, results)
+            _wait_for(pipeline, live)
 
-    waves.run(options, place, about, do)
-
-
-def _wait_for(pipeline: Any, results: list[Any]) -> None:
-    results[:] = [pipeline.run()]
-    results[0].wait_until_finish()
+    waves.run(options, place, about, live.gatherer, do)
 
 
-def forget_spills(options: RunOptions, place: Place) -> None:
-    """Without their report they are of no use; a runner elsewhere may still be writing it."""
-    if not options.runner:
+def _wait_for(pipeline: Any, live: LiveRun) -> None:
+    live.results[:] = [pipeline.run()]
+    live.run_file.about.job = job_of(live.results[0], live.options)
+    live.results[0].wait_until_finish()
+    live.count_bytes()
+
+
+@contextlib.contextmanager
+def _foreseen(options: RunOptions) -> Iterator[None]:
+    """Find out beside the job how many pairs workers elsewhere have to do, for who watches."""
+    from pipeline.job import waves
+
+    ended = threading.Event()
+
+    def foresee() -> None:
+        # The job meets the same trouble, and says so.
         with contextlib.suppress(JobError):
-            reports.remove_spills(place)
+            waves.foresee(options, ended.is_set)
+
+    threading.Thread(target=foresee, name="nst-foreseeing", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @contextlib.contextmanager
@@ -262,76 +303,3 @@ def config_yaml(config: StyleConfig) -> bytes:
     """The effective configuration as a file that `--config` takes."""
     text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     return text.encode()
-
-
-def show(summary: dict[str, Any], options: RunOptions) -> None:
-    """The closing table: how many of each status, where the images are, how to retry."""
-    console = Console()
-    _show_counts(console, f"Run {summary['run']}", summary["statuses"], "all", options)
-    if summary["statuses"].keys() - NO_FAILURES:
-        failures = summary["failures"]
-        config = storage.join(storage.directory(failures), "config.yaml")
-        again = ["--manifest", failures, "--output", options.output, "--config", config]
-        # The failed rows name what the manifest named, from where the output is.
-        if {*options.schemes} != {*default_schemes(failures, options.output)}:
-            again += ["--allow-schemes", ",".join(options.schemes)]
-        console.print(
-            f"Reasons: {failures}\nMend the inputs, then retry just these: "
-            f"nst run {shlex.join(again)}",
-            soft_wrap=True,
-            highlight=False,
-        )
-
-
-def tidy(options: RunOptions, place: Place, locked: lock.Lock | None) -> None:
-    """What a run that is stopped leaves behind itself: neither temporary files nor its lock."""
-    storage.sweep(options.output, ending=True)
-    forget_spills(options, place)
-    if locked:
-        locked.release()
-
-
-def stop(
-    results: list[Any],
-    tracker: Tracker,
-    options: RunOptions,
-    run_name: str,
-    log_format: logs.LogFormat = "text",
-) -> None:
-    """Stop all that works for the run, and say what was done."""
-    for result in results:
-        # A runner elsewhere goes on where nobody asks it to stop; those of this machine do not.
-        with contextlib.suppress(Exception):
-            result.cancel()
-    processes.kill_descendants()
-    tracker.hide()
-    statuses = statuses_so_far(tracker, options)
-    if log_format == "json":
-        log_stopped(run_name, statuses)
-    else:
-        _show_counts(Console(), f"Run {run_name}, stopped", statuses, "so far", options)
-
-
-def statuses_so_far(tracker: Tracker, options: RunOptions) -> dict[str, int]:
-    """How many pairs of each status a run has that ends before its end."""
-    if not storage.scheme(options.output):
-        # Elsewhere counting takes long; the last count has to do.
-        tracker.count_records()
-    if tracker.done_elsewhere and not tracker.has_events:
-        return {OK: tracker.done_elsewhere}
-    return dict(sorted(tracker.statuses.items()))
-
-
-def _show_counts(
-    console: Console, title: str, statuses: dict[str, int], whole: str, options: RunOptions
-) -> None:
-    console.print(title, highlight=False)
-    table = Table()
-    table.add_column("status")
-    table.add_column("pairs", justify="right")
-    for status, count in statuses.items():
-        table.add_row(status, str(count))
-    table.add_row(whole, str(sum(statuses.values())), style="bold")
-    console.print(table)
-    images = storage.join(options.output, "images")
-    console.print(f"Images: {images}", soft_wrap=True, highlight=False)

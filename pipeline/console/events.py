@@ -10,8 +10,18 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pipeline.records.tasks import Outcome
+
 if TYPE_CHECKING:
     from nst_core.results import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogPlanned:
+    """The manifest has so many pairs (rows), of which so many are likely to be done."""
+
+    pairs: int
+    to_do: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +37,23 @@ class PairPlanned:
 
 
 @dataclasses.dataclass(frozen=True)
-class PairEnded:
-    """A pair ended with this status; `was_planned` tells whether it was one of those to be done."""
+class PairBegun:
+    """The work on a pair has begun: it is read."""
 
-    status: str
+    pair_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PairEnded:
+    """A pair ended like this; `was_planned` tells whether it was one of those to be done."""
+
+    outcome: Outcome
     was_planned: bool
+
+    @property
+    def status(self) -> str:
+        """Of the outcome."""
+        return self.outcome.status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +64,7 @@ class Steps:
     progress: Progress
 
 
-Event = PairsWaiting | PairPlanned | PairEnded | Steps
+Event = CatalogPlanned | PairsWaiting | PairPlanned | PairBegun | PairEnded | Steps
 Listener = Callable[[Event], None]
 
 _listener: Listener | None = None

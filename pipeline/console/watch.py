@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from nst_core.errors import JobError
 from pipeline import storage
 from pipeline.console import events, logs
+from pipeline.console.verdict import duration, verdict
 from pipeline.records.tasks import NO_FAILURES, OK, SKIPPED
 
 SECONDS_PER_LINE = 15.0
@@ -63,6 +64,8 @@ class Tracker:
         self._records_before: int | None = None
         # Takes away what stands in the terminal.
         self.hide: Callable[[], None] = lambda: None
+        self.pairs: int | None = None
+        self.to_do: int | None = None
         self.planned = self.waiting = 0
         self.statuses: collections.Counter[str] = collections.Counter()
         self.ended_of_planned = 0
@@ -77,11 +80,13 @@ class Tracker:
                 self.planned += 1
             elif isinstance(event, events.PairsWaiting):
                 self.waiting = event.count
+            elif isinstance(event, events.CatalogPlanned):
+                self.pairs, self.to_do = event.pairs, event.to_do
             elif isinstance(event, events.Steps):
                 now = event.progress
                 loss = sum(now.totals) / len(now.totals)
                 self.current = f"{event.pair_id} step {now.step}/{now.steps} loss {loss:.4g}"
-            else:
+            elif isinstance(event, events.PairEnded):
                 self.statuses[event.status] += 1
                 if event.was_planned:
                     self.ended_of_planned += 1
@@ -107,6 +112,11 @@ class Tracker:
         """Whether this process's workers have told anything."""
         return bool(self.planned or self.statuses)
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the workers are in other processes, as far as is known."""
+        return self._records is not None and not self.has_events
+
     def count_records(self) -> None:
         """Count what workers in other processes have done since the first call, if there are any.
 
@@ -126,7 +136,7 @@ class Tracker:
 
     def counts(self) -> str:
         """One line for the bar and the log."""
-        if self.done_elsewhere is not None and not self.has_events:
+        if self.done_elsewhere is not None and self.is_elsewhere:
             return f"{self.done_elsewhere} done by workers in other processes"
         return f"{self.done} done, {self.failed} failed, {self.skipped} skipped, {self.left} left"
 
@@ -149,12 +159,19 @@ class Tracker:
 
 @contextlib.contextmanager
 def watching(
-    *, verbose: bool, records: str | None, log_format: logs.LogFormat = "text"
+    *,
+    verbose: bool,
+    records: str | None,
+    log_format: logs.LogFormat = "text",
+    others: Sequence[events.Listener] = (),
 ) -> Iterator[Tracker]:
     """Show how the run goes until the block ends; set logging up for it.
 
     Events of this process tell it; where the workers are in others, the records that appear in
     the folder `records`, where it is given, are counted instead.
+
+    Args:
+        others: who is to hear of the events too.
     """
     tracker = Tracker(records)
     console = Console(stderr=True)
@@ -165,6 +182,8 @@ def watching(
 
         def take(event: events.Event) -> None:
             tracker.take(event)
+            for other in others:
+                other(event)
             show()
 
         if records is not None:
@@ -226,14 +245,6 @@ def _lines(tracker: Tracker) -> Iterator[Callable[[], None]]:
     yield show
 
 
-def duration(seconds: float) -> str:
-    """For people: `40 s`, `12 min`, `3.5 h`, `2.1 days`."""
-    for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
-        if seconds < most * length:
-            return f"{seconds / length:.{1 if unit == 'h' else 0}f} {unit}"
-    return f"{seconds / 86400:.1f} days"
-
-
 def log_stopped(run: str, statuses: dict[str, int]) -> None:
     """What a run that was stopped has done, as an entry of the log."""
     summary = {"run": run, "statuses": statuses}
@@ -250,7 +261,8 @@ def log_summary(summary: dict[str, Any]) -> None:
     failed = summary["statuses"].keys() - NO_FAILURES
     reasons = f"; reasons: {summary['failures']}" if failed else ""
     level = logging.WARNING if failed else logging.INFO
-    message = f"Run {summary['run']} ended: {_counts(summary['statuses'])}{reasons}"
+    said = "; ".join(filter(None, (_counts(summary["statuses"]), verdict(summary))))
+    message = f"Run {summary['run']} ended: {said}{reasons}"
     _LOGGER.log(level, message, extra={"summary": summary})
 
 

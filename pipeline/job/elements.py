@@ -81,7 +81,7 @@ def parted(todo: Chunk, ended: Chunk) -> Iterator[Any]:
 def tell(outcomes: Iterable[Outcome]) -> None:
     """Tell whoever watches of rows that needed no work, or were none."""
     for outcome in outcomes:
-        events.emit(events.PairEnded(outcome.status, False))
+        events.emit(events.PairEnded(outcome, False))
         log_outcome(outcome)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.job.elements import at_the_end, counts_of
+from pipeline.job.elements import at_the_end
 from pipeline.records import reports
 from pipeline.records.reports import FAILURES, Gatherer, Lines, Place
+from pipeline.records.statistics import Statistics
 from pipeline.records.tasks import Outcome
 
 # Of one file. Flink makes one record of a bundle's lines and its neighbours', of a few MB at most.
@@ -36,15 +37,10 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
             beam.pvalue.AsIter(lines.failures),
             self.place,
         )
-        counts = (
-            outcomes
-            | beam.FlatMap(counts_of).with_output_types(tuple[str, int])
-            | beam.CombinePerKey(sum)
-            | beam.combiners.ToDict()
-        )
+        statistics = lines.statistics | beam.CombineGlobally(MergeStatistics())
         return once | "WriteSummary" >> beam.Map(
             _write_summary,
-            beam.pvalue.AsSingleton(counts),
+            beam.pvalue.AsSingleton(statistics),
             beam.pvalue.AsIter(written),
             beam.pvalue.AsIter(failures),
             self.place,
@@ -53,7 +49,7 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
 
 
 class GatherLines(beam.DoFn):  # type: ignore[misc]
-    """Outcomes → lines of each shard of the results, and of the failures; see `Gatherer`."""
+    """Outcomes → lines of the results (by shard) and failures, numbers; see `Gatherer`."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -74,6 +70,31 @@ class GatherLines(beam.DoFn):  # type: ignore[misc]
                     yield beam.pvalue.TaggedOutput("failures", at_the_end(lines))
                 else:
                     yield at_the_end((file, lines))
+        yield beam.pvalue.TaggedOutput("statistics", at_the_end(self._gatherer.statistics))
+
+
+class MergeStatistics(beam.CombineFn):  # type: ignore[misc]
+    """Statistics of bundles → those of all."""
+
+    def create_accumulator(self) -> Statistics:
+        """Of none."""
+        return Statistics()
+
+    def add_input(self, statistics: Statistics, of_bundle: Statistics) -> Statistics:
+        """With those of a bundle."""
+        statistics.merge(of_bundle)
+        return statistics
+
+    def merge_accumulators(self, several: Iterable[Statistics]) -> Statistics:
+        """Of all."""
+        merged = Statistics()
+        for statistics in several:
+            merged.merge(statistics)
+        return merged
+
+    def extract_output(self, statistics: Statistics) -> Statistics:
+        """Themselves."""
+        return statistics
 
 
 def _write_results(shard: tuple[int, Iterable[Lines]], place: Place) -> str:
@@ -82,11 +103,11 @@ def _write_results(shard: tuple[int, Iterable[Lines]], place: Place) -> str:
 
 def _write_summary(
     _: None,
-    counts: dict[str, int],
+    statistics: Statistics,
     written: Iterable[str],
     failures: Iterable[str],
     place: Place,
     about: dict[str, Any],
 ) -> dict[str, Any]:
     list(failures)  # Not used, but awaited: the summary is the last file.
-    return reports.write_summary(counts, written, place, about)
+    return reports.write_summary(statistics, written, place, about)

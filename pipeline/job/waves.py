@@ -35,16 +35,23 @@ Planned = Task | Outcome
 Do = Callable[[Sequence[Task], Callable[[Sequence[Outcome]], None]], None]
 
 
-def run(options: RunOptions, place: Place, about: dict[str, Any], do: Do) -> None:
+def new_gatherer(place: Place) -> Gatherer:
+    """What gathers the outcomes of a run."""
+    return Gatherer(place, BYTES_IN_MEMORY // place.shards)
+
+
+def run(
+    options: RunOptions, place: Place, about: dict[str, Any], gatherer: Gatherer, do: Do
+) -> None:
     """The whole run, to its summary.
 
     Args:
+        gatherer: empty.
         do: does tasks, and gives their outcomes to its second argument.
 
     Raises:
         JobError: trouble that is not one pair's.
     """
-    gatherer = Gatherer(place, BYTES_IN_MEMORY // place.shards)
     with Index() as index:
         for todo, ended in waves(options, Failures(place.run, options.max_failures), index):
             tell(ended)
@@ -83,7 +90,10 @@ def waves(
             del todo[limit:]
             limit -= len(todo)
         likely = sum(waiting[number:])
-        events.emit(events.PairsWaiting(likely if limit is None else min(likely, limit)))
+        likely = likely if limit is None else min(likely, limit)
+        if number == 1:
+            events.emit(events.CatalogPlanned(index.rows, len(todo) + likely))
+        events.emit(events.PairsWaiting(likely))
         yield todo, ended
         del todo, ended
 
@@ -95,13 +105,10 @@ def scan(options: RunOptions, failures: Failures, index: Index) -> list[Planned]
         JobError: a manifest is damaged, the output cannot be listed, or the run bears no more
             failures.
     """
-    index.add_files(list_existing(options.output))
     first: list[Planned] = []
-    planned = (_planned(manifest, row, options) for manifest, row in _read(options))
-    while some := list(itertools.islice(planned, READ_AT_ONCE)):
+    for some in _filled(options, index):
         failures.take("rows", *(row if isinstance(row, Outcome) else None for row in some))
         first += some[: max(0, WAVE_ROWS - len(first))]
-        index.add_rows([id_of(row) for row in some])
         index.add_readings(
             reading
             for row in some
@@ -111,6 +118,34 @@ def scan(options: RunOptions, failures: Failures, index: Index) -> list[Planned]
         events.emit(events.PairsWaiting(index.rows))
     index.complete()
     return first
+
+
+def foresee(options: RunOptions, is_over: Callable[[], bool]) -> None:
+    """Tell whoever watches how many pairs workers elsewhere have to do: likely, see `_likely`.
+
+    Args:
+        is_over: whether nobody wants to know any more.
+
+    Raises:
+        JobError: as of `scan`.
+    """
+    with Index() as index:
+        for _ in _filled(options, index):
+            if is_over():
+                return
+        index.complete()
+        likely = sum(_likely(options, index))
+        likely = likely if options.limit is None else min(likely, options.limit)
+        events.emit(events.CatalogPlanned(index.rows, likely))
+
+
+def _filled(options: RunOptions, index: Index) -> Iterator[list[Planned]]:
+    """The rows of the manifest, planned, some at a time; the index has them and the files."""
+    index.add_files(list_existing(options.output))
+    planned = (_planned(manifest, row, options) for manifest, row in _read(options))
+    while some := list(itertools.islice(planned, READ_AT_ONCE)):
+        index.add_rows([id_of(row) for row in some])
+        yield some
 
 
 def _read(options: RunOptions) -> Iterator[tuple[str, Row]]:

@@ -15,13 +15,13 @@ import json
 import logging
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from nst_core.errors import JobError
 from pipeline import processes, storage
 from pipeline.records import records
+from pipeline.records.renewing import Renewing
 
 RENEW_SECONDS = 60.0
 TRIES = 3
@@ -48,24 +48,12 @@ def held(output: str, run: str) -> Iterator[Lock]:
     """
     lock = Lock(output, run)
     lock.take()
-    ended = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(lock, ended), daemon=True)
-    renewing.start()
+    renewing = Renewing(lock.renew, RENEW_SECONDS, "The lock")
     try:
         yield lock
     finally:
-        ended.set()
-        renewing.join()
+        renewing.end()
         lock.release()
-
-
-def _renew(lock: Lock, ended: threading.Event) -> None:
-    while not ended.wait(RENEW_SECONDS):
-        try:
-            if not lock.renew():
-                return
-        except JobError as error:
-            _LOGGER.warning("The lock could not be renewed: %s", error)
 
 
 class Lock:
@@ -202,15 +190,4 @@ def _parsed(content: bytes) -> _Holder:
     told = found if isinstance(found, dict) else {}
     names = ("run", "host", "pid", "process", "started_at")
     shown = {name: " ".join(str(told.get(name, "unknown")).split())[:_MOST_SHOWN] for name in names}
-    return _Holder(**shown, renewed_at=_time(told.get("renewed_at")))
-
-
-def _time(text: object) -> datetime.datetime | None:
-    """The time that a text tells, of which one without a zone is UTC's; None for anything else."""
-    try:
-        time = datetime.datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    if time is None or time.tzinfo is not None:
-        return time
-    return time.replace(tzinfo=datetime.UTC)
+    return _Holder(**shown, renewed_at=records.parse_time(told.get("renewed_at")))

@@ -167,6 +167,17 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+def parse_time(text: object) -> datetime.datetime | None:
+    """The time that a text tells, of which one without a zone is UTC's; None for anything else."""
+    try:
+        time = datetime.datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if time is None or time.tzinfo is not None:
+        return time
+    return time.replace(tzinfo=datetime.UTC)
+
+
 def to_json(value: dict[str, Any]) -> bytes:
     """UTF-8 JSON with a line for each key: `indent` would take Python's slow encoder."""
     lines = (f"  {_JSON.encode(name)}: {_JSON.encode(one)}" for name, one in value.items())
@@ -231,7 +242,7 @@ def versions() -> dict[str, str]:
 
 
 def summary_of(record: dict[str, Any]) -> dict[str, Any]:
-    """What results repeat of a record."""
+    """What results repeat of a record, and `retried`, which the summary of the run counts."""
     return {
         "width": record["width"],
         "height": record["height"],
@@ -242,4 +253,5 @@ def summary_of(record: dict[str, Any]) -> dict[str, Any]:
         "style_loss": record["terms"]["final"]["style"],
         "tv_loss": record["terms"]["final"]["tv"],
         "quality": record["quality"],
+        "retried": record.get("retried", False),
     }

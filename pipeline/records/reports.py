@@ -5,15 +5,17 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 from uuid import uuid4
 
 from pipeline import storage
 from pipeline.manifest.writing import CONTENT_TYPES, failure_fieldnames, write_failures
 from pipeline.records import records, result_lines
-from pipeline.records.tasks import Outcome
+from pipeline.records.statistics import Statistics
+from pipeline.records.tasks import Outcome, RowNumber
 from pipeline.storage import local
 
 ResultsFormat = Literal["jsonl", "parquet"]
@@ -71,15 +73,29 @@ class Gatherer:
         self._bytes_in_memory = bytes_in_memory
         self._lines: collections.defaultdict[int, bytearray] = collections.defaultdict(bytearray)
         self._spilled: collections.defaultdict[int, list[Lines]] = collections.defaultdict(list)
-        self.counts: collections.Counter[str] = collections.Counter()
+        self._heard: dict[RowNumber, Outcome] = {}
+        self._lock = threading.RLock()
+        self.statistics = Statistics()
+
+    def hear(self, outcome: Outcome) -> None:
+        """Take note of an outcome that is on its way, for the case that the run is stopped."""
+        with self._lock:
+            self._heard[outcome.number] = outcome
 
     def take(self, outcomes: Iterable[Outcome]) -> None:
         """Keep the lines of these outcomes."""
-        for outcome in outcomes:
-            self.counts[outcome.status] += 1
-            self._keep(shard_of(outcome, self._place.shards), result_lines.line_of(outcome))
-            if outcome.failed:
-                self._keep(FAILURES, failure_line(outcome))
+        with self._lock:
+            for outcome in outcomes:
+                self._heard.pop(outcome.number, None)
+                self.statistics.add(outcome)
+                self._keep(shard_of(outcome, self._place.shards), result_lines.line_of(outcome))
+                if outcome.failed:
+                    self._keep(FAILURES, failure_line(outcome))
+
+    def take_heard(self) -> None:
+        """Keep the lines of those that are still on their way."""
+        with self._lock:
+            self.take([*self._heard.values()])
 
     def _keep(self, file: int, line: bytes) -> None:
         self._lines[file] += line
@@ -88,9 +104,10 @@ class Gatherer:
 
     def gathered(self) -> dict[int, list[Lines]]:
         """All lines by the number of their shard, those of the failures by `FAILURES`."""
-        rest = {file: [bytes(lines)] for file, lines in self._lines.items()}
-        files = self._spilled.keys() | rest.keys()
-        return {file: [*self._spilled.get(file, ()), *rest.get(file, ())] for file in sorted(files)}
+        with self._lock:
+            rest = {file: [bytes(lines)] for file, lines in self._lines.items()}
+            files = sorted(self._spilled.keys() | rest.keys())
+            return {file: [*self._spilled.get(file, ()), *rest.get(file, ())] for file in files}
 
 
 def write_reports(gatherer: Gatherer, place: Place, about: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +116,26 @@ def write_reports(gatherer: Gatherer, place: Place, about: dict[str, Any]) -> di
     failures = gathered.pop(FAILURES, [])
     written = [write_results(shard, several, place) for shard, several in gathered.items()]
     write_failures_csv(failures, place)
-    return write_summary(gatherer.counts, written, place, about)
+    return write_summary(gatherer.statistics, written, place, about)
+
+
+def write_so_far(gatherer: Gatherer, place: Place, *, failures: bool) -> None:
+    """The failures and results of a run that ends before its end; no summary, which is the end's.
+
+    Args:
+        failures: False where failures.csv is to stay as it is: the run's manifest can be that file.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    gatherer.take_heard()
+    gathered = gatherer.gathered()
+    failed = gathered.pop(FAILURES, [])
+    if failures:
+        write_failures_csv(failed, place)
+    for shard, several in gathered.items():
+        write_results(shard, several, place)
+    remove_spills(place)
 
 
 def remove_spills(place: Place) -> None:
@@ -159,9 +195,10 @@ def write_failures_csv(several: Iterable[Lines], place: Place) -> str:
 
 
 def write_summary(
-    counts: Mapping[str, int], written: Iterable[str], place: Place, about: dict[str, Any]
+    statistics: Statistics, written: Iterable[str], place: Place, about: dict[str, Any]
 ) -> dict[str, Any]:
-    """The run's summary, its last file."""
+    """The run's summary, its last file; how many bytes there were only `complete` knows."""
+    counts = statistics.statuses
     remove_spills(place)
     summary = {
         "run": place.run,
@@ -171,6 +208,19 @@ def write_summary(
         "statuses": dict(sorted(counts.items())),
         "results": sorted(written),
         "failures": place.uri("failures.csv"),
+        **statistics.to_dict(about.get("started_at")),
+        "bytes": None,
     }
-    storage.write_bytes(place.uri("summary.json"), records.to_json(summary), "application/json")
+    _write(summary, place)
     return summary
+
+
+def complete(summary: dict[str, Any], more: dict[str, Any], place: Place) -> dict[str, Any]:
+    """The summary with what the job's end alone tells, written again."""
+    summary = {**summary, **more}
+    _write(summary, place)
+    return summary
+
+
+def _write(summary: dict[str, Any], place: Place) -> None:
+    storage.write_bytes(place.uri("summary.json"), records.to_json(summary), "application/json")

@@ -59,7 +59,7 @@ _EMPTY: dict[str, Any] = {
 
 
 def line_of(outcome: Outcome) -> bytes:
-    """One line of JSON, with its end."""
+    """One line of JSON, with its end; of the details those that are fields."""
     found = {
         **_EMPTY,
         "manifest": outcome.number.manifest,
@@ -67,7 +67,7 @@ def line_of(outcome: Outcome) -> bytes:
         "id": outcome.id,
         "status": outcome.status,
         "error": outcome.error,
-        **outcome.details,
+        **{name: value for name, value in outcome.details.items() if name in _EMPTY},
         "columns": _JSON.encode(outcome.columns),
     }
     found["styles"] = [{"mask": None, **style} for style in found["styles"]]

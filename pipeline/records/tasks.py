@@ -79,6 +79,16 @@ class Outcome:
         return self.status not in NO_FAILURES
 
 
+def counts_by_kind(statuses: dict[str, int]) -> dict[str, int]:
+    """Counts of each status as those of what was done, done before, left for later, and failed."""
+    return {
+        "done": statuses.get(OK, 0),
+        "skipped": statuses.get(SKIPPED, 0),
+        "postponed": statuses.get(POSTPONED, 0),
+        "failed": sum(n for status, n in statuses.items() if status not in NO_FAILURES),
+    }
+
+
 def sources(pair: Pair) -> dict[str, Any]:
     """The pair's input URIs, as records and results hold them."""
     return {

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 EXIT_JOB = 1
 # Shells add this to the number of the signal that ended a command.
@@ -33,9 +33,21 @@ _WORKER_THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
 _CODE = re.compile(r"exited with return code (-?\d+)")
 
 
+class Ending(NamedTuple):
+    """Why a process ends before its end, and its exit status."""
+
+    sentence: str
+    status: int
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether somebody wanted it, by a signal."""
+        return self.status > EXIT_SIGNAL
+
+
 @contextlib.contextmanager
 def heeding(
-    stop: Callable[[], None], tidy: Callable[[], None], say: Callable[[str], None]
+    stop: Callable[[Ending], None], tidy: Callable[[], None], say: Callable[[str], None]
 ) -> Iterator[None]:
     """In this block SIGINT, SIGTERM and dead workers end this process.
 
@@ -77,7 +89,7 @@ class _Listener:
     """A thread that hears of signals and deaths through a pipe: C code cannot hold it up."""
 
     def __init__(
-        self, stop: Callable[[], None], tidy: Callable[[], None], say: Callable[[str], None]
+        self, stop: Callable[[Ending], None], tidy: Callable[[], None], say: Callable[[str], None]
     ) -> None:
         self._stop = stop
         self._tidy = tidy
@@ -122,27 +134,25 @@ class _Listener:
             if not self._end.acquire(blocking=False):
                 return
             if number == _DEATH:
-                self._leave(death_sentence(self._codes), EXIT_JOB)
+                self._leave(Ending(death_sentence(self._codes), EXIT_JOB))
             name = signal.Signals(number).name
-            self._leave(
-                f"Stopped by {name}; the same command goes on where this run ended.",
-                EXIT_SIGNAL + number,
-            )
+            sentence = f"Stopped by {name}; the same command goes on where this run ended."
+            self._leave(Ending(sentence, EXIT_SIGNAL + number))
 
-    def _leave(self, sentence: str, status: int) -> NoReturn:
+    def _leave(self, ending: Ending) -> NoReturn:
         """End this process."""
-        alarm = threading.Timer(MOST_SECONDS, os._exit, (status,))
+        alarm = threading.Timer(MOST_SECONDS, os._exit, (ending.status,))
         alarm.daemon = True
         alarm.start()
         try:
             # While TensorFlow is loaded it is held back.
             os.dup2(self._stderr, 2)
-            self._stop()
+            self._stop(ending)
             sys.stdout.flush()
-            self._say(sentence)
+            self._say(ending.sentence)
             self._tidy()
         finally:
-            os._exit(status)
+            os._exit(ending.status)
 
 
 def death_sentence(codes: list[int]) -> str:

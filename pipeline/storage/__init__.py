@@ -65,6 +65,7 @@ __all__ = [
     "real_uri",
     "resolve",
     "scheme",
+    "size",
     "stem",
     "sweep",
     "temporary_name",
@@ -88,6 +89,7 @@ class _Backend(Protocol):
     def writer(self, uri: str, content_type: str, /) -> AbstractContextManager[BinaryIO]: ...
     def check_writable(self, directory_uri: str, /) -> None: ...
     def identity(self, uri: str, /) -> str: ...
+    def size(self, uri: str, /) -> int: ...
 
 
 def _backend(uri: str) -> _Backend:
@@ -259,6 +261,11 @@ def identity(uri: str) -> str:
     Raises NotFound, AccessDenied, Damaged, Unreadable, StorageError.
     """
     return _backend(uri).identity(uri)
+
+
+def size(uri: str) -> int:
+    """Bytes of a file. Raises NotFound, AccessDenied, Unreadable, StorageError."""
+    return _backend(uri).size(uri)
 
 
 def real_uri(uri: str) -> str:

@@ -263,3 +263,12 @@ def identity(uri: str) -> str:
         except NotImplementedError:
             with _open(uri) as file:
                 return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size(uri: str) -> int:
+    """See `storage.size`."""
+    with _reading(uri):
+        filesystem = _filesystem(uri)
+        if not filesystem.exists(uri):
+            raise missing(uri)
+        return int(filesystem.size(uri))

@@ -276,3 +276,9 @@ def identity(uri: str) -> str:
         return f"crc32c:{stored.crc32c}:{stored.size}"
     data = read(uri, None, None)
     return f"crc32c:{_crc32c(data)}:{len(data)}"
+
+
+def size(uri: str) -> int:
+    """See `storage.size`."""
+    with reading(uri):
+        return int(_stored(uri, gcs_faults.RETRY).size)

@@ -257,6 +257,13 @@ def identity(uri: str) -> str:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def size(uri: str) -> int:
+    """See `storage.size`."""
+    path = local_path(uri)
+    with reading(path):
+        return _check_file(path).st_size
+
+
 @functools.lru_cache(maxsize=4096)
 def real_path(path: str) -> str:
     """The path without symbolic links, whether there is a file or not."""

@@ -235,6 +235,7 @@ class BatchWorker:
 
         Before the costly work: another worker may have done it since the planning.
         """
+        events.emit(events.PairBegun(task.pair.id))
         if done := self.writer.done_meanwhile(task):
             return done
         found = self.reader.read(task)
@@ -319,7 +320,7 @@ class BatchWorker:
 
     def _ended(self, outcome: Outcome) -> Outcome:
         """Tell of a pair that has ended; on any thread."""
-        events.emit(events.PairEnded(outcome.status, True))
+        events.emit(events.PairEnded(outcome, True))
         self.tally.count(f"pairs_{outcome.status}")
         return outcome
 

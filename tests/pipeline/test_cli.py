@@ -18,7 +18,7 @@ from pipeline import cli
 from pipeline.__main__ import main
 from pipeline.job.budget import MaxFailures
 
-COMMANDS = ("run", "plan", "stylize", "manifest", "demo", "weights")
+COMMANDS = ("run", "plan", "status", "stylize", "manifest", "demo", "weights")
 RUN = ["run", "--manifest", "pairs.csv", "--output", "out", "--weights", "procedural"]
 
 # Command lines that are wrong, and what the sentence must name.
@@ -58,6 +58,8 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "configuration without settings": ([*RUN, "--config", "list.yaml"], ("list.yaml",)),
     "unknown setting in a file": ([*RUN, "--config", "typo.yaml"], ("stepz", "steps")),
     "configuration that is a picture": ([*RUN, "--config", "a.png"], ("a.png", "YAML")),
+    "status without output": (["status"], ("O",)),
+    "status of a folder without runs": (["status", "none"], ("none", "no runs", "--output")),
     "stylize without images": (["stylize", "-o", "x.png"], ("CONTENT",)),
     "stylize without output": (["stylize", "a.png", "s.png"], ("--output",)),
     "stylize with Beam's option": (

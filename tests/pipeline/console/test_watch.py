@@ -17,10 +17,16 @@ from nst_core.config import StyleConfig
 from nst_core.results import Progress
 from pipeline.__main__ import main
 from pipeline.commands import run
+from pipeline.commands.endings import LiveRun
 from pipeline.console import events, watch
 from pipeline.console.events import PairEnded, PairPlanned, PairsWaiting, Steps
-from pipeline.console.watch import Tracker, duration, watching
+from pipeline.console.verdict import duration
+from pipeline.console.watch import Tracker, watching
 from pipeline.job.options import RunOptions
+from pipeline.records.reports import Place
+from pipeline.records.run_file import About, RunFile
+from pipeline.records.tasks import Outcome, RowNumber
+from pipeline.runners.shutdown import Ending
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -85,10 +91,18 @@ def tracker_of(*events: Any) -> Tracker:
 
 
 PLANNED = [PairPlanned()] * 4
-SKIPPED = PairEnded("skipped", was_planned=False)
-DONE = PairEnded("ok", was_planned=True)
-DIVERGED = PairEnded("diverged", was_planned=True)
-UNPLANNED = PairEnded("input_not_found", was_planned=False)
+
+
+def ended(status: str, *, was_planned: bool) -> PairEnded:
+    """The end of a pair."""
+    number = RowNumber("/pairs.csv", 1)
+    return PairEnded(Outcome(number, "a", status, None, {}, {}, {}), was_planned)
+
+
+SKIPPED = ended("skipped", was_planned=False)
+DONE = ended("ok", was_planned=True)
+DIVERGED = ended("diverged", was_planned=True)
+UNPLANNED = ended("input_not_found", was_planned=False)
 STEPS = Steps("town--wave", Progress(30, 120, 0.5, (2.0, 4.0)))
 
 
@@ -282,6 +296,16 @@ def test_runs_of_one_second_have_different_names() -> None:
     assert all(len(name) == len("20260101T000000Z-abcd") for name in names)
 
 
+def live_run(options: RunOptions, tracker: Tracker, name: str) -> LiveRun:
+    """A run that can be stopped; its run.json was not begun."""
+    place = Place(options.output, name, 1)
+    about = About("nst run", options.manifest, options.schemes, None, "2026-01-01T00:00:00+00:00")
+    return LiveRun(options, place, tracker, RunFile(place, about, dict))
+
+
+STOPPED = Ending("Stopped by SIGTERM.", 143)
+
+
 def test_a_run_that_is_stopped_asks_its_runner_to_stop_and_counts_what_was_done(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,7 +321,9 @@ def test_a_run_that_is_stopped_asks_its_runner_to_stop_and_counts_what_was_done(
     monkeypatch.setattr(kill, lambda: stopped.append("processes of this machine"))
     options = RunOptions(catalog.uri("pairs.csv"), catalog.uri("out"), StyleConfig())
     tracker = tracker_of(*PLANNED, SKIPPED, DONE, DIVERGED)
-    run.stop([Result()], tracker, options, "20260101T000000Z-abcd")
+    live = live_run(options, tracker, "20260101T000000Z-abcd")
+    live.results.append(Result())
+    live.stop(STOPPED)
     assert stopped == ["the runner's job", "processes of this machine"]
     said = capsys.readouterr().out
     assert "Run 20260101T000000Z-abcd, stopped" in said
@@ -320,5 +346,5 @@ def test_what_workers_in_other_processes_did_is_counted_once_more_at_the_stop(
     tracker.count_records()
     for name in ("a", "b"):
         catalog.write(f"out/records/{name}.json", b"{}")
-    run.stop([], tracker, options, "r")
+    live_run(options, tracker, "r").stop(STOPPED)
     assert any(line.split("│")[1:3] == [" ok ", " 2 "] for line in plain(capsys.readouterr().out))

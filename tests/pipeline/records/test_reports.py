@@ -13,6 +13,7 @@ from pipeline.manifest.rows import read_rows
 from pipeline.records import reports
 from pipeline.records.reports import Place
 from pipeline.records.result_lines import line_of
+from pipeline.records.statistics import Statistics
 from pipeline.records.tasks import Outcome, RowNumber
 
 
@@ -100,7 +101,7 @@ def test_lines_that_waited_in_files_come_into_the_reports_and_the_files_go(place
 
     folder = pathlib.Path(place.uri(""))
     assert len(list(folder.glob("spill-*"))) == 2
-    reports.write_summary({"ok": 4, "internal": 2}, [uri], place, {})
+    reports.write_summary(Statistics(), [uri], place, {})
     assert {file.name for file in folder.iterdir()} == {
         "failures.csv",
         "results-00000-of-00003.jsonl",
@@ -109,9 +110,11 @@ def test_lines_that_waited_in_files_come_into_the_reports_and_the_files_go(place
 
 
 def test_the_summary_counts_every_status(place: Place) -> None:
-    counts = {"skipped": 2, "ok": 3, "diverged": 1}
+    statistics = Statistics()
+    for number, status in enumerate(["skipped", "ok", "ok", "diverged", "skipped", "ok"]):
+        statistics.add(outcome(number, status))
     about = {"manifest": "/m.csv", "started_at": "2026-01-01T00:00:00+00:00"}
-    summary = reports.write_summary(counts, ["/r2", "/r1"], place, about)
+    summary = reports.write_summary(statistics, ["/r2", "/r1"], place, about)
     assert summary["pairs"] == 6
     assert summary["statuses"] == {"diverged": 1, "ok": 3, "skipped": 2}
     assert summary["results"] == ["/r1", "/r2"]

@@ -15,7 +15,7 @@ HEAD = """
 import hashlib, os, signal, sys, threading, time
 from pipeline.runners import shutdown
 
-def stop():
+def stop(ending):
     print("stopped", flush=True)
 
 def tidy():
@@ -88,7 +88,7 @@ def test_a_job_that_says_itself_why_its_worker_died_has_the_word() -> None:
 def test_it_ends_where_the_last_things_take_for_ever() -> None:
     done = ended(
         "shutdown.MOST_SECONDS = 1.0\n"
-        "with shutdown.heeding(in_c, tidy, say):\n"
+        "with shutdown.heeding(lambda _: in_c(), tidy, say):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    time.sleep(60)\n"
     )
@@ -121,7 +121,7 @@ def test_after_the_block_everything_is_as_it_was() -> None:
         return (*map(signal.getsignal, shutdown.SIGNALS), threading.excepthook)
 
     before, threads = state(), threading.active_count()
-    with shutdown.heeding(lambda: None, lambda: None, print):
+    with shutdown.heeding(lambda _: None, lambda: None, print):
         assert state() != before
     assert (state(), threading.active_count()) == (before, threads)
     wakeup = signal.set_wakeup_fd(-1)
@@ -133,7 +133,7 @@ def test_on_another_thread_nothing_is_heeded() -> None:
 
     def run() -> None:
         before = signal.getsignal(signal.SIGTERM)
-        with shutdown.heeding(lambda: None, lambda: None, print):
+        with shutdown.heeding(lambda _: None, lambda: None, print):
             seen.append(signal.getsignal(signal.SIGTERM) is before)
 
     thread = threading.Thread(target=run)

@@ -136,6 +136,7 @@ def test_a_run_s_folder_holds_configuration_results_failures_and_summary(catalog
         "config.yaml",
         "failures.csv",
         "results-00000-of-00001.jsonl",
+        "run.json",
         "summary.json",
     }
     summary = catalog.summary()

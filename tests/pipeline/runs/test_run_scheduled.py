@@ -182,7 +182,8 @@ def test_the_second_of_two_scheduled_runs_ends_with_a_sentence_and_status_4(
     sentence = one_sentence(capsys.readouterr().err.splitlines()[0])
     assert "Run tonight" in sentence
     assert "--lock" in sentence
-    assert incoming.names("out/runs") == {"tonight/config.yaml"}
+    names = ("config.yaml", "failures.csv", "run.json")
+    assert incoming.names("out/runs") == {f"tonight/{name}" for name in names}
 
 
 def test_the_lock_goes_with_its_run_however_that_ends(

@@ -115,7 +115,11 @@ def test_stopped_in_its_second_wave_a_run_says_all_that_it_has_done(
     count = len(files(pairs))
     # The last record may be there before it is told of.
     assert WAVE <= int(row[3]) <= count < 2 * WAVE + 1
-    assert pairs.names("out/runs") == {"first/config.yaml"}
+    names = {"config.yaml", "failures.csv", "results-00000-of-00001.jsonl", "run.json"}
+    assert pairs.names("out/runs") == {f"first/{name}" for name in names}
+    pairs.run_folder = "out/runs/first"
+    told_of = [one["status"] for one in pairs.results()]
+    assert told_of == ["ok"] * int(row[3])
     everything = pathlib.Path(pairs.uri("out")).rglob("*")
     assert not [path for path in everything if storage.temporary_writer(str(path)) is not None]
     with started(pairs, "--run-id=second") as process:

@@ -377,12 +377,13 @@ def test_whoever_watches_hears_of_steps_and_ends(prepare: Prepare) -> None:
     events.listen(heard.append)
     try:
         worker, _, batch = prepare(count=1)
-        ended(worker, batch)
+        (outcome,) = outcomes_of(worker, batch)
     finally:
         events.listen(None)
     assert heard == [
+        events.PairBegun("a"),
         events.Steps("a", Progress(1, 2, 1.0, (3.0,))),
-        events.PairEnded("ok", True),
+        events.PairEnded(outcome, True),
     ]
 
 

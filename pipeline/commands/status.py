@@ -1,0 +1,275 @@
+"""`nst status`: what has become of the runs of an output, and what to do next."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import difflib
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from nst_core.errors import ConfigError
+from pipeline import storage
+from pipeline.console.verdict import duration
+from pipeline.records import records, run_states
+from pipeline.records.retry import retry_arguments
+from pipeline.records.run_states import ACTIVE, ENDED_EARLY, CatalogState, RunState
+
+EXIT_ALL_DONE = 0
+EXIT_SOME_FAILED = 3
+EXIT_RUNNING = 5
+EXIT_DIED = 6
+EXIT_INTERRUPTED = 130
+
+WATCH_SECONDS = 5.0
+# Those before are in --json.
+MOST_RUNS = 10
+_WIDE = 10_000
+_COLORS = {"running": "cyan", "launched": "cyan", "finished": "green"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What there is to say of an output at one moment.
+
+    `catalog`: None where one run was asked for. `records`: how many there are, if they were
+    counted. `next`: the command to give next, None where there is nothing to do.
+    """
+
+    output: str
+    now: datetime.datetime
+    runs: list[RunState]
+    catalog: CatalogState | None
+    records: int | None
+    next: str | None
+    exit_status: int
+
+
+def status(
+    output: str,
+    *,
+    run: str | None = None,
+    watch: bool = False,
+    as_json: bool = False,
+    count: bool = False,
+) -> int:
+    """Say what has become of the runs, or of one; the exit status.
+
+    Args:
+        output: URI of the output folder.
+        watch: again every few seconds, until nothing runs any more.
+        count: count the records too: on `gs://` a listing of all.
+
+    Raises:
+        ConfigError: there are no runs, or none of this name.
+        StorageError: their files cannot be listed or read.
+    """
+    found = look(output, run, count=count)
+    if not watch:
+        _print(found, as_json=as_json)
+        return found.exit_status
+    try:
+        if as_json or not sys.stdout.isatty():
+            return _watch_lines(found, run, count=count, as_json=as_json)
+        return _watch_screen(found, run, count=count)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def look(output: str, run: str | None, *, count: bool) -> Found:
+    """Look once; arguments and errors as of `status`."""
+    now = datetime.datetime.now(datetime.UTC)
+    runs = run_states.read_runs(output, now, run)
+    if not runs:
+        raise ConfigError(_nothing(output, run, now))
+    catalog = None if run else run_states.catalog_of(runs)
+    heads = catalog.heads if catalog else tuple(runs)
+    number = None
+    if count:
+        number = sum(1 for _ in storage.list_uris(storage.join(output, "records")))
+    following = next_command(output, runs, heads)
+    return Found(output, now, runs, catalog, number, following, _exit_status(runs, heads, catalog))
+
+
+def _nothing(output: str, run: str | None, now: datetime.datetime) -> str:
+    if run is None:
+        return f"{output} has no runs; give the folder that nst run --output names."
+    names = [one.run for one in run_states.read_runs(output, now)]
+    near = difflib.get_close_matches(run, names, 1, 0.0) or ["none at all"]
+    return f"{output} has no run {run!r}; the nearest is {near[0]}."
+
+
+def _exit_status(
+    runs: list[RunState], heads: tuple[RunState, ...], catalog: CatalogState | None
+) -> int:
+    if any(run.state in ACTIVE for run in runs):
+        return EXIT_RUNNING
+    if any(run.state in ENDED_EARLY for run in heads):
+        return EXIT_DIED
+    failed = catalog.failed if catalog else sum(run.counts["failed"] or 0 for run in heads)
+    return EXIT_SOME_FAILED if failed else EXIT_ALL_DONE
+
+
+def next_command(output: str, runs: list[RunState], heads: tuple[RunState, ...]) -> str | None:
+    """The command to give next: watch, go on, or retry what has failed; None: nothing is left."""
+    if any(run.state in ACTIVE for run in runs):
+        return shlex.join(["nst", "status", output, "--watch"])
+    latest = list(reversed(heads))
+    for run in latest:
+        if run.state in ENDED_EARLY and (command := run.text("command")):
+            return _from_its_folder(run, command)
+    for run in latest:
+        if run.counts["failed"]:
+            schemes = run.told.get("schemes")
+            failures = storage.join(output, "runs", run.run, "failures.csv")
+            return shlex.join(
+                retry_arguments(failures, output, schemes if isinstance(schemes, list) else ())
+            )
+    for run in latest:
+        if run.counts["postponed"] and (command := run.text("command")):
+            return _from_its_folder(run, command)
+    return None
+
+
+def _from_its_folder(run: RunState, command: str) -> str:
+    """The command as it was given, from where it was: its names can be relative."""
+    folder = run.text("directory")
+    is_local = not storage.scheme(run.manifest) or not storage.scheme(run.text("output") or "")
+    if folder and is_local and folder != os.getcwd():
+        return f"cd {shlex.quote(folder)} && {command}"
+    return command
+
+
+def _watch_screen(found: Found, run: str | None, *, count: bool) -> int:
+    with Live(_shown(found), auto_refresh=False, console=Console()) as screen:
+        while found.exit_status == EXIT_RUNNING:
+            time.sleep(WATCH_SECONDS)
+            found = look(found.output, run, count=count)
+            screen.update(_shown(found), refresh=True)
+    return found.exit_status
+
+
+def _watch_lines(found: Found, run: str | None, *, count: bool, as_json: bool) -> int:
+    """Where there is no terminal: again whenever a run has told something new."""
+    _print(found, as_json=as_json)
+    while found.exit_status == EXIT_RUNNING:
+        time.sleep(WATCH_SECONDS)
+        before, found = found.runs, look(found.output, run, count=count)
+        if found.runs != before:
+            _print(found, as_json=as_json)
+    return found.exit_status
+
+
+def _print(found: Found, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(to_json(found), ensure_ascii=False), flush=True)
+    else:
+        # Lines that are longer than the terminal are to be copied whole.
+        Console(width=_WIDE).print(_shown(found), crop=False)
+
+
+def to_json(found: Found) -> dict[str, Any]:
+    """All there is to say, with the runs' own files."""
+    catalog = None
+    if found.catalog:
+        catalog = {**vars(found.catalog), "heads": [run.run for run in found.catalog.heads]}
+    return {
+        "output": found.output,
+        "at": found.now.isoformat(timespec="seconds"),
+        "runs": [
+            {
+                **run.told,
+                "run": run.run,
+                "state": run.state,
+                **run.counts,
+                "seconds_to_go": run.seconds_to_go(found.now),
+                "seconds_since_heard": _since(found.now, run.heard_at),
+            }
+            for run in found.runs
+        ],
+        "catalog": catalog,
+        "records": found.records,
+        "next": found.next,
+        "exit_status": found.exit_status,
+    }
+
+
+def _since(now: datetime.datetime, then: datetime.datetime | None) -> float | None:
+    return None if then is None else round(max(0.0, (now - then).total_seconds()), 1)
+
+
+def _shown(found: Found) -> RenderableType:
+    runs = found.runs[-MOST_RUNS:]
+    lines = [Text(text) for run in runs[-1:] for text in _details(run, found.now)]
+    if found.catalog:
+        lines.append(Text(_catalog_line(found.catalog)))
+    if found.records is not None:
+        lines.append(Text(f"Records: {found.records}"))
+    if len(found.runs) > len(runs):
+        lines.append(Text(f"{len(found.runs) - len(runs)} earlier runs are in --json."))
+    lines.append(Text(f"Next: {found.next}" if found.next else "Nothing is left to do."))
+    return Group(_table(runs, found.now), *lines)
+
+
+def _table(runs: list[RunState], now: datetime.datetime) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("done", "failed", "skipped", "left", "pairs/h", "to go", "heard"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        pace, to_go = run.pairs_per_hour, run.seconds_to_go(now)
+        heard = _since(now, run.heard_at)
+        counts = [run.counts[name] for name in ("done", "failed", "skipped", "left")]
+        table.add_row(
+            Text(run.run),
+            Text(run.state, style=_COLORS.get(run.state, "red")),
+            *("?" if one is None else str(one) for one in counts),
+            "" if pace is None else f"{pace:.3g}" if pace < 100 else f"{pace:.0f}",
+            "" if to_go is None else duration(to_go),
+            "" if heard is None else f"{duration(heard)} ago",
+        )
+    return table
+
+
+def _details(run: RunState, now: datetime.datetime) -> Iterator[str]:
+    """What there is to know of the last run besides its counts."""
+    where = ", process ".join(str(run.told[name]) for name in ("host", "pid") if name in run.told)
+    runner = f", {run.text('runner')}" if run.text("runner") else ""
+    yield f"{run.run}: {run.state}{f' ({where}{runner})' if where else ''}"
+    if run.state == "died":
+        heard = f"at {run.heard_at:%Y-%m-%d %H:%M:%S} UTC" if run.heard_at else "never"
+        yield f"Last heard {heard}: its process was killed, or cannot reach the output."
+    if sentence := run.text("sentence"):
+        yield f"It says: {sentence}"
+    job = run.told.get("job")
+    if isinstance(job, dict):
+        yield f"Job: {job.get('console') or job.get('id')}"
+    oldest = run.told.get("oldest")
+    if run.state in ("running", "died") and isinstance(oldest, dict):
+        since = records.parse_time(oldest.get("since"))
+        ago = f", {duration(_since(now, since) or 0)}" if since and run.state == "running" else ""
+        yield f"Longest in work: {oldest.get('id')}{ago}"
+    reasons = run.told.get("reasons")
+    for reason in reasons if isinstance(reasons, list) else ():
+        if isinstance(reason, dict):
+            yield f"  {reason.get('count')} × {reason.get('status')}: {reason.get('example')}"
+
+
+def _catalog_line(catalog: CatalogState) -> str:
+    manifests = "1 manifest" if catalog.manifests == 1 else f"{catalog.manifests} manifests"
+    later = f", {catalog.postponed} postponed" if catalog.postponed else ""
+    return (
+        f"Catalog over all runs: {catalog.done} of {catalog.pairs} pairs done, "
+        f"{catalog.failed} failed, {catalog.left} left{later} ({manifests})"
+    )

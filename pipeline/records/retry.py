@@ -1,0 +1,22 @@
+"""The command that runs the failed pairs of a run again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline import storage
+from pipeline.manifest.schemes import default_schemes
+
+
+def retry_arguments(failures: str, output: str, schemes: Sequence[str]) -> list[str]:
+    """The words of the command, from the URI of failures.csv.
+
+    Args:
+        schemes: those that the rows of the run may name; none where that is not known.
+    """
+    config = storage.join(storage.directory(failures), "config.yaml")
+    again = ["nst", "run", "--manifest", failures, "--output", output, "--config", config]
+    # The failed rows name what the manifest named, from where the output is.
+    if schemes and {*schemes} != {*default_schemes(failures, output)}:
+        again += ["--allow-schemes", ",".join(schemes)]
+    return again

@@ -1,0 +1,138 @@
+"""What a run says of itself while it lives: `O/runs/<run>/run.json`, with a heartbeat.
+
+`nst status` reads it, from any machine. It is of no use to the run itself, and no trouble with it
+stops or delays one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Literal
+
+from nst_core.errors import JobError
+from pipeline import processes, storage
+from pipeline.manifest.rows import find_manifests
+from pipeline.records import records
+from pipeline.records.renewing import Renewing
+from pipeline.records.reports import Place
+
+NAME = "run.json"
+SECONDS = 60.0
+# On a disk it costs a thousandth of a second, and somebody may be watching.
+LOCAL_SECONDS = 10.0
+# Whoever has not heard of a run for so long takes it for dead.
+LAPSE = datetime.timedelta(minutes=3)
+# A run that ends waits so long for its last heartbeat.
+PATIENCE = 10.0
+MOST_MANIFESTS = 20
+
+State = Literal["running", "launched", "finished", "stopped", "failed"]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class About:
+    """What does not change while a run lives.
+
+    `command`: the command line as it was given; `next`: with which a person goes on from an end.
+    `job`: on Dataflow its id and its page in the console.
+    """
+
+    command: str
+    manifest: str
+    schemes: tuple[str, ...]
+    runner: str | None
+    started_at: str
+    job: dict[str, str] | None = None
+
+
+class RunFile:
+    """The run's own account of itself, written at its start, every minute, and at its end.
+
+    Args:
+        count: the counts of this moment, see `Pulse`.
+    """
+
+    def __init__(self, place: Place, about: About, count: Callable[[], dict[str, Any]]) -> None:
+        self._place = place
+        self.about = about
+        self._count = count
+        self._manifest: dict[str, Any] = {"uri": about.manifest}
+        self._state: State = "running"
+        self._end: dict[str, Any] = {}
+        self._renewing: Renewing | None = None
+
+    def begin(self) -> None:
+        """Write it, and go on writing it on a thread of its own until `end`."""
+        seconds = SECONDS if storage.scheme(self._place.output) else LOCAL_SECONDS
+        self._renewing = Renewing(
+            self._renew, seconds, "The heartbeat", first=self._first, last=self._write
+        )
+
+    def end(self, state: State, sentence: str | None = None, **more: Any) -> None:
+        """Say how the run has ended; the first end counts, and where it has not begun, none does.
+
+        Args:
+            sentence: why, where that is not the end of its work.
+            more: replaces counts.
+        """
+        renewing = self._renewing
+        if renewing is None or renewing.is_ended:
+            return
+        self._end = {"ended_at": records.now(), "sentence": sentence, **more}
+        self._state = state
+        if not renewing.end(PATIENCE):
+            _LOGGER.warning("The last heartbeat could not be written within %.0f s.", PATIENCE)
+
+    def _first(self) -> None:
+        self._write()
+        self._manifest = manifest_details(self.about.manifest)
+        self._write()
+
+    def _renew(self) -> bool:
+        self._write()
+        return True
+
+    def _write(self) -> None:
+        # The state before the counts: they are then not older than it.
+        state, end = self._state, self._end
+        about = dataclasses.asdict(self.about)
+        content = {
+            "run": self._place.run,
+            "state": state,
+            **about,
+            "manifest": self._manifest,
+            "output": self._place.output,
+            "directory": os.getcwd(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process": processes.own_name(),
+            "versions": records.versions(),
+            "renewed_at": records.now(),
+            **self._count(),
+            **end,
+        }
+        uri = self._place.uri(NAME)
+        storage.write_bytes(uri, records.to_json(content), "application/json")
+
+
+def manifest_details(uri: str) -> dict[str, Any]:
+    """The manifest's URI, the count of its files, and of the first of them size and checksum."""
+    found: dict[str, Any] = {"uri": uri}
+    try:
+        manifests = find_manifests(uri)
+        found["count"] = len(manifests)
+        found["files"] = [
+            {"uri": one, "bytes": storage.size(one), "identity": storage.identity(one)}
+            for one in manifests[:MOST_MANIFESTS]
+        ]
+    except JobError as error:
+        # The run meets it too, and says so.
+        found["trouble"] = str(error)
+    return found

@@ -1,0 +1,216 @@
+"""What has become of the runs of an output, as their own files tell; loads no runner."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import datetime
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from nst_core.errors import shortened
+from pipeline import processes, storage
+from pipeline.records import records, run_file
+from pipeline.records.run_file import LAPSE
+from pipeline.records.tasks import counts_by_kind
+
+THREADS = 32
+COUNTS = ("pairs", "to_do", "done", "skipped", "postponed", "failed", "left")
+# A launched one is run by whoever launched it, and has no heartbeat.
+ACTIVE = ("running", "launched")
+# With pairs left, as far as anybody knows; an unknown one is an earlier version's.
+ENDED_EARLY = ("stopped", "failed", "died", "unknown")
+STATES = (*ACTIVE, "finished", *ENDED_EARLY)
+
+_SUMMARY = "summary.json"
+_FAILURES = re.compile(r"/runs/(?P<run>[^/]+)/failures\.csv")
+_MOST_BYTES = 4 * 2**20
+_MOST_SHOWN = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class RunState:
+    """One run: its state, one of `STATES`, and what it has told; counts are None where unknown.
+
+    `heard_at`: the time of its last heartbeat. `told`: its run.json, or what there is of one.
+    """
+
+    run: str
+    state: str
+    counts: Mapping[str, int | None]
+    started_at: datetime.datetime | None
+    heard_at: datetime.datetime | None
+    told: Mapping[str, Any]
+
+    def text(self, name: str) -> str | None:
+        """What it has told under a name, fit to be shown; None where it is no text."""
+        found = self.told.get(name)
+        return shortened(" ".join(found.split()), _MOST_SHOWN) if isinstance(found, str) else None
+
+    @property
+    def manifest(self) -> str:
+        """The URI of its manifest; empty where it is not known."""
+        found = self.told.get("manifest")
+        uri = found.get("uri") if isinstance(found, dict) else found
+        return uri if isinstance(uri, str) else ""
+
+    @property
+    def pairs_per_hour(self) -> float | None:
+        """Over the last ten minutes before its last heartbeat; of a finished one over all."""
+        return _number(self.told.get("pairs_per_hour"))
+
+    def seconds_to_go(self, now: datetime.datetime) -> float | None:
+        """How long it will take yet, where it goes on as in the last ten minutes."""
+        left, pace = self.counts["left"], self.pairs_per_hour
+        if self.state != "running" or not left or not pace or self.heard_at is None:
+            return None
+        return max(0.0, 3600 * left / pace - (now - self.heard_at).total_seconds())
+
+
+def read_runs(output: str, now: datetime.datetime, only: str | None = None) -> list[RunState]:
+    """The runs of an output, or only one, the last begun last.
+
+    Costs one listing of `O/runs`, and reads one or two small files of each run.
+
+    Raises:
+        StorageError: they cannot be listed or read.
+    """
+    folder = storage.join(output, "runs")
+    files: dict[str, set[str]] = {}
+    for uri in storage.list_uris(storage.join(folder, only) if only else folder):
+        run, _, name = uri[len(folder) :].lstrip("/").partition("/")
+        if name:
+            files.setdefault(run, set()).add(name)
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
+        futures = [
+            threads.submit(_read, storage.join(folder, run), run, names, now)
+            for run, names in files.items()
+        ]
+        runs = [future.result() for future in futures]
+    earliest = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+    return sorted(runs, key=lambda one: (one.started_at or earliest, one.run))
+
+
+def _read(folder: str, run: str, names: set[str], now: datetime.datetime) -> RunState:
+    told = _object(folder, run_file.NAME) if run_file.NAME in names else {}
+    state = told.get("state")
+    is_over = state in ("finished", "stopped", "failed")
+    if _SUMMARY in names and not is_over:
+        # Of an earlier version, launched, or its last heartbeat was lost.
+        told = {**told, **_of_summary(_object(folder, _SUMMARY))}
+        state = "finished"
+    heard_at = records.parse_time(told.get("renewed_at"))
+    if state == "running":
+        process = told.get("process")
+        is_gone = isinstance(process, str) and processes.has_ended(process)
+        if is_gone or heard_at is None or now - heard_at > LAPSE:
+            state = "died"
+    counts = {name: _count(told.get(name)) for name in COUNTS}
+    started_at = records.parse_time(told.get("started_at"))
+    known = state if state in STATES else "unknown"
+    return RunState(run, known, counts, started_at, heard_at, told)
+
+
+def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
+    """What a summary tells, under the names of run.json."""
+    statuses = summary.get("statuses")
+    statuses = statuses if isinstance(statuses, dict) else {}
+    known = {name: count for name, count in statuses.items() if _count(count) is not None}
+    names = ("manifest", "output", "started_at", "pairs", "pairs_per_hour", "reasons")
+    return {
+        **{name: summary[name] for name in names if name in summary},
+        **counts_by_kind(known),
+        "left": 0,
+        "statuses": known,
+        "ended_at": summary.get("finished_at"),
+    }
+
+
+def _object(folder: str, name: str) -> dict[str, Any]:
+    """A JSON object in a run's folder; an empty one where it is none."""
+    try:
+        uri = storage.join(folder, name)
+        found = json.loads(storage.read_bytes(uri, max_bytes=_MOST_BYTES))
+    except (storage.NotFound, storage.TooLarge, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogState:
+    """All manifests of an output together, each as its last run has left it, its retries counted.
+
+    `heads`: those runs, and the last retry of each list of failures. Counts are 0 where no run
+    has told any.
+    """
+
+    manifests: int
+    pairs: int
+    done: int
+    failed: int
+    postponed: int
+    left: int
+    heads: tuple[RunState, ...]
+
+
+def catalog_of(runs: Iterable[RunState]) -> CatalogState:
+    """The state of the catalog over all runs, which come in their order.
+
+    A run of another's failures.csv is a retry: what it has done is taken from the failures of the
+    last run of the manifest they came from, if it began after that.
+    """
+    ordered = list(runs)
+    by_name = {run.run: run for run in ordered}
+    sums = dict.fromkeys(("pairs", "done", "failed", "postponed", "left"), 0)
+    heads: list[RunState] = []
+    roots = {_chain(run, by_name)[-1].manifest: run for run in ordered}
+    for root in roots:
+        direct = [run for run in ordered if run.manifest == root]
+        if not direct:
+            continue
+        base = next((run for run in reversed(direct) if run.counts["pairs"] is not None), None)
+        heads.append(direct[-1])
+        if base is None:
+            continue
+        counts = {name: base.counts[name] or 0 for name in sums}
+        counts["done"] = counts["pairs"] - sum(
+            counts[name] for name in ("failed", "postponed", "left")
+        )
+        for retry in _last_retries(base, ordered, by_name):
+            heads.append(retry)
+            mended = (retry.counts["done"] or 0) + (retry.counts["skipped"] or 0)
+            mended = min(mended, counts["failed"])
+            counts["failed"] -= mended
+            counts["done"] += mended
+        for name in sums:
+            sums[name] += counts[name]
+    return CatalogState(len(roots), **sums, heads=tuple(heads))
+
+
+def _last_retries(
+    base: RunState, ordered: list[RunState], by_name: Mapping[str, RunState]
+) -> Iterator[RunState]:
+    """Of each list of failures that came from this run, directly or not, the last run."""
+    last = {run.manifest: run for run in ordered if base in _chain(run, by_name)[1:]}
+    yield from last.values()
+
+
+def _chain(run: RunState, by_name: Mapping[str, RunState]) -> list[RunState]:
+    """The run, that whose failures it retries, and so on."""
+    chain = [run]
+    while match := _FAILURES.search(chain[-1].manifest):
+        before = by_name.get(match["run"])
+        if before is None or before in chain:
+            break
+        chain.append(before)
+    return chain
