@@ -18,7 +18,7 @@ from rich.table import Table
 
 from nst_core.canvas import Size, content_size
 from nst_core.errors import PairError, WeightsError
-from pipeline.console.watch import duration
+from pipeline.console.verdict import duration
 from pipeline.job import gpus, planning
 from pipeline.job.estimate import STEPS, Sample, measure
 from pipeline.job.options import RunOptions

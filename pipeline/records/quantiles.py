@@ -29,6 +29,7 @@ class Quantiles:
 
     def add(self, value: float) -> None:
         """Count a number; what is none (infinite, not a number) is left out."""
+        value = float(value)
         if not math.isfinite(value):
             return
         self.count += 1
@@ -55,12 +56,13 @@ class Quantiles:
         if not self.count:
             raise ValueError("There is no quantile of no numbers.")
         rank = math.floor(share * (self.count - 1))
+        if rank in (0, self.count - 1):
+            return self.greatest if rank else self.least
         for sign, bin_ in sorted(self._bins, key=lambda key: (key[0], key[0] * key[1])):
             rank -= self._bins[sign, bin_]
             if rank < 0:
                 break
-        middle = 2 * math.exp(bin_ * _LOG_BASE) / (1 + math.exp(_LOG_BASE))
-        return min(max(sign * middle, self.least), self.greatest)
+        return sign * 2 * math.exp(bin_ * _LOG_BASE) / (1 + math.exp(_LOG_BASE))
 
     def to_dict(self) -> dict[str, Any]:
         """`mean`, `least`, `p5`, `p50`, `p95` and `greatest`; nothing where nothing was counted."""
