@@ -95,7 +95,8 @@ def optimize_scale(
     )
     terms, active = reached.terms, reached.active
     started = time.monotonic() - (reached.seconds[-1] if reached.seconds else 0.0)
-    call = 1
+    shape = tuple(reached.state["x"].shape[:3])
+    call = _full_call(program.pace[shape]) if shape in program.pace else 1
     while len(terms) < steps and active.any():
         before = time.monotonic()
         call = min(call, steps - len(terms))
@@ -125,8 +126,8 @@ def optimize_scale(
             reached.state["active"] = tf.constant(active)
         if between:
             between(reached)
-        per_step = (now - before) / call
-        call = max(1, min(loop.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
+        program.pace[shape] = (now - before) / call
+        call = min(4 * call, _full_call(program.pace[shape]))
     every = np.stack(terms)
     result = program.optimizer.result(reached.state)
 
@@ -138,6 +139,11 @@ def optimize_scale(
     failed = diverged(every, plain) | ~_finite(result).numpy()
     taken = np.minimum(reached.steps, len(every))
     return ScaleResult(result, every, np.array(reached.seconds), taken, failed)
+
+
+def _full_call(pace: float) -> int:
+    """Steps that take `SECONDS_PER_CALL` at so many seconds for each."""
+    return max(1, min(loop.LONGEST_CALL, round(SECONDS_PER_CALL / pace)))
 
 
 @graph(IMAGES)
