@@ -51,7 +51,7 @@ class Program:
         # Seconds for a step as last measured, by batch, height and width: see `optimize_scale`.
         self.pace: dict[tuple[int, ...], float] = {}
         # Inside what XLA compiles a batch's Gram matrices are one product.
-        self._inside = objective.with_gram(losses.gram_matrices) if xla else objective
+        self._compiled = objective.with_gram(losses.gram_matrices) if xla else objective
         self._content_targets = Graph(objective.content_targets, IMAGES)
         self._style_targets = Graph(objective.style_targets, IMAGES)
         self._masked_style_targets = Graph(objective.style_targets, IMAGES, MASKS)
@@ -151,7 +151,7 @@ class Program:
         """Terms `[B, T]` and the gradient of the total `[B, H, W, 3]`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            terms = self._inside.evaluate(x, targets, weights)
+            terms = self._compiled.evaluate(x, targets, weights)
             total = terms[:, 0]
         return terms, tape.gradient(total, x)
 

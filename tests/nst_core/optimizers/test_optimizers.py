@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -352,6 +353,27 @@ def test_the_ring_keeps_its_digits_where_the_curvature_differs_a_lot() -> None:
             errors[name].append(np.linalg.norm(found - direction) / np.linalg.norm(direction))
     # In float64 it loses less than the two loops in float32; in float32 it would lose more.
     assert np.median(errors["ring"]) < np.median(errors["tuples"])
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_for_xla_a_step_copies_no_history(batch: int) -> None:
+    optimizer, image = Lbfgs(), [batch, 16, 24, 3]
+    loss = evaluation(lambda x: tf.reduce_sum(tf.square(x), axis=[1, 2, 3]))
+
+    def stepped(state: State, count: Any) -> tuple[State, Any]:
+        state, log = run(optimizer, optimizer.packed(state), loss, count, 1.0)
+        return optimizer.unpacked(state), log
+
+    compiled = tf.function(stepped, jit_compile=True, autograph=False)
+    state = optimizer.start(tf.ones(image), 1)
+    hlo = compiled.experimental_get_compiler_ir(state, tf.constant(3))(stage="optimized_hlo")
+    bodies = [
+        hlo.split(f"\n{name} ", 1)[1].split("\n}", 1)[0]
+        for name in re.findall(r" while\(.*body=(%[\w.\-]+)", hlo)
+    ]
+    (body,) = (one for one in bodies if f"f32[{HISTORY},{batch},16,24,3]" in one)
+    assert not re.search(rf"f32\[{HISTORY},{batch},16,24,3\]\S* copy\(", body)
+    assert len(re.findall(rf"f32\[{batch},16,24,3\]\S* copy\(", body)) < HISTORY
 
 
 def test_the_known_curvature_is_symmetric_and_that_of_the_total_variation() -> None:
