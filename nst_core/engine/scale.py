@@ -96,7 +96,7 @@ def optimize_scale(
     terms, active = reached.terms, reached.active
     started = time.monotonic() - (reached.seconds[-1] if reached.seconds else 0.0)
     shape = tuple(reached.state["x"].shape[:3])
-    call = _full_call(program.pace[shape]) if shape in program.pace else 1
+    call = _first_call(program, shape)
     while len(terms) < steps and active.any():
         before = time.monotonic()
         call = min(call, steps - len(terms))
@@ -139,6 +139,11 @@ def optimize_scale(
     failed = diverged(every, plain) | ~_finite(result).numpy()
     taken = np.minimum(reached.steps, len(every))
     return ScaleResult(result, every, np.array(reached.seconds), taken, failed)
+
+
+def _first_call(program: Program, shape: tuple[int, ...]) -> int:
+    """One step where it is not known yet how long it takes."""
+    return _full_call(program.pace[shape]) if shape in program.pace else 1
 
 
 def _full_call(pace: float) -> int:
