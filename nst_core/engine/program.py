@@ -12,7 +12,7 @@ import tensorflow as tf
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine.graphs import Graph
-from nst_core.objective import quality
+from nst_core.objective import losses, quality
 from nst_core.objective.objective import Objective, Targets
 from nst_core.optimizers import loop
 from nst_core.optimizers.lbfgs import Lbfgs
@@ -51,6 +51,10 @@ class Program:
         self.optimizer = optimizer
         # By canvas: for how many images at once there are programs.
         self.batch_sizes: collections.defaultdict[Size, set[int]] = collections.defaultdict(set)
+        # Seconds for a step as last measured, by batch, height and width: see `optimize_scale`.
+        self.pace: dict[tuple[int, ...], float] = {}
+        # Inside what XLA compiles a batch's Gram matrices are one product.
+        self._together = objective.with_gram(losses.gram_matrices) if xla else objective
         self._content_targets = Graph(objective.content_targets, IMAGES)
         self._style_targets = Graph(objective.style_targets, IMAGES)
         self._masked_style_targets = Graph(objective.style_targets, IMAGES, MASKS)
@@ -139,7 +143,10 @@ class Program:
             return tf.squeeze(terms, 1), tf.ensure_shape(tf.squeeze(gradient, 1), x.shape)
 
         stiffness_at = self.objective.stiffness_at(weights)
-        return loop.run(self.optimizer, state, evaluate, count, learning_rate, stiffness_at)
+        if self._xla:
+            state = self.optimizer.packed(state)
+        state, log = loop.run(self.optimizer, state, evaluate, count, learning_rate, stiffness_at)
+        return self.optimizer.unpacked(state) if self._xla else state, log
 
     def _evaluate(
         self, x: Tensor, targets: Targets, weights: dict[str, Tensor]
@@ -147,7 +154,7 @@ class Program:
         """Terms `[B, T]` and the gradient of the total `[B, H, W, 3]`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            terms = self.objective.evaluate(x, targets, weights)
+            terms = self._together.evaluate(x, targets, weights)
             total = terms[:, 0]
         return terms, tape.gradient(total, x)
 
