@@ -15,6 +15,7 @@ from nst_core.canvas import Size, scale_sizes, style_size
 from nst_core.config import StyleConfig
 from nst_core.engine import initialization, memory
 from nst_core.engine.checkpoints import Checkpoints, Interrupted
+from nst_core.engine.compilation import side_by_side
 from nst_core.engine.device import CPU, GPU, available_memory
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import Program
@@ -26,7 +27,7 @@ from nst_core.errors import OutOfMemory
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective.objective import Targets
 from nst_core.objective.style_term import mixed
-from nst_core.results import OnSnapshot, Progress, Quality, Report, Snapshot, StyleResult
+from nst_core.results import Compiling, OnSnapshot, Progress, Quality, Report, Snapshot, StyleResult
 
 Tensor = Any
 
@@ -159,6 +160,7 @@ class Batch:
         self._refuse_the_hopeless(canvas, precision)
         originals = self.pictures.originals()
         results: list[tuple[float, Size, ScaleResult]] = []
+        self._compile(originals, precision, past.scale if past else 0)
         contents = originals
         for size, scale, steps in zip(
             scale_sizes(canvas, self.config),
@@ -170,14 +172,8 @@ class Batch:
             if past and len(results) < past.scale:
                 results.append((scale, size, past.result(len(results))))
                 continue
-            tile = self._tile(size, precision) if len(self.places) == 1 else None
-            program = self.programs.compiled(
-                self.config,
-                precision,
-                tile,
-                regions=len(self.pictures.styles) if self.pictures.regions.masks else 0,
-                keeps=self.pictures.regions.keeps is not None,
-            )
+            tile = self._tile_of(size, precision)
+            program = self._program(tile, precision)
             targets = self._targets(program, contents, scale, precision)
             done = [result for _, _, result in results]
             if past and len(done) == past.scale:
@@ -218,6 +214,42 @@ class Batch:
             )
             for index in range(len(self.places))
         ]
+
+    def _tile_of(self, size: Size, precision: str) -> int | None:
+        return self._tile(size, precision) if len(self.places) == 1 else None
+
+    def _program(self, tile: int | None, precision: str) -> Program:
+        return self.programs.compiled(
+            self.config,
+            precision,
+            tile,
+            regions=len(self.pictures.styles) if self.pictures.regions.masks else 0,
+            keeps=self.pictures.regions.keeps is not None,
+        )
+
+    def _compile(self, originals: Tensor, precision: str, scales_done: int) -> None:
+        """Begin to compile all programs that the scales lack, where XLA compiles them.
+
+        The first is left to the steps that wait for it.
+        """
+        begun = {}
+        sizes = scale_sizes(self.pictures.canvas, self.config)
+        coming = list(zip(sizes, self.config.scales, strict=True))[scales_done:]
+        for index, (size, scale) in enumerate(coming):
+            program = self._program(self._tile_of(size, precision), precision)
+            if program.has_compiled((len(self.places), size.height, size.width, 3)):
+                continue
+            contents = initialization.shrunk(originals, size)
+            targets = self._targets(program, contents, scale, precision)
+            weights = program.objective.weights(self.config, scale)
+            if compile_it := program.ahead(contents, targets, weights):
+                begun[index] = compile_it
+        if begun and self.programs.on_compiling:
+            self.programs.on_compiling(Compiling(sizes[-1], len(begun)))
+        # A compiled program is found by calling it, which takes its memory for a moment.
+        needed = memory.predicted(self.config, sizes[-1], len(self.places), precision, None)
+        if 2 * needed < self.available:
+            side_by_side([compile_it for index, compile_it in begun.items() if index])
 
     def _targets(self, program: Program, contents: Tensor, scale: float, precision: str) -> Targets:
         per_style = self._of_styles(scale, precision)

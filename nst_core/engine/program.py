@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ class Program:
         self._start = Graph(lambda images: optimizer.start(images, len(objective.columns)), IMAGES)
         self._steps: Graph | None = None
         self._xla = xla
+        # Batch, height and width of what this process has begun to compile.
+        self._compiled: set[tuple[int, ...]] = set()
 
     def content_targets(self, images: Tensor) -> dict[str, Any]:
         """See `Objective.content_targets`."""
@@ -110,11 +113,35 @@ class Program:
     ) -> tuple[loop.State, np.ndarray]:
         """`count` steps on the device; the new state and the terms `[count, B, T]`."""
         arguments = (state, targets, weights, tf.constant(learning_rate), tf.constant(count))
+        state, log = self._steps_of(arguments)(*arguments)
+        return state, log.numpy()[:count]
+
+    def has_compiled(self, shape: Sequence[int]) -> bool:
+        """Whether the steps for images of this shape `[B, H, W, 3]` need no compilation by XLA.
+
+        Also where it has begun here.
+        """
+        return not self._xla or tuple(shape) in self._compiled
+
+    def ahead(
+        self, images: Tensor, targets: Targets, weights: dict[str, Tensor]
+    ) -> Callable[[], Any] | None:
+        """What compiles the steps for images, targets and weights of these shapes.
+
+        None where they are kept compiled on disk. The arguments' values do not matter.
+        """
+        self._compiled.add(tuple(images.shape))
+        arguments = (self.start(images), targets, weights, tf.constant(0.0), tf.constant(0))
+        steps = self._steps_of(arguments)
+        if not steps.must_compile(*arguments):
+            return None
+        return functools.partial(steps, *arguments)
+
+    def _steps_of(self, arguments: Any) -> Graph:
         if self._steps is None:
             signature = tf.nest.map_structure(any_size, arguments)
             self._steps = Graph(self._graph, *signature, xla=self._xla)
-        state, log = self._steps(*arguments)
-        return state, log.numpy()[:count]
+        return self._steps
 
     def _graph(
         self,

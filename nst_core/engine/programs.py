@@ -21,7 +21,7 @@ from nst_core.network.vgg import Vgg19
 from nst_core.network.weights import VggWeights
 from nst_core.objective.objective import Objective
 from nst_core.objective.regions import LEAST_REGION
-from nst_core.results import Style
+from nst_core.results import OnCompiling, Style
 
 STYLE_CACHE_ENTRIES = 256
 
@@ -32,8 +32,11 @@ class Programs:
     Args:
         device: TensorFlow's name of where they run.
 
-    `style_passes` counts the network passes that were spent on style targets.
+    `style_passes` counts the network passes that were spent on style targets; `on_compiling` is
+    called before a batch waits for XLA.
     """
+
+    on_compiling: OnCompiling | None = None
 
     def __init__(self, weights: VggWeights, pooling: str, padding: str, device: str) -> None:
         self.weights = weights
