@@ -181,27 +181,23 @@ class CompiledFunction:
         kept = store.read(name) if store else None
         if store and kept is None:
             _restore_tuning(store)
-        _put(PROGRAMS, kept or {})
+        if kept:
+            _put(PROGRAMS, kept)
         try:
-            found = self._call(name, arguments)
-        except tf.errors.ResourceExhaustedError:
-            raise
-        except tf.errors.OpError:
-            if not store or kept is None:
+            return name, self._call(name, arguments)
+        except tf.errors.OpError as error:
+            if not store or kept is None or isinstance(error, tf.errors.ResourceExhaustedError):
                 raise
-            # TensorFlow cannot use what was kept, and will not compile under this name any more.
+            # TensorFlow cannot use what was kept, and compiles nothing under this name any more:
+            # the next process does.
             store.remove(name)
-            _take(PROGRAMS, self._name(shapes))
-            kept = None
-            name = self._defined(self._name(shapes, attempt=1))
-            found = self._call(name, arguments)
-        if store:
-            there = _take(PROGRAMS, name)
-            if there.keys() - (kept or {}).keys():
-                store.remove(name)
-                store.write(self._name(shapes), there)
-                _keep_tuning(store)
-        return name, found
+            again = self._defined(self._name(shapes, attempt=1))
+            found = self._call(again, arguments)
+            _take(PROGRAMS, again)
+            return again, found
+        finally:
+            if store:
+                _keep(store, name, _take(PROGRAMS, name), kept or {})
 
     def _defined(self, name: str) -> str:
         """The name, under which TensorFlow knows the function from now on."""
@@ -277,6 +273,16 @@ def _files(folder: str) -> list[str]:
 def _content(path: str) -> bytes:
     with tf.io.gfile.GFile(path, "rb") as file:
         return bytes(file.read())
+
+
+def _keep(
+    store: ProgramStore, name: str, found: dict[str, bytes], before: dict[str, bytes]
+) -> None:
+    """Keep what was found after a call beyond what was there before it."""
+    if found.keys() - before.keys():
+        store.remove(name)
+        store.write(name, found)
+        _keep_tuning(store)
 
 
 def _restore_tuning(store: ProgramStore) -> None:

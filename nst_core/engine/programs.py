@@ -31,18 +31,24 @@ class Programs:
 
     Args:
         device: TensorFlow's name of where they run.
+        on_compiling: called before a batch waits for XLA.
 
-    `style_passes` counts the network passes that were spent on style targets; `on_compiling` is
-    called before a batch waits for XLA.
+    `style_passes` counts the network passes that were spent on style targets.
     """
 
-    on_compiling: OnCompiling | None = None
-
-    def __init__(self, weights: VggWeights, pooling: str, padding: str, device: str) -> None:
+    def __init__(
+        self,
+        weights: VggWeights,
+        pooling: str,
+        padding: str,
+        device: str,
+        on_compiling: OnCompiling | None = None,
+    ) -> None:
         self.weights = weights
         self.pooling = pooling
         self.padding = padding
         self.device = device
+        self.on_compiling = on_compiling
         self.style_passes = 0
         self._networks: dict[str, Vgg19] = {}
         self._programs: dict[tuple[Any, ...], Program] = {}

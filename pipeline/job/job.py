@@ -37,5 +37,7 @@ def build_wave(pipeline: beam.Pipeline, options: RunOptions, place: Place) -> No
 def _done(tasks: Any, options: RunOptions, place: Place, failures: Failures) -> tuple[Any, Any]:
     """The outcomes of tasks: of those in batches, and of those that cannot be in any."""
     formed = tasks | FormBatches(options.batch_size, failures)
-    stylized = formed["batches"] | Stylize(options.output, place.run, options.gpu, failures)
+    stylized = formed["batches"] | Stylize(
+        options.output, place.run, options.gpu, failures, options.program_cache
+    )
     return stylized, formed["ended"]

@@ -6,11 +6,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from nst_core.config import StyleConfig
+from pipeline.console import events
 from pipeline.console.notices import without_notices
 from pipeline.worker.weights import local_weights
 
 if TYPE_CHECKING:
     from nst_core.engine.style_engine import StyleEngine
+    from nst_core.results import Compiling
 
 
 def load_engine(config: StyleConfig) -> StyleEngine:
@@ -22,7 +24,11 @@ def load_engine(config: StyleConfig) -> StyleEngine:
     with without_notices():
         from nst_core.engine.style_engine import StyleEngine
 
-        return StyleEngine.for_config(config, local_weights(config.weights))
+        return StyleEngine.for_config(config, local_weights(config.weights), _tell)
+
+
+def _tell(programs: Compiling) -> None:
+    events.emit(events.Compilation(programs))
 
 
 class EngineCache:
