@@ -232,7 +232,7 @@ class Batch:
 
         The first is left to the steps that wait for it.
         """
-        begun = {}
+        begun = []
         sizes = scale_sizes(self.pictures.canvas, self.config)
         coming = list(zip(sizes, self.config.scales, strict=True))[scales_done:]
         for index, (size, scale) in enumerate(coming):
@@ -242,14 +242,14 @@ class Batch:
             contents = initialization.shrunk(originals, size)
             targets = self._targets(program, contents, scale, precision)
             weights = program.objective.weights(self.config, scale)
-            if compile_it := program.ahead(contents, targets, weights):
-                begun[index] = compile_it
-        if begun and self.programs.on_compiling:
-            self.programs.on_compiling(Compiling(sizes[-1], len(begun)))
+            begun.append((index, program.ahead(contents, targets, weights)))
+        count = sum(one.must_compile for _, one in begun)
+        if count and self.programs.on_compiling:
+            self.programs.on_compiling(Compiling(sizes[-1], count))
         # A compiled program is found by calling it, which takes its memory for a moment.
         needed = memory.predicted(self.config, sizes[-1], len(self.places), precision, None)
         if 2 * needed < self.available:
-            side_by_side([compile_it for index, compile_it in begun.items() if index])
+            side_by_side([one.call for index, one in begun if index])
 
     def _targets(self, program: Program, contents: Tensor, scale: float, precision: str) -> Targets:
         per_style = self._of_styles(scale, precision)

@@ -12,6 +12,7 @@ import contextlib
 import copy
 import functools
 import importlib.metadata
+import logging
 import os
 import pathlib
 import re
@@ -22,9 +23,17 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import context
+from tensorflow.python.eager.polymorphic_function.attributes import XLA_COMPILE
 
 from nst_core.engine.function_names import portable
-from nst_core.engine.program_store import SUFFIX, ProgramStore, digest, limit_bytes, slug
+from nst_core.engine.program_store import (
+    LIMIT_VARIABLE,
+    SUFFIX,
+    ProgramStore,
+    digest,
+    limit_bytes,
+    slug,
+)
 from nst_core.errors import ConfigError
 
 Tensor = Any
@@ -42,6 +51,7 @@ TUNING_FLAGS = (
 # XLA ends the process where it does not know a flag; these were looked up in this version's.
 FLAGS_OF = "2.21."
 
+_LOGGER = logging.getLogger("nst")
 _lock = threading.Lock()
 _tuned: set[str] = set()
 
@@ -186,11 +196,13 @@ class CompiledFunction:
         try:
             return name, self._call(name, arguments)
         except tf.errors.OpError as error:
-            if not store or kept is None or isinstance(error, tf.errors.ResourceExhaustedError):
+            if isinstance(error, tf.errors.ResourceExhaustedError):
                 raise
+            if kept is None:
+                return self._uncompiled(shapes, arguments, error)
             # TensorFlow cannot use what was kept, and compiles nothing under this name any more:
             # the next process does.
-            store.remove(name)
+            store.remove(name)  # type: ignore[union-attr]
             again = self._defined(self._name(shapes, attempt=1))
             found = self._call(again, arguments)
             _take(PROGRAMS, again)
@@ -199,11 +211,26 @@ class CompiledFunction:
             if store:
                 _keep(store, name, _take(PROGRAMS, name), kept or {})
 
-    def _defined(self, name: str) -> str:
+    def _uncompiled(
+        self, shapes: tuple[Any, ...], arguments: Sequence[Tensor], error: tf.errors.OpError
+    ) -> tuple[str, list[Tensor]]:
+        """A first call without XLA; slow is better than not at all."""
+        name = self._defined(self._name(shapes, attempt=2), is_compiled=False)
+        found = self._call(name, arguments)
+        _LOGGER.warning(
+            "XLA cannot compile the steps (%s), which run without it, slower; if that is about "
+            "what is kept of programs, set %s=0.",
+            str(error.message).partition("\n")[0],
+            LIMIT_VARIABLE,
+        )
+        return name, found
+
+    def _defined(self, name: str, *, is_compiled: bool = True) -> str:
         """The name, under which TensorFlow knows the function from now on."""
         *called, whole = self._definitions
         whole = copy.deepcopy(whole)
         whole.signature.name = name
+        whole.attr[XLA_COMPILE].b = is_compiled
         here = context.context()
         with _lock:
             for definition in [*called, whole]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +36,13 @@ def optimizer_for(config: StyleConfig, precision: str) -> loop.Optimizer:
     if config.optimizer == "adam":
         return loop.Adam(config.average_decay, bounds)
     return Lbfgs(bounds, LOSS_ROUNDING[precision])
+
+
+class Ahead(NamedTuple):
+    """A call that makes steps ready and takes none; whether XLA compiles them, not only loads."""
+
+    call: Callable[[], Any]
+    must_compile: bool
 
 
 class Program:
@@ -123,19 +130,12 @@ class Program:
         """
         return not self._xla or tuple(shape) in self._compiled
 
-    def ahead(
-        self, images: Tensor, targets: Targets, weights: dict[str, Tensor]
-    ) -> Callable[[], Any] | None:
-        """What compiles the steps for images, targets and weights of these shapes.
-
-        None where they are kept compiled on disk. The arguments' values do not matter.
-        """
+    def ahead(self, images: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Ahead:
+        """How the steps for images, targets and weights of these shapes, of any values, begin."""
         self._compiled.add(tuple(images.shape))
         arguments = (self.start(images), targets, weights, tf.constant(0.0), tf.constant(0))
         steps = self._steps_of(arguments)
-        if not steps.must_compile(*arguments):
-            return None
-        return functools.partial(steps, *arguments)
+        return Ahead(functools.partial(steps, *arguments), steps.must_compile(*arguments))
 
     def _steps_of(self, arguments: Any) -> Graph:
         if self._steps is None:

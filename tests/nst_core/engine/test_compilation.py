@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nst_core.engine import compilation, program, program_store, programs
+from nst_core.engine.graphs import Graph
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.network.weights import VggWeights
 from nst_core.results import Compiling, Style
@@ -116,6 +118,17 @@ def test_the_users_flags_stay_and_decide(monkeypatch: pytest.MonkeyPatch) -> Non
     assert os.environ["XLA_FLAGS"] == "flags.txt"
 
 
+def test_what_xla_cannot_compile_runs_without_it(caplog: pytest.LogCaptureFixture) -> None:
+    def digits(x: Any) -> Any:
+        return tf.strings.length(tf.strings.as_string(x))
+
+    graph = Graph(digits, tf.TensorSpec([None], tf.int32), xla=True)
+    for _ in range(2):
+        np.testing.assert_array_equal(graph(np.array([1, 20, 300])), [1, 2, 3])
+    (record,) = caplog.records
+    assert "run without it" in record.getMessage()
+
+
 @pytest.fixture
 def xla_engine(procedural: VggWeights, monkeypatch: pytest.MonkeyPatch) -> StyleEngine:
     """Compiles as on a GPU, for the processor."""
@@ -140,12 +153,13 @@ def test_a_canvas_takes_one_program_for_each_scale(
 
     monkeypatch.setattr(compilation.CompiledFunction, "_first_call", counted)
     xla_engine.programs.on_compiling = told.append
+    store = compilation.store_for(xla_engine.device)
+    assert store is not None
+    store.take_new()  # Of other tests.
     # Adam, whose programs no other test compiles.
     config = quick(scales=[0.5, 1], steps=6, optimizer="adam", learning_rate=2, average_decay=0.5)
     style = Style(draw(64, 64, 3))
     results = [xla_engine.stylize(draw(48, 64, seed), [style], config) for seed in (1, 2)]
-    store = compilation.store_for(xla_engine.device)
-    assert store is not None
     assert len(store.take_new()) == len(calls) == len(set(calls)) == 2
     assert [str(one) for one in told] == [f"compiling {results[0].canvas} (2 programs)"]
     assert len({result.image.tobytes() for result in results}) == 2
