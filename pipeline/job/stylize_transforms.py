@@ -90,7 +90,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._worker = BatchWorker(self._output, self._run, self._engine_for, pictures)
 
     def _engine_for(self, config: StyleConfig) -> StyleEngine:
-        engine = self._engines.engine_for(config)
+        engine: StyleEngine = self._engines.engine_for(config)
         self._caches.programs.fetch_for(engine)
         return engine
 
