@@ -70,7 +70,7 @@ def measure(way: str) -> dict[str, Any]:
 
     mock.patch("nst_core.engine.programs.Program", compiled).start()
     if way == WAYS[0]:
-        mock.patch("nst_core.engine.batch.side_by_side", lambda _: None).start()
+        mock.patch("nst_core.engine.batch.side_by_side").start()
     config = StyleConfig(weights="procedural", precision="float32").updated(
         {"image_size": 128, "steps": STEPS}
     )

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from nst_core.engine import compilation, program, program_store, programs
+from nst_core.engine.function_names import portable
 from nst_core.engine.graphs import Graph
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.network.weights import VggWeights
@@ -116,6 +117,21 @@ def test_the_users_flags_stay_and_decide(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("XLA_FLAGS", "flags.txt")
     compilation.set_flags()
     assert os.environ["XLA_FLAGS"] == "flags.txt"
+
+
+def test_functions_are_named_by_what_they_do() -> None:
+    def names(power: float) -> list[str]:
+        def loop(x: Any) -> Any:
+            return tf.map_fn(lambda one: one**power, x)
+
+        traced = tf.function(loop, autograph=False).get_concrete_function(tf.ones(3))
+        return [one.signature.name for one in portable(traced)]
+
+    cubes, again, squares = names(3.0), names(3.0), names(2.0)
+    assert len(set(cubes)) == len(cubes) > 1
+    assert cubes == again
+    # The loop's condition is the same, neither its body nor the whole is.
+    assert len(set(cubes) & set(squares)) == len(cubes) - 2
 
 
 def test_what_xla_cannot_compile_runs_without_it(caplog: pytest.LogCaptureFixture) -> None:

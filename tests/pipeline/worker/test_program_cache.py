@@ -107,7 +107,10 @@ def test_a_folder_out_of_reach_is_a_warning(
 
 
 def test_a_run_fetches_first_and_gives_back_what_is_new(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def compiled(objective: Any, optimizer: Any, **_: bool) -> program.Program:
         return program.Program(objective, optimizer, xla=True)
@@ -124,6 +127,7 @@ def test_a_run_fetches_first_and_gives_back_what_is_new(
         assert catalog.run(*settings, "--on-existing=redo", "--set=optimizer=adam") == 0
         assert {*store.files()} == {name.partition("/")[2] for name in catalog.names("shared")}
     assert stores[0].files()
+    assert capsys.readouterr().err.count("2 left; compiling ") == 1
 
 
 def test_a_scheme_that_nothing_reads_is_refused(
