@@ -202,7 +202,8 @@ class CompiledFunction:
                 return self._uncompiled(shapes, arguments, error)
             # TensorFlow cannot use what was kept, and compiles nothing under this name any more:
             # the next process does.
-            store.remove(name)  # type: ignore[union-attr]
+            assert store
+            store.remove(name)
             again = self._defined(self._name(shapes, attempt=1))
             found = self._call(again, arguments)
             _take(PROGRAMS, again)
@@ -293,7 +294,7 @@ def _files(folder: str) -> list[str]:
     except tf.errors.NotFoundError:
         return []
     return [
-        name for name in names if not name.endswith("/") and ".tmp" not in name and name != "tmp"
+        name for name in names if ".tmp" not in name and not tf.io.gfile.isdir(f"{folder}/{name}")
     ]
 
 
@@ -307,7 +308,8 @@ def _keep(
 ) -> None:
     """Keep what was found after a call beyond what was there before it."""
     if found.keys() - before.keys():
-        store.remove(name)
+        if before:
+            store.remove(name)
         store.write(name, found)
         _keep_tuning(store)
 
@@ -315,6 +317,8 @@ def _keep(
 def _restore_tuning(store: ProgramStore) -> None:
     """What earlier processes have measured, for a compilation of this one."""
     with _lock:
+        # XLA writes there first.
+        tf.io.gfile.makedirs(f"{TUNING}/tmp")
         for file in store.files():
             if file.startswith(TUNING_PREFIX) and file not in _tuned:
                 _tuned.add(file)

@@ -13,6 +13,7 @@ import logging
 import os
 import pathlib
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -112,11 +113,12 @@ class ProgramStore:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(archive)
-                os.replace(temporary, path)
-            except BaseException:
+                _name_once(temporary, path)
+            finally:
                 os.unlink(temporary)
-                raise
             self._shrink()
+        except FileExistsError:
+            return False
         except OSError as error:
             if not self._warned:
                 _LOGGER.warning(
@@ -153,6 +155,17 @@ class ProgramStore:
                 return
             excess -= size
             path.unlink(missing_ok=True)
+
+
+def _name_once(temporary: str, path: pathlib.Path) -> None:
+    """Give a file its name too, unless another process was first (`FileExistsError`)."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # No hard links here: whoever is last wins, with the same program.
+        shutil.copyfile(temporary, temporary + SUFFIX)
+        os.replace(temporary + SUFFIX, path)
 
 
 def packed(members: Mapping[str, bytes]) -> bytes:

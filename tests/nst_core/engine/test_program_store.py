@@ -31,6 +31,19 @@ def test_an_archive_is_read_as_it_was_written_and_written_once(tmp_path: pathlib
     assert not list(ProgramStore("other", tmp_path).files())
 
 
+def test_without_hard_links_archives_are_whole_too(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = ProgramStore("kind", tmp_path)
+    store.write("one", noise(1))
+    assert store.read("one") == noise(1)
+    assert [path.name for path in store.folder.iterdir()] == ["one.zip"]
+
+
 @pytest.mark.parametrize("spoiled", [b"", b"PK\3\4 nothing", None])
 def test_a_spoiled_archive_is_none(tmp_path: pathlib.Path, spoiled: bytes | None) -> None:
     store = ProgramStore("kind", tmp_path)
