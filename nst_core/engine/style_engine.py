@@ -15,7 +15,7 @@ from nst_core.config import PIXEL_SETTINGS, StyleConfig
 from nst_core.engine.batch import Batch
 from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
 from nst_core.engine.compilation import store_for
-from nst_core.engine.device import GPU, choose_device, choose_precision, describe, device_lock
+from nst_core.engine.device import choose_device, choose_precision, describe, device_lock
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import optimizer_for
 from nst_core.engine.program_store import ProgramStore, limit_bytes
@@ -79,7 +79,7 @@ class StyleEngine:
         Raises:
             ConfigError: the limit of its size is no number.
         """
-        return store_for(self.device) if self.device == GPU else None
+        return store_for("/GPU:0") if "GPU" in self.device else None
 
     @classmethod
     def for_config(
