@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nst_core.results import Progress
+    from nst_core.results import Compiling, Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,14 @@ class Steps:
     progress: Progress
 
 
-Event = PairsWaiting | PairPlanned | PairEnded | Steps
+@dataclasses.dataclass(frozen=True)
+class Compilation:
+    """A batch waits until these programs are there."""
+
+    programs: Compiling
+
+
+Event = PairsWaiting | PairPlanned | PairEnded | Steps | Compilation
 Listener = Callable[[Event], None]
 
 _listener: Listener | None = None
