@@ -35,6 +35,7 @@ from nst_core.engine.program_store import (
     slug,
 )
 from nst_core.errors import ConfigError
+from nst_core.network.weights import cache_directory
 
 Tensor = Any
 
@@ -59,16 +60,22 @@ _tuned: set[str] = set()
 def set_flags() -> None:
     """Let TensorFlow and XLA keep what they compile in memory; what the user has set stays.
 
-    They read the environment at their first compilation.
+    They read the environment at their first compilation. Nothing is kept where an earlier process
+    could compile only without that.
     """
     try:
-        keeps = limit_bytes() > 0
+        keeps = limit_bytes() > 0 and not _refusal().exists()
     except ConfigError:
         keeps = False  # An engine says so.
     if keeps:
         _add_flags("TF_XLA_FLAGS", {PROGRAM_FLAG: PROGRAMS})
         if tf.__version__.startswith(FLAGS_OF):
             _add_flags("XLA_FLAGS", dict.fromkeys(TUNING_FLAGS, TUNING))
+
+
+def _refusal() -> pathlib.Path:
+    """The file that says that this TensorFlow could not compile while it kept programs here."""
+    return cache_directory() / "programs" / f"refused-{tf.__version__}"
 
 
 def _add_flags(variable: str, flags: dict[str, str]) -> None:
@@ -218,11 +225,16 @@ class CompiledFunction:
         """A first call without XLA; slow is better than not at all."""
         name = self._defined(self._name(shapes, attempt=2), is_compiled=False)
         found = self._call(name, arguments)
+        reason = str(error.message).partition("\n")[0]
+        with contextlib.suppress(OSError):
+            _refusal().parent.mkdir(parents=True, exist_ok=True)
+            _refusal().write_text(f"{reason}\n", encoding="utf-8")
         _LOGGER.warning(
-            "XLA cannot compile the steps (%s), which run without it, slower; if that is about "
-            "what is kept of programs, set %s=0.",
-            str(error.message).partition("\n")[0],
+            "XLA cannot compile the steps (%s), which run without it, slower; in case that is "
+            "about keeping programs, later processes keep none, as with %s=0, while %s is there.",
+            reason,
             LIMIT_VARIABLE,
+            _refusal(),
         )
         return name, found
 

@@ -134,7 +134,11 @@ def test_functions_are_named_by_what_they_do() -> None:
     assert len(set(cubes) & set(squares)) == len(cubes) - 2
 
 
-def test_what_xla_cannot_compile_runs_without_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_xla_cannot_compile_runs_without_it_and_later_processes_keep_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv("NST_CACHE", str(tmp_path))
+
     def digits(x: Any) -> Any:
         return tf.strings.length(tf.strings.as_string(x))
 
@@ -143,6 +147,12 @@ def test_what_xla_cannot_compile_runs_without_it(caplog: pytest.LogCaptureFixtur
         np.testing.assert_array_equal(graph(np.array([1, 20, 300])), [1, 2, 3])
     (record,) = caplog.records
     assert "run without it" in record.getMessage()
+    (refusal,) = (tmp_path / "programs").glob("refused-*")
+    for is_refused in (True, False):
+        monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
+        compilation.set_flags()
+        assert ("TF_XLA_FLAGS" in os.environ) is not is_refused
+        refusal.unlink(missing_ok=True)
 
 
 @pytest.fixture
