@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import (
     catalog,
+    compilation,
     feed,
     gpu,
     host,
@@ -64,6 +65,9 @@ SECTIONS = {
     "feed": Section("Whether the host keeps up", feed, feed.table, by_default=False),
     "spread": Section(
         "Spread over a Flink cluster", spread, lambda _: spread.table(), by_default=False
+    ),
+    "compilation": Section(
+        "Compilation", compilation, lambda _: compilation.table(), by_default=False
     ),
     "gpu": Section("On a GPU", gpu, lambda _: gpu.table(), by_default=machine.has_gpu()),
 }

@@ -63,6 +63,14 @@ class Unmoved:
         """See `Optimizer.result`."""
         return state["x"]
 
+    def packed(self, state: State) -> State:
+        """See `Optimizer.packed`."""
+        return state
+
+    def unpacked(self, state: State) -> State:
+        """See `Optimizer.unpacked`."""
+        return state
+
 
 class Call(NamedTuple):
     """One call of a program, on the clock, s."""

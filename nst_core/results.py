@@ -125,5 +125,18 @@ class Snapshot:
     image: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Compiling:
+    """XLA compiles the steps for a canvas: `programs` of them, one for each of its scales."""
+
+    canvas: Size
+    programs: int
+
+    def __str__(self) -> str:
+        counted = "1 program" if self.programs == 1 else f"{self.programs} programs"
+        return f"compiling {self.canvas} ({counted})"
+
+
 Report = Callable[[Progress], None]
+OnCompiling = Callable[[Compiling], None]
 OnSnapshot = Callable[[Snapshot], None]

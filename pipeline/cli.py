@@ -129,8 +129,20 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         run_id=arguments.run_id,
         lock=arguments.lock,
         gpu=None if arguments.gpu is None else gpus.find(arguments.gpu),
+        program_cache=_program_cache(arguments.program_cache),
         beam_arguments=arguments.beam_arguments,
     )
+
+
+def _program_cache(given: str | None) -> str | None:
+    if given is None:
+        return None
+    uri = storage.resolve(given, HERE)
+    try:
+        storage.check_scheme(uri)
+    except storage.NoFilesystem as error:
+        raise ConfigError(f"--program-cache: {error}") from error
+    return uri
 
 
 def options_of(command: str) -> list[argparse.Action]:
@@ -283,6 +295,12 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         "--gpu",
         metavar="TYPE",
         help=f"on Dataflow, a GPU for each worker that stylizes: {', '.join(gpus.NAMES)}",
+    )
+    add(
+        "--program-cache",
+        metavar="URI",
+        help="folder in which GPU workers share what they have compiled: a path that all reach, "
+        "or gs://…",
     )
     add("--verbose", action="store_true", help="log every pair, and Beam's own lines")
     add(

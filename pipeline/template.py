@@ -28,6 +28,7 @@ _REGEXES = {
     "config": "^([a-z_]+|gs://.+)$",
     "set": f"^[a-z_]+=[^{SEPARATOR}]+({SEPARATOR}[a-z_]+=[^{SEPARATOR}]+)*$",
     "weights": "^(imagenet|procedural|gs://.+)$",
+    "program_cache": BUCKET_URI,
     "run_id": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$",
     "max_failures": "^[0-9]+(\\.[0-9]+)?%?$",
     "allow_schemes": "^[a-z0-9+.-]+(,[a-z0-9+.-]+)*$",
@@ -39,6 +40,7 @@ _HELP = {
     "output": "gs:// URI of the folder of images, records and reports",
     "config": f"gs:// URI of a YAML file, or a preset: {', '.join(PRESETS)}",
     "set": f"settings, key=value, with {SEPARATOR} between them",
+    "program_cache": "gs:// URI of a folder in which workers share what they have compiled",
     "weights": "imagenet, procedural, or the gs:// URI of a Keras VGG19 .h5",
 }
 

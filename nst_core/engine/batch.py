@@ -15,18 +15,19 @@ from nst_core.canvas import Size, scale_sizes, style_size
 from nst_core.config import StyleConfig
 from nst_core.engine import batch_sizes, initialization, memory
 from nst_core.engine.checkpoints import Checkpoints, Interrupted
+from nst_core.engine.compilation import side_by_side
 from nst_core.engine.device import available_memory, is_gpu
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import Program
 from nst_core.engine.programs import Programs
-from nst_core.engine.scale import ScaleResult, ScaleState, loss_log, optimize_scale
+from nst_core.engine.scale import ScaleResult, ScaleState, filled, loss_log, optimize_scale
 from nst_core.engine.snapshots import SnapshotSchedule
 from nst_core.engine.tiles import LEAST_TILE, tiles_of
-from nst_core.errors import OutOfMemory
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective.objective import Targets
 from nst_core.objective.style_term import mixed
 from nst_core.results import (
+    Compiling,
     OnSnapshot,
     Progress,
     Quality,
@@ -111,7 +112,7 @@ class Batch:
         most = max(1, min(fitting, self.most or fitting))
         if not program.xla:
             return most
-        compiled = program.batch_sizes[canvas]
+        compiled = program.batch_sizes(canvas)
         return batch_sizes.size_for(count, batch_sizes.power_of_two(most), compiled)
 
     def in_smaller_tiles(self, precision: str) -> Batch | None:
@@ -131,27 +132,6 @@ class Batch:
         tile = min(tile or self.largest_tile, self.largest_tile)
         return tile if len(tiles_of(size, tile, halo(self.config.layers))) > 1 else None
 
-    def _refuse_the_hopeless(self, canvas: Size, precision: str) -> None:
-        """What is known not to fit fails here: a system without memory kills, and tells nobody.
-
-        Raises:
-            OutOfMemory: not even the smallest tiles fit, or the canvas is too large for none.
-        """
-        what = f"{self.pictures.names[0]} at {self.pictures.sizes[0]} px"
-        if self.config.tile == "off" and canvas.width * canvas.height >= memory.MOST_PIXELS:
-            raise OutOfMemory(
-                f"{what} has more features than TensorFlow can count in one tensor; "
-                "set tile to auto or lower image_size."
-            )
-        if self.config.tile != "auto" or is_gpu(self.programs.device):
-            return
-        needed = memory.least(self.config, canvas, precision)
-        if needed > self.available:
-            raise OutOfMemory(
-                f"{what} needs about {needed / 2**30:.1f} GiB even in tiles, and "
-                f"{self.available / 2**30:.1f} GiB are free; lower image_size."
-            )
-
     def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:
         """All scales, coarse to fine; None for an image whose loss ran away.
 
@@ -164,10 +144,13 @@ class Batch:
         allowed = self.config.deadline_seconds * len(self.places)
         deadline = started + allowed if allowed else np.inf
         canvas = self.pictures.canvas
-        self._refuse_the_hopeless(canvas, precision)
+        what = f"{self.pictures.names[0]} at {self.pictures.sizes[0]} px"
+        available = np.inf if is_gpu(self.programs.device) else self.available
+        memory.refuse_the_hopeless(self.config, canvas, precision, available, what)
         at_once = self.size(precision)
         originals = self.pictures.originals()
         results: list[tuple[float, Size, ScaleResult]] = []
+        self._compile(originals, precision, past.scale if past else 0, at_once)
         contents = originals
         for size, scale, steps in zip(
             scale_sizes(canvas, self.config),
@@ -179,9 +162,8 @@ class Batch:
             if past and len(results) < past.scale:
                 results.append((scale, size, past.result(len(results))))
                 continue
-            tile = self._tile(size, precision) if len(self.places) == 1 else None
+            tile = self._tile_of(size, precision)
             program = self._program(precision, tile)
-            program.batch_sizes[canvas].add(at_once)
             targets = self._targets(program, contents, scale, precision)
             done = [result for _, _, result in results]
             if past and len(done) == past.scale:
@@ -233,6 +215,9 @@ class Batch:
             for index in range(len(self.places))
         ]
 
+    def _tile_of(self, size: Size, precision: str) -> int | None:
+        return self._tile(size, precision) if len(self.places) == 1 else None
+
     def _program(self, precision: str, tile: int | None = None) -> Program:
         return self.programs.compiled(
             self.config,
@@ -241,6 +226,30 @@ class Batch:
             regions=len(self.pictures.styles[0]) if self.pictures.regions.masks else 0,
             keeps=self.pictures.regions.keeps is not None,
         )
+
+    def _compile(self, originals: Tensor, precision: str, scales_done: int, at_once: int) -> None:
+        """Begin to compile all programs that the scales lack, where XLA compiles them.
+
+        The first is left to the steps that wait for it.
+        """
+        begun = []
+        sizes = scale_sizes(self.pictures.canvas, self.config)
+        coming = list(zip(sizes, self.config.scales, strict=True))[scales_done:]
+        for index, (size, scale) in enumerate(coming):
+            program = self._program(precision, self._tile_of(size, precision))
+            if program.has_compiled((at_once, size.height, size.width, 3)):
+                continue
+            contents = initialization.shrunk(originals, size)
+            targets = filled(self._targets(program, contents, scale, precision), at_once)
+            weights = program.objective.weights(self.config, scale)
+            begun.append((index, program.ahead(filled(contents, at_once), targets, weights)))
+        count = sum(one.must_compile for _, one in begun)
+        if count and self.programs.on_compiling:
+            self.programs.on_compiling(Compiling(sizes[-1], count))
+        # A compiled program is found by calling it, which takes its memory for a moment.
+        needed = memory.predicted(self.config, sizes[-1], at_once, precision, None)
+        if 2 * needed < self.available:
+            side_by_side([one.call for index, one in begun if index])
 
     def _targets(self, program: Program, contents: Tensor, scale: float, precision: str) -> Targets:
         masked = self.pictures.regions.masks is not None
@@ -282,8 +291,8 @@ class Batch:
         for index, found in enumerate(of_styles):
             shares[index, : len(found)] = self.pictures.shares(index)
         # Images with fewer styles than others have one more often, with no share.
-        filled = [one for found in of_styles for one in (*found, *found[:1] * (most - len(found)))]
-        errors = program.gram_errors(program.style_targets(finished), _stacked(filled), shares)
+        even = [one for found in of_styles for one in (*found, *found[:1] * (most - len(found)))]
+        errors = program.gram_errors(program.style_targets(finished), _stacked(even), shares)
         similar = program.similarities(finished, self.pictures.own, self.pictures.sizes)
         layers = program.objective.style_layers
         return [

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from nst_core.engine.compilation import CompiledFunction
+
 Tensor = Any
 
 
@@ -34,13 +36,27 @@ class Graph:
 
     def __call__(self, *arguments: Any) -> Any:
         """What the function returns."""
-        flat = [
+        flat = self._flat(arguments)
+        traced = self._traced
+        if self._xla:
+            found = self._compiled(flat)
+        else:
+            found = traced.inference_fn.call_flat(*flat, *traced.captured_inputs)
+        return _packed(self._structure, iter(found))
+
+    def must_compile(self, *arguments: Any) -> bool:
+        """Whether a call will have to wait for XLA's compilation for these arguments' shapes."""
+        return self._xla and self._compiled.must_compile(self._flat(arguments))
+
+    def _flat(self, arguments: Any) -> list[Tensor]:
+        return [
             one if isinstance(one, tf.Tensor) else tf.constant(one, spec.dtype)
             for one, spec in zip(tf.nest.flatten(arguments), self._specs, strict=True)
         ]
-        traced = self._traced
-        found = traced.inference_fn.call_flat(*flat, *traced.captured_inputs)
-        return _packed(self._structure, iter(found))
+
+    @functools.cached_property
+    def _compiled(self) -> CompiledFunction:
+        return CompiledFunction(self._traced)
 
     @property
     def outputs(self) -> Any:

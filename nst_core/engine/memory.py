@@ -11,6 +11,7 @@ from typing import NamedTuple
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine.tiles import extents, tiles_of
+from nst_core.errors import OutOfMemory
 from nst_core.layers import halo, layers_to, stride
 from nst_core.network.weights import layer_shapes
 from nst_core.optimizers import HISTORY
@@ -161,3 +162,28 @@ def work(config: StyleConfig, size: Size, tile: int | None) -> float:
 def least(config: StyleConfig, size: Size, precision: str) -> float:
     """Bytes that one image takes in the smallest tiles, or whole where that is less."""
     return min(predicted(config, size, 1, precision, side) for side in (None, SIDES[-1]))
+
+
+def refuse_the_hopeless(
+    config: StyleConfig, canvas: Size, precision: str, available: float, what: str
+) -> None:
+    """What is known not to fit fails here: a system without memory kills, and tells nobody.
+
+    Args:
+        available: bytes; infinite where the device says by itself what it has no memory for.
+        what: named in the error.
+
+    Raises:
+        OutOfMemory: not even the smallest tiles fit, or the canvas is too large for none.
+    """
+    if config.tile == "off" and canvas.width * canvas.height >= MOST_PIXELS:
+        raise OutOfMemory(
+            f"{what} has more features than TensorFlow can count in one tensor; "
+            "set tile to auto or lower image_size."
+        )
+    needed = least(config, canvas, precision)
+    if config.tile == "auto" and needed > available:
+        raise OutOfMemory(
+            f"{what} needs about {needed / 2**30:.1f} GiB even in tiles, and "
+            f"{available / 2**30:.1f} GiB are free; lower image_size."
+        )

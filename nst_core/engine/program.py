@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ import tensorflow as tf
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine.graphs import Graph
-from nst_core.objective import quality
+from nst_core.objective import losses, quality
 from nst_core.objective.objective import Objective, Targets
 from nst_core.optimizers import loop
 from nst_core.optimizers.lbfgs import Lbfgs
@@ -38,6 +38,13 @@ def optimizer_for(config: StyleConfig, precision: str) -> loop.Optimizer:
     return Lbfgs(bounds, LOSS_ROUNDING[precision])
 
 
+class Ahead(NamedTuple):
+    """A call that makes steps ready and takes none; whether XLA compiles them, not only loads."""
+
+    call: Callable[[], Any]
+    must_compile: bool
+
+
 class Program:
     """Optimisation steps as one graph: traced once, for every canvas, batch and weight.
 
@@ -49,8 +56,10 @@ class Program:
     def __init__(self, objective: Objective, optimizer: loop.Optimizer, *, xla: bool) -> None:
         self.objective = objective
         self.optimizer = optimizer
-        # By canvas: for how many images at once there are programs.
-        self.batch_sizes: collections.defaultdict[Size, set[int]] = collections.defaultdict(set)
+        # Seconds for a step as last measured, by batch, height and width: see `optimize_scale`.
+        self.pace: dict[tuple[int, ...], float] = {}
+        # Inside what XLA compiles a batch's Gram matrices are one product.
+        self._together = objective.with_gram(losses.gram_matrices) if xla else objective
         self._content_targets = Graph(objective.content_targets, IMAGES)
         self._style_targets = Graph(objective.style_targets, IMAGES)
         self._masked_style_targets = Graph(objective.style_targets, IMAGES, MASKS)
@@ -60,6 +69,8 @@ class Program:
         self._start = Graph(lambda images: optimizer.start(images, len(objective.columns)), IMAGES)
         self._steps: Graph | None = None
         self.xla = xla
+        # Batch, height and width of what this process has begun to compile.
+        self._compiled: set[tuple[int, ...]] = set()
 
     def content_targets(self, images: Tensor) -> dict[str, Any]:
         """See `Objective.content_targets`."""
@@ -113,11 +124,33 @@ class Program:
     ) -> tuple[loop.State, np.ndarray]:
         """`count` steps on the device; the new state and the terms `[count, B, T]`."""
         arguments = (state, targets, weights, tf.constant(learning_rate), tf.constant(count))
+        state, log = self._steps_of(arguments)(*arguments)
+        return state, log.numpy()[:count]
+
+    def has_compiled(self, shape: Sequence[int]) -> bool:
+        """Whether the steps for images of this shape `[B, H, W, 3]` need no compilation by XLA.
+
+        Also where it has begun here.
+        """
+        return not self.xla or tuple(shape) in self._compiled
+
+    def batch_sizes(self, canvas: Size) -> set[int]:
+        """For how many images of a canvas at once there are programs, or will be soon."""
+        place = (canvas.height, canvas.width)
+        return {batch for batch, *size, _ in self._compiled if tuple(size) == place}
+
+    def ahead(self, images: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Ahead:
+        """How the steps for images, targets and weights of these shapes, of any values, begin."""
+        self._compiled.add(tuple(images.shape))
+        arguments = (self.start(images), targets, weights, tf.constant(0.0), tf.constant(0))
+        steps = self._steps_of(arguments)
+        return Ahead(functools.partial(steps, *arguments), steps.must_compile(*arguments))
+
+    def _steps_of(self, arguments: Any) -> Graph:
         if self._steps is None:
             signature = tf.nest.map_structure(any_size, arguments)
             self._steps = Graph(self._graph, *signature, xla=self.xla)
-        state, log = self._steps(*arguments)
-        return state, log.numpy()[:count]
+        return self._steps
 
     def _graph(
         self,
@@ -139,7 +172,10 @@ class Program:
             return tf.squeeze(terms, 1), tf.ensure_shape(tf.squeeze(gradient, 1), x.shape)
 
         stiffness_at = self.objective.stiffness_at(weights)
-        return loop.run(self.optimizer, state, evaluate, count, learning_rate, stiffness_at)
+        if self.xla:
+            state = self.optimizer.packed(state)
+        state, log = loop.run(self.optimizer, state, evaluate, count, learning_rate, stiffness_at)
+        return self.optimizer.unpacked(state) if self.xla else state, log
 
     def _evaluate(
         self, x: Tensor, targets: Targets, weights: dict[str, Tensor]
@@ -147,7 +183,7 @@ class Program:
         """Terms `[B, T]` and the gradient of the total `[B, H, W, 3]`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            terms = self.objective.evaluate(x, targets, weights)
+            terms = self._together.evaluate(x, targets, weights)
             total = terms[:, 0]
         return terms, tape.gradient(total, x)
 

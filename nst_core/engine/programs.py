@@ -23,7 +23,7 @@ from nst_core.network.vgg import Vgg19
 from nst_core.network.weights import VggWeights
 from nst_core.objective.objective import Objective
 from nst_core.objective.regions import LEAST_REGION
-from nst_core.results import Style
+from nst_core.results import OnCompiling, Style
 
 STYLE_CACHE_ENTRIES = 256
 
@@ -33,17 +33,26 @@ class Programs:
 
     Args:
         device: TensorFlow's name of where they run.
+        on_compiling: called before a batch waits for XLA.
 
     `style_passes` counts the network passes that were spent on style targets.
     """
 
-    def __init__(self, weights: VggWeights, pooling: str, padding: str, device: str) -> None:
+    def __init__(
+        self,
+        weights: VggWeights,
+        pooling: str,
+        padding: str,
+        device: str,
+        on_compiling: OnCompiling | None = None,
+    ) -> None:
         self.weights = weights
         self.pooling = pooling
         self.padding = padding
         self.device = device
         # Whether a batch passes at once, by programs that XLA compiles for its size.
         self.xla = is_gpu(device)
+        self.on_compiling = on_compiling
         self.style_passes = 0
         self._networks: dict[str, Vgg19] = {}
         self._programs: dict[tuple[Any, ...], Program] = {}

@@ -110,7 +110,8 @@ def optimize_scale(
         reached, targets = reached.filled(size), filled(targets, size)
     terms, active = reached.terms, reached.active
     started = time.monotonic() - (reached.seconds[-1] if reached.seconds else 0.0)
-    call = 1
+    shape = tuple(reached.state["x"].shape[:3])
+    call = _first_call(program, shape)
     while len(terms) < steps and active.any():
         before = time.monotonic()
         call = min(call, steps - len(terms))
@@ -140,8 +141,8 @@ def optimize_scale(
             reached.state["active"] = tf.constant(active)
         if between:
             between(reached)
-        per_step = (now - before) / call
-        call = max(1, min(loop.LONGEST_CALL, 4 * call, round(SECONDS_PER_CALL / per_step)))
+        program.pace[shape] = (now - before) / call
+        call = min(4 * call, _full_call(program.pace[shape]))
     every = np.stack(terms)
     result = program.optimizer.result(reached.state)
 
@@ -162,6 +163,16 @@ def filled(tensors: Any, size: int) -> Any:
         lambda one: tf.concat([one, tf.repeat(one[:1], size - one.shape[0], axis=0)], axis=0),
         tensors,
     )
+
+
+def _first_call(program: Program, shape: tuple[int, ...]) -> int:
+    """One step where it is not known yet how long it takes."""
+    return _full_call(program.pace[shape]) if shape in program.pace else 1
+
+
+def _full_call(pace: float) -> int:
+    """Steps that take `SECONDS_PER_CALL` at so many seconds for each."""
+    return max(1, min(loop.LONGEST_CALL, round(SECONDS_PER_CALL / pace)))
 
 
 @graph(IMAGES)

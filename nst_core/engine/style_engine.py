@@ -15,6 +15,7 @@ from nst_core.config import PIXEL_SETTINGS, StyleConfig
 from nst_core.engine import batch_sizes, memory
 from nst_core.engine.batch import Batch
 from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
+from nst_core.engine.compilation import store_for
 from nst_core.engine.device import (
     CPU,
     GPU,
@@ -27,12 +28,13 @@ from nst_core.engine.device import (
 )
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import optimizer_for
+from nst_core.engine.program_store import ProgramStore, limit_bytes
 from nst_core.engine.programs import Programs, pixels_of
 from nst_core.errors import Diverged, InputTooSmall, OutOfMemory, PairError
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
 from nst_core.objective.regions import Regions
-from nst_core.results import STEP_VERSION, OnSnapshot, Report, Style, StyleResult
+from nst_core.results import STEP_VERSION, OnCompiling, OnSnapshot, Report, Style, StyleResult
 from nst_core.setting_text import URI_SETTINGS
 
 CAREFUL_LEARNING_RATE = 0.25
@@ -47,11 +49,13 @@ class StyleEngine:
         padding: `reflect` or `zero`.
         precision: `float32`, `bfloat16`, or `auto`.
         device: `auto`, `gpu`, `cpu`, or TensorFlow's name of one, such as `/GPU:1`.
+        on_compiling: called before a batch waits for XLA, which compiles on GPUs.
 
     `batches` counts the batches that were optimised.
 
     Raises:
         WeightsError, DeviceError: what is asked for cannot be had.
+        ConfigError: the limit for compiled programs is no number.
     """
 
     def __init__(
@@ -62,12 +66,14 @@ class StyleEngine:
         padding: str = "reflect",
         precision: str = "auto",
         device: str = "auto",
+        on_compiling: OnCompiling | None = None,
     ) -> None:
+        limit_bytes()
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.device_name = describe(self.device)
         self.weights = load_weights(weights) if isinstance(weights, str) else weights
-        self.programs = Programs(self.weights, pooling, padding, self.device)
+        self.programs = Programs(self.weights, pooling, padding, self.device, on_compiling)
         self.batches = 0
 
     @property
@@ -80,9 +86,22 @@ class StyleEngine:
         """The network passes that were spent on style targets."""
         return self.programs.style_passes
 
+    @property
+    def program_store(self) -> ProgramStore | None:
+        """Where what XLA compiles for the device is kept; None: nowhere, or XLA compiles nothing.
+
+        Raises:
+            ConfigError: the limit of its size is no number.
+        """
+        return store_for("/GPU:0") if "GPU" in self.device else None
+
     @classmethod
     def for_config(
-        cls, config: StyleConfig, weights: str | VggWeights, device: str | None = None
+        cls,
+        config: StyleConfig,
+        weights: str | VggWeights,
+        device: str | None = None,
+        on_compiling: OnCompiling | None = None,
     ) -> StyleEngine:
         """The engine that a configuration asks for; `weights` is where its weights lie here.
 
@@ -94,6 +113,7 @@ class StyleEngine:
             padding=config.padding,
             precision=config.precision,
             device=device or config.device,
+            on_compiling=on_compiling,
         )
 
     def works(self) -> bool:

@@ -10,8 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
+from tensorflow.compiler.xla import xla_data_pb2
 
 Tensor = Any
+
+# Features [B, H, W, C] → inner products [B, C, C] float32: `gram_matrix` or `gram_matrices`.
+GramMatrix = Callable[[Tensor], Tensor]
 
 IMAGE_CHANNELS = 3
 
@@ -31,12 +36,36 @@ def gram_matrix(x: Tensor) -> tuple[Tensor, Any]:
     return tf.map_fn(lambda one: tf.matmul(one, one, transpose_a=True), flat), gradient
 
 
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def gram_matrices(x: Tensor) -> tuple[Tensor, Any]:
+    """`gram_matrix` as one product for the whole batch, of features as they are: for XLA only.
+
+    bfloat16 goes in as such and is added up in float32; its gradient is a product of bfloat16.
+    """
+    shape = tf.shape(x)
+    flat = tf.reshape(x, [shape[0], shape[1] * shape[2], x.shape[3]])
+
+    def gradient(upstream: Tensor) -> Tensor:
+        symmetric = tf.cast(upstream + tf.linalg.matrix_transpose(upstream), x.dtype)
+        return tf.reshape(tf.matmul(flat, symmetric), shape)
+
+    if x.dtype == tf.float32:
+        return tf.matmul(flat, flat, transpose_a=True), gradient
+    axes = xla_data_pb2.DotDimensionNumbers(
+        lhs_batch_dimensions=[0],
+        rhs_batch_dimensions=[0],
+        lhs_contracting_dimensions=[1],
+        rhs_contracting_dimensions=[1],
+    )
+    return xla.dot_general(flat, flat, axes, preferred_element_type=tf.float32), gradient
+
+
 def under_mask(x: Tensor, mask: Tensor | None) -> Tensor:
     """Features whose products of two count as much as `mask [B, H, W, 1]` in 0…1 has it."""
     return x if mask is None else tf.cast(x, tf.float32) * tf.sqrt(mask)
 
 
-def moments(x: Tensor, mask: Tensor | None = None) -> Tensor:
+def moments(x: Tensor, mask: Tensor | None = None, gram_matrix: GramMatrix = gram_matrix) -> Tensor:
     """Gram matrix, channels' sums as one more row: `[B, H, W, C] → [B, C + 1, C]` float32.
 
     `mask [B, H, W, 1]`, where given, is how much each position counts.

@@ -6,6 +6,7 @@ per image; images of a batch do not influence each other.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,13 @@ class Objective:
         self.varies = config.tv_weight > 0
         self.tv_norm = config.tv_norm
         self.unit_gradients = config.normalize_gradients
+
+    def with_gram(self, gram_matrix: losses.GramMatrix) -> Objective:
+        """The same objective with this way to compute Gram matrices of features."""
+        found = copy.copy(self)
+        found.style_term = copy.copy(self.style_term)
+        found.style_term.gram_matrix = gram_matrix
+        return found
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -26,12 +26,13 @@ class StyleTerm:
         self.kind = config.style_statistics
         self.normalization = config.normalization
         self.relative = config.normalization == "energy"
+        self.gram_matrix: losses.GramMatrix = losses.gram_matrix
 
     def moments(self, feature: Tensor, mask: Tensor | None) -> Tensor:
         """Sums over positions of features `[B, H, W, C]`, each counted by `mask [B, H, W, 1]`."""
         if self.kind == "gram":
-            return losses.gram_matrix(losses.under_mask(feature, mask))
-        return losses.moments(feature, mask)
+            return self.gram_matrix(losses.under_mask(feature, mask))
+        return losses.moments(feature, mask, self.gram_matrix)
 
     def statistics(self, moments: Tensor, covered: Tensor) -> Tensor:
         """Per position, from the moments of so many `[B]`: the Gram matrix, or covariance with

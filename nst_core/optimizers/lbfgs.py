@@ -1,4 +1,4 @@
-"""L-BFGS over a batch of independent images: the direction, the trial points, the history."""
+"""L-BFGS over a batch of independent images: the direction and the trial points."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from nst_core.objective.losses import StiffnessAt
-from nst_core.optimizers import HISTORY, curvature
+from nst_core.optimizers import HISTORY, curvature, history
 from nst_core.optimizers.loop import Bounds, Evaluate, State, dot, largest, per_image, where
 
 Tensor = Any
@@ -28,7 +28,7 @@ class Lbfgs:
             search ends at the noise, long before the minimum that float32 finds.
     """
 
-    guarded = frozenset({"moves", "changes", "rises"})
+    guarded = history.NAMES
     sufficient_decrease = 1e-4
     most_rejections = 8
 
@@ -49,11 +49,9 @@ class Lbfgs:
             "direction": nothing,
             "length": tf.zeros([batch]),
             "rejections": tf.zeros([batch], tf.int32),
-            # The count of pairs of a move and a change of the gradient; the newest comes first.
+            # The count of pairs of a move and a change of the gradient.
             "pairs": tf.zeros([batch], tf.int32),
-            "moves": (nothing,) * HISTORY,
-            "changes": (nothing,) * HISTORY,
-            "rises": (tf.zeros([batch]),) * HISTORY,
+            **history.start(x),
             **curvature.start(x),
         }
 
@@ -84,11 +82,19 @@ class Lbfgs:
             for name in state
             if name not in self.guarded
         }
-        return {**stepped, **{name: known[name] for name in self.guarded}}
+        return {**stepped, **{name: known[name] for name in state if name in self.guarded}}
 
     def result(self, state: State) -> Tensor:
         """See `Optimizer.result`."""
         return state["x"]
+
+    def packed(self, state: State) -> State:
+        """See `Optimizer.packed`."""
+        return history.ring(state)
+
+    def unpacked(self, state: State) -> State:
+        """See `Optimizer.unpacked`."""
+        return history.unrolled(state)
 
     def _advance(
         self,
@@ -160,45 +166,21 @@ def _remembered(
     return {
         **state,
         **{name: where(useful, value, state[name]) for name, value in seen.items()},
-        "moves": _pushed(state["moves"], move, useful),
-        "changes": _pushed(state["changes"], change, useful),
-        "rises": _pushed(state["rises"], rise, useful),
+        **history.pushed(state, move, change, rise, useful),
         "pairs": tf.minimum(state["pairs"] + tf.cast(useful, tf.int32), HISTORY),
     }
-
-
-def _pushed(items: tuple[Tensor, ...], new: Tensor, useful: Tensor) -> tuple[Tensor, ...]:
-    """The newest item first where it is useful, and the oldest gone."""
-    shifted = (new, *items[:-1])
-    if tf.executing_eagerly() and useful.shape[0] == 1:
-        # Of a large picture on the host there is no room for a second history.
-        return shifted if useful[0] else items
-    return tuple(where(useful, a, b) for a, b in zip(shifted, items, strict=True))
 
 
 def quasi_newton(
     known: State, gradient: Tensor, x: Tensor, stiffness_at: StiffnessAt | None
 ) -> Tensor:
-    """Minus the inverse Hessian's estimate times the gradient `[B, H, W, 3]` at `x`.
+    """Minus the inverse Hessian's estimate times the gradient `[B, H, W, 3]` at `x`."""
 
-    The two-loop recursion (Nocedal, Wright, algorithm 7.4). Forms that work on inner products of
-    the history alone lose their digits in float32 to cancellation.
-    """
-    pairs = list(zip(known["moves"], known["changes"], known["rises"], strict=True))
-    direction = -gradient
-    shares = []
-    for age, (move, change, rise) in enumerate(pairs):
-        share = tf.where(age < known["pairs"], dot(move, direction) / rise, 0.0)
-        shares.append(share)
-        direction -= per_image(share, change) * change
-    if stiffness_at is None:
-        _, change, rise = pairs[0]
+    def guess(direction: Tensor) -> Tensor:
+        if stiffness_at is not None:
+            return curvature.inverse(known, direction, stiffness_at(x))
+        change, rise = history.newest(known)
         scale = tf.where(known["pairs"] > 0, rise / dot(change, change), 1.0)
-        direction = per_image(scale, direction) * direction
-    else:
-        direction = curvature.inverse(known, direction, stiffness_at(x))
-    for age, (move, change, rise) in reversed(list(enumerate(pairs))):
-        rest = shares[age] - dot(change, direction) / rise
-        rest = tf.where(age < known["pairs"], rest, 0.0)
-        direction += per_image(rest, move) * move
-    return direction
+        return per_image(scale, direction) * direction
+
+    return history.direction(known, gradient, guess)

@@ -54,6 +54,12 @@ class Optimizer(Protocol):
     def result(self, state: State) -> Tensor:
         """The images `[B, H, W, 3]` that the state stands for."""
 
+    def packed(self, state: State) -> State:
+        """The state as XLA steps it best, for one loop of steps."""
+
+    def unpacked(self, state: State) -> State:
+        """A packed state as it was before."""
+
 
 def run(
     optimizer: Optimizer,
@@ -173,6 +179,14 @@ class Adam:
             return state["x"]
         weight = 1 - self.average_decay ** state["count"]
         return state["average"] / per_image(weight, state["x"])
+
+    def packed(self, state: State) -> State:
+        """See `Optimizer.packed`: as it is."""
+        return state
+
+    def unpacked(self, state: State) -> State:
+        """See `Optimizer.unpacked`: as it is."""
+        return state
 
 
 def largest(x: Tensor) -> Tensor:

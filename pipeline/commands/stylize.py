@@ -19,6 +19,7 @@ from nst_core.errors import ConfigError
 from nst_core.imaging.encoding import CONTENT_TYPES
 from nst_core.results import Progress, Style, StyleResult
 from pipeline import storage
+from pipeline.console import events
 from pipeline.job.options import HERE
 from pipeline.manifest.pairs import Pair, StyleReference
 from pipeline.manifest.spelling import spelled
@@ -109,16 +110,26 @@ def _optimized(
             text = f"step {now.step} of {now.steps}, loss {now.totals[0]:.4g}"
             bar.update(shown, description=text)
 
-        result = engine.stylize(
-            inputs.seen(config),
-            styles,
-            config,
-            init=inputs.init,
-            masks=inputs.masks,
-            keep=inputs.keep,
-            progress=report,
-            snapshots=snapshots.take,
-        )
+        def tell(event: events.Event) -> None:
+            if isinstance(event, events.Compilation):
+                bar.update(shown, description=str(event.programs))
+                if bar.disable:
+                    print(f"nst: {event.programs}", file=sys.stderr, flush=True)
+
+        events.listen(tell)
+        try:
+            result = engine.stylize(
+                inputs.seen(config),
+                styles,
+                config,
+                init=inputs.init,
+                masks=inputs.masks,
+                keep=inputs.keep,
+                progress=report,
+                snapshots=snapshots.take,
+            )
+        finally:
+            events.listen(None)
     snapshots.settle()
     return result
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.records.tasks import Outcome
 
 if TYPE_CHECKING:
-    from nst_core.results import Progress
+    from nst_core.results import Compiling, Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,14 @@ class Steps:
     progress: Progress
 
 
-Event = CatalogPlanned | PairsWaiting | PairPlanned | PairBegun | PairEnded | Steps
+@dataclasses.dataclass(frozen=True)
+class Compilation:
+    """A batch waits until these programs are there."""
+
+    programs: Compiling
+
+
+Event = CatalogPlanned | PairsWaiting | PairPlanned | PairBegun | PairEnded | Steps | Compilation
 Listener = Callable[[Event], None]
 
 _listener: Listener | None = None

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -33,6 +33,12 @@ LOST_WORKER = (
 )
 
 _LOGGER = logging.getLogger("nst")
+
+
+class Show(Protocol):
+    """Shows where the run is: in a terminal always, as a line when it is time or `at_once`."""
+
+    def __call__(self, *, at_once: bool = False) -> None: ...
 
 
 class SaidOnce(logging.Filter):
@@ -82,6 +88,8 @@ class Tracker:
                 self.waiting = event.count
             elif isinstance(event, events.CatalogPlanned):
                 self.pairs, self.to_do = event.pairs, event.to_do
+            elif isinstance(event, events.Compilation):
+                self.current = str(event.programs)
             elif isinstance(event, events.Steps):
                 now = event.progress
                 loss = sum(now.totals) / len(now.totals)
@@ -184,7 +192,8 @@ def watching(
             tracker.take(event)
             for other in others:
                 other(event)
-            show()
+            # Nothing else happens for a while.
+            show(at_once=isinstance(event, events.Compilation))
 
         if records is not None:
             arguments = (tracker, ended, show)
@@ -197,7 +206,7 @@ def watching(
             ended.set()
 
 
-def _count_records(tracker: Tracker, ended: threading.Event, show: Callable[[], None]) -> None:
+def _count_records(tracker: Tracker, ended: threading.Event, show: Show) -> None:
     # A count that fails is no reason to disturb the run, which meets the same storage itself.
     with contextlib.suppress(JobError):
         tracker.count_records()
@@ -207,7 +216,7 @@ def _count_records(tracker: Tracker, ended: threading.Event, show: Callable[[], 
 
 
 @contextlib.contextmanager
-def _bar(tracker: Tracker, console: Console) -> Iterator[Callable[[], None]]:
+def _bar(tracker: Tracker, console: Console) -> Iterator[Show]:
     columns = (
         BarColumn(bar_width=24),
         TaskProgressColumn(),
@@ -219,7 +228,7 @@ def _bar(tracker: Tracker, console: Console) -> Iterator[Callable[[], None]]:
         task = bar.add_task("planning", total=None, estimate="", current="")
         tracker.hide = bar.stop
 
-        def show() -> None:
+        def show(*, at_once: bool = False) -> None:  # noqa: ARG001 (always)
             bar.update(
                 task,
                 total=tracker.planned + tracker.waiting or None,
@@ -233,12 +242,12 @@ def _bar(tracker: Tracker, console: Console) -> Iterator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def _lines(tracker: Tracker) -> Iterator[Callable[[], None]]:
+def _lines(tracker: Tracker) -> Iterator[Show]:
     last = time.monotonic()
 
-    def show() -> None:
+    def show(*, at_once: bool = False) -> None:
         nonlocal last
-        if time.monotonic() - last >= SECONDS_PER_LINE:
+        if at_once or time.monotonic() - last >= SECONDS_PER_LINE:
             last = time.monotonic()
             _LOGGER.info("%s", tracker.line())
 

@@ -59,6 +59,7 @@ class RunOptions:
     run_id: str | None = None
     lock: bool = False
     gpu: Gpu | None = None
+    program_cache: str | None = None
     beam_arguments: tuple[str, ...] = ()
 
     @property

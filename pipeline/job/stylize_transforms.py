@@ -17,6 +17,7 @@ from pipeline.job.options import RunOptions
 from pipeline.records.tasks import Batch, Outcome
 from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.picture_cache import PictureCache
+from pipeline.worker.program_cache import ProgramCache
 from pipeline.worker.work import BatchWorker
 
 
@@ -26,6 +27,7 @@ class _Caches:
 
     engines: EngineCache
     pictures: PictureCache
+    programs: ProgramCache
 
 
 # Of one key in a process, so that the waves of a run, each a pipeline, have the same.
@@ -43,8 +45,8 @@ class Stylize(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, batches: Any) -> Any:
         """PCollection[Batch] → PCollection[Chunk of Outcome]."""
-        output, most, gpu = self.options.output, self.options.batch_size, self.options.gpu
-        do = StylizeBatches(output, self.run, self.failures, most)
+        gpu = self.options.gpu
+        do = StylizeBatches(self.options, self.run, self.failures)
         stylize = beam.ParDo(do).with_output_types(Chunk)
         if gpu:
             stylize = stylize.with_resource_hints(**resource_hints(gpu))
@@ -58,16 +60,21 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
     are optimised, and written while those after it are. With the bundle all have ended.
     """
 
-    def __init__(self, output: str, run: str, failures: Failures, most: int | None) -> None:
-        self._output = output
+    def __init__(self, options: RunOptions, run: str, failures: Failures) -> None:
+        self._output = options.output
+        self._most = options.batch_size
+        self._program_cache = options.program_cache
         self._run = run
         self._failures = failures
-        self._most = most
 
     def setup(self) -> None:
         """Take hold of the process's engines and pictures; none is loaded yet."""
-        self._caches = _shared.acquire(lambda: _Caches(EngineCache(), PictureCache()), self._run)
+        self._caches = _shared.acquire(
+            lambda: _Caches(EngineCache(), PictureCache(), ProgramCache(self._program_cache)),
+            self._run,
+        )
         self._engines = self._caches.engines
+        self._engines.prepare = self._caches.programs.fetch_for
         self._worker = BatchWorker(
             self._output, self._run, self._engines, self._caches.pictures, self._most
         )
@@ -91,6 +98,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
             taken.append(outcome)
             # What is done stays done, also where this one was the last that the run bears.
             self._failures.take("pairs", outcome)
+        self._caches.programs.give_back()
         self._worker.tally.count("networks_loaded", self._engines.loaded - loaded)
         for name, amount, is_distribution in self._worker.tally.take():
             if is_distribution:

@@ -106,6 +106,8 @@ _EXPERIMENTS = ("--experiment", "--experiments")
 def _refuse_local_places(options: RunOptions) -> None:
     config = options.config
     places = {"--manifest": options.manifest, "--output": options.output}
+    if options.program_cache:
+        places["--program-cache"] = options.program_cache
     for key, names in URI_SETTINGS.items():
         if getattr(config, key) not in names:
             places[key] = getattr(config, key)

@@ -6,16 +6,18 @@ import collections
 import contextlib
 import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from pipeline.console import events
 from pipeline.console.notices import without_notices
 from pipeline.worker.weights import local_weights
 
 if TYPE_CHECKING:
     from nst_core.engine.style_engine import StyleEngine
+    from nst_core.results import Compiling
 
 # So often in a row a device may fail with what another one can do.
 MOST_FAILURES = 2
@@ -35,7 +37,13 @@ def load_engine(config: StyleConfig, device: str | None = None) -> StyleEngine:
     with without_notices():
         from nst_core.engine.style_engine import StyleEngine
 
-        return StyleEngine.for_config(config, local_weights(config.weights), device)
+        return StyleEngine.for_config(
+            config, local_weights(config.weights), device, on_compiling=_tell
+        )
+
+
+def _tell(programs: Compiling) -> None:
+    events.emit(events.Compilation(programs))
 
 
 def devices_of(config: StyleConfig) -> tuple[str, ...]:
@@ -69,6 +77,8 @@ class EngineCache:
     """
 
     def __init__(self) -> None:
+        # Called with an engine before it is used.
+        self.prepare: Callable[[StyleEngine], None] = lambda _: None
         self._loading = threading.Lock()
         self._engines: dict[tuple[str, ...], StyleEngine] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
@@ -110,7 +120,9 @@ class EngineCache:
         with self._loading:
             if key not in self._engines:
                 self._engines[key] = load_engine(config, device)
-            return self._engines[key]
+            engine = self._engines[key]
+        self.prepare(engine)
+        return engine
 
     @contextlib.contextmanager
     def lent(self, config: StyleConfig, besides: Collection[str] = ()) -> Iterator[StyleEngine]:

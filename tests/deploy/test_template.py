@@ -79,6 +79,7 @@ def test_every_parameter_is_described_and_has_a_pattern(parameter: dict[str, Any
         ("max_failures", "5%", "few"),
         ("results_format", "parquet", "csv"),
         ("allow_schemes", "gs,s3", "gs://"),
+        ("program_cache", "gs://b/programs", "/programs"),
         ("run_id", "nightly-20260101T020000", "a/b"),
         ("run_id", "a.b", ".hidden"),
         ("gpu", "nvidia-l4", "nvidia-l5"),

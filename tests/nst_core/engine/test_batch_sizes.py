@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from nst_core.canvas import Size
-from nst_core.engine import batch, device, program
+from nst_core.engine import batch, compilation, device, program
 from nst_core.engine import style_engine as engine_module
 from nst_core.engine.batch_sizes import MOST_IMAGES, PIXELS, paying, size_for
 from nst_core.engine.style_engine import StyleEngine
@@ -64,8 +66,16 @@ def test_nothing_is_compiled_that_can_be_filled_up_or_cut() -> None:
 
 
 def test_images_that_fill_a_batch_change_nothing(
-    on_gpu: StyleEngine, draw: Draw, computed: list[int]
+    on_gpu: StyleEngine, draw: Draw, computed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compiled: list[object] = []
+    first_call = compilation.CompiledFunction._first_call
+
+    def counted(function: compilation.CompiledFunction, shapes: Any, arguments: Any) -> Any:
+        compiled.append(shapes)
+        return first_call(function, shapes, arguments)
+
+    monkeypatch.setattr(compilation.CompiledFunction, "_first_call", counted)
     several = [draw(64, 64, seed) for seed in range(5)]
     styles = [[Style(draw(64, 64, seed + 9))] for seed in range(5)]
     config = quick(steps=3, scales=(0.5, 1), **FEW_LAYERS)
@@ -76,6 +86,8 @@ def test_images_that_fill_a_batch_change_nothing(
     few = on_gpu.stylize_batch(several[:3], styles[:3], config)
     alone = on_gpu.stylize(several[4], styles[4], config)
     assert {*computed} == {8}
+    # One program for each scale, none for other counts.
+    assert len(compiled) == 2
     for one, other in zip([*few, alone], [*whole[:3], whole[4]], strict=True):
         assert isinstance(one, StyleResult)
         assert isinstance(other, StyleResult)

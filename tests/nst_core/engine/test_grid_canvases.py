@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nst_core.canvas import Size
+from nst_core.engine import scale
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.network.weights import VggWeights
 from nst_core.results import Style, StyleResult
@@ -76,13 +77,15 @@ def test_contents_of_one_canvas_of_the_grid_are_optimised_together(
 def interrupted(
     engine: StyleEngine, content: np.ndarray, style: Style, config: Any
 ) -> dict[str, np.ndarray]:
-    """The checkpoint after the first step."""
+    """The checkpoint after the first step, however fast the steps of the tests before were."""
     saved: list[dict[str, np.ndarray]] = []
 
     def save(_: int, arrays: Any) -> None:
         saved.append({name: np.array(array) for name, array in arrays})
 
-    engine.stylize_batch([content], [style], config, save=save)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scale, "_first_call", lambda *_: 1)
+        engine.stylize_batch([content], [style], config, save=save)
     return saved[0]
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nst_core.canvas import Size
-from nst_core.engine import scale
+from nst_core.engine import graphs, scale
+from nst_core.engine.program import Program, optimizer_for
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.results import Progress, Style, StyleResult
-from tests.nst_core.engine.quick import Draw, quick, totals
+from tests.nst_core.engine.quick import Draw, pictures, quick, totals
 
 
 class TestScales:
@@ -50,6 +54,73 @@ class TestScales:
         assert {progress.steps for progress in seen} == {10}
         assert [progress.scale for progress in seen] == [0.5] * 6 + [1.0] * 4
         assert all(len(progress.totals) == 3 for progress in seen)
+
+
+class TestCalls:
+    def test_later_batches_of_a_canvas_begin_with_calls_of_full_length(
+        self,
+        engine: StyleEngine,
+        contents: list[np.ndarray],
+        style: Style,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        # A call takes what it should, however fast the machine is.
+        monkeypatch.setattr(scale, "SECONDS_PER_CALL", 1e6)
+        config = quick(steps=50, optimizer="adam", average_decay=0.5)
+        program = engine.programs.compiled(config, engine.precision)
+        calls: list[int] = []
+        advance = program.advance
+
+        def counted(*arguments: Any) -> Any:
+            calls.append(arguments[-1])
+            return advance(*arguments)
+
+        monkeypatch.setattr(program, "advance", counted)
+        first = engine.stylize_batch(contents[:2], [style], config)
+        assert calls == [1, 4, 16, 29]
+        calls.clear()
+        second = engine.stylize_batch(contents[:2], [style], config)
+        assert calls == [50]
+        calls.clear()
+        engine.stylize_batch(contents[:1], [style], config)
+        assert calls == [1, 4, 16, 29]  # Of one image nothing was known yet.
+        for one, again in zip(pictures(first), pictures(second), strict=True):
+            np.testing.assert_array_equal(one, again)
+
+    def test_xla_compiles_one_program_for_each_canvas_and_none_for_the_next_pair(
+        self,
+        engine: StyleEngine,
+        draw: Draw,
+        style: Style,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        config = quick(
+            content_layers={"block1_conv1": 1},
+            style_layers={"block1_conv1": 1},
+            image_size=64,
+            scales=[0.5, 1],
+            steps=[8, 24],
+        )
+        plain = engine.programs.compiled(config, "float32")
+        compiled = Program(plain.objective, optimizer_for(config, "float32"), xla=True)
+        monkeypatch.setattr(engine.programs, "compiled", lambda *_, **__: compiled)
+        # XLA compiles once for each signature: shapes and types of what a graph is called with.
+        signatures: list[tuple[Any, ...]] = []
+        call = graphs.Graph.__call__
+
+        def watched(graph: graphs.Graph, *arguments: Any) -> Any:
+            if graph._xla:
+                tensors = map(tf.convert_to_tensor, tf.nest.flatten(arguments))
+                signatures.append((graph, *((one.shape, one.dtype) for one in tensors)))
+            return call(graph, *arguments)
+
+        monkeypatch.setattr(graphs.Graph, "__call__", watched)
+        for number, seconds_per_call in enumerate((1e6, 0.0)):
+            monkeypatch.setattr(scale, "SECONDS_PER_CALL", seconds_per_call)
+            signatures_before = len(signatures)
+            engine.stylize(draw(64, 64, number), [style], config)
+            assert len(signatures) - signatures_before > 2
+            assert len({tuple(map(str, one)) for one in signatures}) == 2
 
 
 class TestTolerance:

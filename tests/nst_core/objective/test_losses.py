@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,6 +53,46 @@ def test_the_gram_matrix_has_the_gradient_of_its_inner_product() -> None:
             value = tf.reduce_sum(gram(variable) * tf.constant(upstream, dtype))
         gradients.append(tape.gradient(value, variable).numpy())
     np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-4)
+
+
+def with_gradient(gram: losses.GramMatrix, x: tf.Tensor) -> list[np.ndarray]:
+    """Gram matrices, and the gradient of a sum of their squares."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = gram(x)
+        total = tf.reduce_sum(found * tf.stop_gradient(found))
+    assert found.dtype == tf.float32
+    gradient = tape.gradient(total, x)
+    assert gradient.dtype == x.dtype
+    return [found, tf.cast(gradient, tf.float32)]
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [("float32", 1e-5), ("bfloat16", 2**-7)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_gram_matrices_of_a_batch_at_once_are_those_of_each_image(
+    batch: int, dtype: str, rounding: float
+) -> None:
+    x = tf.cast(np.random.default_rng(6).normal(size=(batch, 9, 11, 8)), dtype)
+    at_once = tf.function(
+        lambda x: with_gradient(losses.gram_matrices, x), jit_compile=True, autograph=False
+    )
+    (gram, gradient), (one_gram, one_gradient) = at_once(x), with_gradient(losses.gram_matrix, x)
+    # The product itself is added up in float32, whatever goes in.
+    np.testing.assert_allclose(gram, one_gram, rtol=1e-5, atol=1e-4)
+    largest = np.abs(one_gradient).max()
+    np.testing.assert_allclose(gradient, one_gradient, rtol=rounding, atol=rounding * largest)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gram_matrices_of_a_batch_are_one_product_each_way_for_xla(dtype: str) -> None:
+    x = tf.cast(np.random.default_rng(6).normal(size=(3, 9, 11, 8)), dtype)
+    for gram, products, loops in ((losses.gram_matrices, 2, 0), (losses.gram_matrix, 2, 1)):
+        compiled = tf.function(
+            functools.partial(with_gradient, gram), jit_compile=True, autograph=False
+        )
+        hlo = compiled.experimental_get_compiler_ir(x)(stage="hlo")
+        assert len(re.findall(r" dot\(", hlo)) == products
+        assert len(re.findall(r" while\(", hlo)) == loops
 
 
 def test_the_content_loss_is_the_sum_of_squared_differences() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from nst_core.objective import losses
-from nst_core.optimizers import HISTORY, curvature
+from nst_core.optimizers import HISTORY, curvature, history
 from nst_core.optimizers.lbfgs import Lbfgs, quasi_newton
 from nst_core.optimizers.loop import (
     LONGEST_CALL,
@@ -278,6 +279,101 @@ def test_the_direction_is_that_of_the_two_loop_recursion(is_stiff: bool) -> None
     for one, wanted in zip(found.numpy().reshape(len(counts), size), expected, strict=True):
         # With a known part the start is found by a few conjugate gradients.
         assert np.linalg.norm(one - wanted) < (2e-2 if is_stiff else 1e-4) * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("as_ring", [False, True])
+def test_the_history_gives_the_directions_of_a_plain_list_of_pairs(as_ring: bool) -> None:
+    size, steps = int(np.prod(SHAPE)), 2 * HISTORY + 7
+    generator = np.random.default_rng(12)
+    own = 10 ** generator.uniform(-1.5, 1.5, size)
+    lists: list[list[tuple[np.ndarray, np.ndarray]]] = [[], []]
+    state = {"pairs": tf.zeros([2], tf.int32), **history.start(tf.zeros([2, *SHAPE]))}
+    if as_ring:
+        state = history.ring(state)
+
+    def tensor(values: np.ndarray) -> Any:
+        return tf.constant(values.reshape(2, *SHAPE), tf.float32)
+
+    for step in range(steps):
+        move = generator.normal(size=(2, size)).astype(np.float32)
+        change = (own * move).astype(np.float32)
+        useful = np.array([step % 3 != 1, step % 4 != 0])
+        for image in np.flatnonzero(useful):
+            lists[image].append((move[image].astype(float), change[image].astype(float)))
+        # What is not useful may be no number at all.
+        given = np.where(useful[:, None], change, np.nan)
+        rise = tf.constant((move * given).sum(axis=1))
+        state |= history.pushed(state, tensor(move), tensor(given), rise, tf.constant(useful))
+        state["pairs"] = tf.constant([min(len(one), HISTORY) for one in lists])
+        if as_ring and step % 9 == 8:
+            # As between two calls to the device.
+            state = history.ring(history.unrolled(state))
+        gradient = generator.normal(size=(2, size))
+        found = history.direction(state, tensor(gradient), lambda x: 0.5 * x)
+        for image, pairs in enumerate(lists):
+            wanted = two_loops(gradient[image], pairs[-HISTORY:], 0.5 * np.eye(size))
+            difference = found[image].numpy().ravel() - wanted
+            assert np.linalg.norm(difference) < 1e-4 * np.linalg.norm(wanted)
+    plain = history.unrolled(state) if as_ring else state
+    for image, pairs in enumerate(lists):
+        for age, (move, change) in enumerate(reversed(pairs[-HISTORY:])):
+            np.testing.assert_array_equal(plain["moves"][age][image], move.reshape(SHAPE))
+            np.testing.assert_array_equal(plain["changes"][age][image], change.reshape(SHAPE))
+            np.testing.assert_allclose(plain["rises"][age][image], move @ change, rtol=1e-5)
+
+
+def test_the_ring_keeps_its_digits_where_the_curvature_differs_a_lot() -> None:
+    size = 192
+    own = np.logspace(0, 6, size)
+    state = {"pairs": tf.zeros([1], tf.int32), **history.start(tf.zeros([1, 8, 8, 3]))}
+    state = history.ring(state)
+    x = np.random.default_rng(13).normal(size=size).astype(np.float32)
+    direction = -own * x
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    errors: dict[str, list[float]] = {"ring": [], "tuples": []}
+
+    def tensor(values: np.ndarray) -> Any:
+        return tf.constant(values.reshape(1, 8, 8, 3), tf.float32)
+
+    for _ in range(5 * HISTORY):
+        # To the minimum along the direction, as far as float32 tells.
+        gradient = (own * x).astype(np.float32)
+        length = -(gradient @ direction) / (direction @ (own * direction))
+        move = (length * direction).astype(np.float32)
+        x = x + move
+        change = (own * x).astype(np.float32) - gradient
+        pairs.append((move.astype(float), change.astype(float)))
+        rise = tf.constant([move @ change])
+        state |= history.pushed(state, tensor(move), tensor(change), rise, tf.constant([True]))
+        state["pairs"] = tf.constant([min(len(pairs), HISTORY)])
+        gradient = (own * x).astype(np.float32)
+        direction = two_loops(gradient, pairs[-HISTORY:], np.eye(size))
+        for name, known in (("ring", state), ("tuples", history.unrolled(state))):
+            found = history.direction(known, tensor(gradient), tf.identity).numpy().ravel()
+            errors[name].append(np.linalg.norm(found - direction) / np.linalg.norm(direction))
+    # In float64 it loses less than the two loops in float32; in float32 it would lose more.
+    assert np.median(errors["ring"]) < np.median(errors["tuples"])
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_for_xla_a_step_copies_no_history(batch: int) -> None:
+    optimizer, image = Lbfgs(), [batch, 16, 24, 3]
+    loss = evaluation(lambda x: tf.reduce_sum(tf.square(x), axis=[1, 2, 3]))
+
+    def stepped(state: State, count: Any) -> tuple[State, Any]:
+        state, log = run(optimizer, optimizer.packed(state), loss, count, 1.0)
+        return optimizer.unpacked(state), log
+
+    compiled = tf.function(stepped, jit_compile=True, autograph=False)
+    state = optimizer.start(tf.ones(image), 1)
+    hlo = compiled.experimental_get_compiler_ir(state, tf.constant(3))(stage="optimized_hlo")
+    bodies = [
+        hlo.split(f"\n{name} ", 1)[1].split("\n}", 1)[0]
+        for name in re.findall(r" while\(.*body=(%[\w.\-]+)", hlo)
+    ]
+    (body,) = (one for one in bodies if f"f32[{HISTORY},{batch},16,24,3]" in one)
+    assert not re.search(rf"f32\[{HISTORY},{batch},16,24,3\]\S* copy\(", body)
+    assert len(re.findall(rf"f32\[{batch},16,24,3\]\S* copy\(", body)) < HISTORY
 
 
 def test_the_known_curvature_is_symmetric_and_that_of_the_total_variation() -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from nst_core.config import StyleConfig
+from nst_core.engine import program, programs
 from nst_core.imaging.encoding import read_metadata
 from pipeline.__main__ import main
 from pipeline.commands import stylize
@@ -83,6 +84,21 @@ def test_the_picture_is_that_of_a_run_and_says_where_it_comes_from(pictures: Cat
         "content": "a.png",
         "styles": [{"uri": "s.png", "weight": 1.0}],
     }
+
+
+def test_it_says_what_it_compiles(
+    pictures: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compiled(objective: Any, optimizer: Any, **_: bool) -> program.Program:
+        return program.Program(objective, optimizer, xla=True)
+
+    monkeypatch.setattr(programs, "Program", compiled)
+    # A program that no other test compiles.
+    more = ("--set=optimizer=adam", "--set=average_decay=0.125")
+    assert call(pictures, "a.png", "s.png", more=more) == 0
+    assert "nst: compiling 64x64 (1 program)" in capsys.readouterr().err.splitlines()
+    assert call(pictures, "a.png", "s.png", more=more) == 0
+    assert "compiling" not in capsys.readouterr().err
 
 
 def test_several_styles_are_mixed(pictures: Catalog) -> None:

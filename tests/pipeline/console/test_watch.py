@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.results import Progress
+from nst_core.results import Compiling, Progress
 from pipeline.__main__ import main
 from pipeline.commands import run
 from pipeline.commands.endings import LiveRun
 from pipeline.console import events, watch
-from pipeline.console.events import PairEnded, PairPlanned, PairsWaiting, Steps
+from pipeline.console.events import Compilation, PairEnded, PairPlanned, PairsWaiting, Steps
 from pipeline.console.verdict import duration
 from pipeline.console.watch import Tracker, watching
 from pipeline.job.options import RunOptions
@@ -104,6 +106,7 @@ DONE = ended("ok", was_planned=True)
 DIVERGED = ended("diverged", was_planned=True)
 UNPLANNED = ended("input_not_found", was_planned=False)
 STEPS = Steps("town--wave", Progress(30, 120, 0.5, (2.0, 4.0)))
+COMPILATION = Compilation(Compiling(Size(512, 384), 2))
 
 
 def test_pairs_are_counted_by_how_they_ended() -> None:
@@ -164,6 +167,28 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
     assert len(lines) == 2
     assert "1 left; town--wave step 30/120 loss 3" in lines[1]
     assert "\x1b" not in lines[1]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_compilation_is_told_when_it_begins(
+    log_format: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with watching(verbose=False, records=None, log_format=log_format):
+        events.emit(PairPlanned())
+        events.emit(COMPILATION)
+        events.emit(STEPS)
+    (line,) = capsys.readouterr().err.splitlines()
+    said = json.loads(line)["message"] if log_format == "json" else line
+    assert said.endswith("0 done, 0 failed, 0 skipped, 1 left; compiling 512x384 (2 programs)")
+
+
+def test_the_bar_says_what_is_compiled(terminal: Terminal) -> None:
+    with terminal.shown(), watching(verbose=False, records=None):
+        for event in (*PLANNED, COMPILATION):
+            events.emit(event)
+    shown = terminal.text()
+    assert "compiling 512x384 (2 programs)" in shown
+    assert "INFO" not in shown
 
 
 def test_pairs_that_other_processes_do_are_counted_by_their_records(

@@ -165,6 +165,7 @@ def options_of(*more: str, without: str = "") -> RunOptions:
         (("--lock", "--template_location=gs://catalog/t"), "", "--job_name"),
         (("--manifest=pairs.csv",), "", "--manifest"),
         (("--output", "out"), "", "--output"),
+        (("--program-cache", "programs"), "", "--program-cache"),
         (("--weights=vgg19.h5",), "", "weights"),
         (("--set", "init=start.png"), "", "start.png"),
         (("--gpu=nvidia-l5",), "", "nvidia-l4"),

@@ -1,0 +1,63 @@
+"""Compiles two small functions side by side in this process, and prints what came of it as JSON.
+
+Its argument is what XLA has measured meanwhile, as far as the store is concerned: a file's name.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nst_core.engine import compilation
+from nst_core.engine.graphs import Graph
+
+MATRIX = tf.TensorSpec([None, None], tf.float32)
+COUNT = tf.TensorSpec([], tf.int32)
+
+
+def powers(x: Any, count: Any) -> Any:
+    """A loop, with a condition and a body of its own, as an optimisation is one."""
+    start = (tf.constant(0), x)
+    return tf.while_loop(lambda i, _: i < count, lambda i, y: (i + 1, y @ x), start)[1]
+
+
+def main(measured: str = "") -> None:
+    # However much was traced and compiled before, by whatever number of functions.
+    for _ in range(int(np.random.default_rng().integers(3))):
+        tf.function(lambda x: x + 1, jit_compile=True)(tf.ones(2))
+    graph = Graph(powers, MATRIX, COUNT, xla=True)
+    found: dict[int, float] = {}
+    must = [graph.must_compile(np.eye(size), 0) for size in (4, 6)]
+
+    def compile_for(size: int) -> None:
+        for _ in range(2):
+            found[size] = float(tf.linalg.trace(graph(2 * np.eye(size), 3)))
+
+    if measured:
+        tf.io.gfile.makedirs(compilation.TUNING)
+        with tf.io.gfile.GFile(f"{compilation.TUNING}/{measured}", "w") as file:
+            file.write("fast")
+    threads = [threading.Thread(target=compile_for, args=(size,)) for size in (4, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store = compilation.store_for("/CPU:0")
+    answer = {
+        "found": [found[4], found[6]],
+        "must_compile": must,
+        "written": sorted(store.take_new()) if store else [],
+        "folder": str(store.folder) if store else None,
+        "left": [*compilation._take(compilation.PROGRAMS, "nst_")],
+        "tuning": compilation._files(compilation.TUNING),
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
