@@ -97,7 +97,7 @@ def look(output: str, run: str | None, *, count: bool) -> Found:
     number = None
     if count:
         number = sum(1 for _ in storage.list_uris(storage.join(output, "records")))
-    following = next_command(output, runs, heads)
+    following = next_command(output, runs, heads, catalog)
     return Found(output, now, runs, catalog, number, following, _exit_status(runs, heads, catalog))
 
 
@@ -120,7 +120,12 @@ def _exit_status(
     return EXIT_SOME_FAILED if failed else EXIT_ALL_DONE
 
 
-def next_command(output: str, runs: list[RunState], heads: tuple[RunState, ...]) -> str | None:
+def next_command(
+    output: str,
+    runs: list[RunState],
+    heads: tuple[RunState, ...],
+    catalog: CatalogState | None = None,
+) -> str | None:
     """The command to give next: watch, go on, or retry what has failed; None: nothing is left."""
     if any(run.state in ACTIVE for run in runs):
         return shlex.join(["nst", "status", output, "--watch"])
@@ -128,7 +133,7 @@ def next_command(output: str, runs: list[RunState], heads: tuple[RunState, ...])
     for run in latest:
         if run.state in ENDED_EARLY and (command := run.text("command")):
             return _from_its_folder(run, command)
-    for run in latest:
+    for run in latest if catalog is None or catalog.failed else ():
         if run.counts["failed"]:
             schemes = run.told.get("schemes")
             failures = storage.join(output, "runs", run.run, "failures.csv")

@@ -84,14 +84,15 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
 
     def _formed(self) -> Iterator[Any]:
         tasks, self._waiting = self._waiting, []
-        keys = self._threads.map(
-            functools.partial(planning.batch_key, headers=self._headers), tasks
-        )
-        ended = Chunk()
-        for task, key in zip(tasks, keys, strict=True):
+        key_of = functools.partial(planning.batch_key, headers=self._headers)
+        keys = list(self._threads.map(key_of, tasks))
+        ended = Chunk(key for key in keys if isinstance(key, Outcome))
+        # Told before they are too many: a run that stops for that has them in its failures.
+        output = [ended_output(ended)] if ended else []
+        for key in keys:
             self._failures.take("contents", key if isinstance(key, Outcome) else None)
+        for task, key in zip(tasks, keys, strict=True):
             if isinstance(key, Outcome):
-                ended.append(key)
                 continue
             events.emit(events.PairPlanned())
             alike = self._rests[key]
@@ -99,8 +100,7 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
             if len(alike) == planning.most_in_a_batch(key, self._batch_size):
                 full = planning.batch_of(key, self._rests.pop(key))
                 yield beam.pvalue.TaggedOutput("full", full)
-        if ended:
-            yield ended_output(ended)
+        yield from output
 
 
 def _batches(keyed: tuple[str, Iterable[Chunk]], batch_size: int | None) -> Iterator[Batch]:

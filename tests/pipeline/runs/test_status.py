@@ -1,0 +1,211 @@
+"""`nst status`: of runs that go on, have ended, were stopped or killed, and what to do next."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pipeline import storage
+from pipeline.__main__ import main
+from tests.pipeline.conftest import Catalog
+from tests.pipeline.runs.test_stages import NAMES, Run
+
+Status = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def status(catalog: Catalog, capsys: pytest.CaptureFixture[str]) -> Status:
+    """What `nst status --json` says of the catalog's output, and its exit status."""
+
+    def call(*more: str, output: str = "") -> dict[str, Any]:
+        capsys.readouterr()
+        code = main(["status", output or catalog.uri("out"), "--json", *more])
+        found = dict(json.loads(capsys.readouterr().out))
+        assert found["exit_status"] == code
+        return found
+
+    return call
+
+
+@pytest.fixture
+def slow_run(catalog: Catalog) -> Iterator[Run]:
+    """A run of twelve pairs, in the middle of its work."""
+    catalog.pairs(NAMES)
+    run = Run(catalog, 0.3)
+    try:
+        run.wait_until_all_are_busy()
+        yield run
+    finally:
+        run.process.kill()
+        run.end()
+
+
+def retold(catalog: Catalog, run: str, **changes: Any) -> None:
+    """Let a run's file say something else."""
+    name = f"out/runs/{run}/run.json"
+    told = {**json.loads(catalog.read(name)), **changes}
+    catalog.write(name, json.dumps(told).encode())
+
+
+def test_a_run_that_finished_with_failures_is_told_with_the_command_that_retries_them(
+    catalog: Catalog, status: Status, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs(("a.png", "b.png", "c.png"))
+    catalog.write("b.png", b"no picture")
+    assert catalog.run() == 3
+    found = status()
+    (run,) = found["runs"]
+    assert (run["state"], run["done"], run["failed"], run["left"]) == ("finished", 2, 1, 0)
+    assert found["exit_status"] == 3
+    assert [one["status"] for one in run["reasons"]] == ["input_unreadable"]
+    assert (found["catalog"]["pairs"], found["catalog"]["done"]) == (3, 2)
+    assert main(["status", catalog.uri("out")]) == 3
+    said = capsys.readouterr().out
+    assert "finished" in said
+    assert "1 × input_unreadable" in said
+    # What it says to do next does it.
+    catalog.picture("b.png")
+    command = shlex.split(found["next"])
+    assert command[:2] == ["nst", "run"]
+    assert main(command[1:]) == 0
+    found = status()
+    assert (found["exit_status"], found["next"]) == (0, None)
+    assert (found["catalog"]["done"], found["catalog"]["failed"]) == (3, 0)
+
+
+def test_a_run_that_goes_on_and_then_is_killed(
+    catalog: Catalog, status: Status, slow_run: Run
+) -> None:
+    found = status()
+    (run,) = found["runs"]
+    assert (run["state"], found["exit_status"]) == ("running", 5)
+    assert run["pairs"] in (None, 12)  # Told with the next heartbeat.
+    assert "--watch" in found["next"]
+    slow_run.process.send_signal(signal.SIGKILL)
+    slow_run.end()
+    found = status()
+    assert (found["runs"][0]["state"], found["exit_status"]) == ("died", 6)
+    # The command that was given goes on.
+    assert shlex.quote(catalog.uri("pairs.csv")) in found["next"]
+
+
+def test_a_run_that_was_stopped_says_so_and_has_its_results_so_far(
+    catalog: Catalog, status: Status, slow_run: Run
+) -> None:
+    slow_run.process.send_signal(signal.SIGTERM)
+    assert slow_run.end() == 128 + signal.SIGTERM
+    found = status()
+    (run,) = found["runs"]
+    assert (run["state"], found["exit_status"]) == ("stopped", 6)
+    assert run["done"] >= 1
+    assert run["done"] + run["left"] == 12
+    catalog.run_folder = f"out/runs/{run['run']}"
+    assert [one["status"] for one in catalog.results()] == ["ok"] * run["done"]
+
+
+def test_a_run_that_had_too_many_failures_has_them_and_what_is_left(
+    catalog: Catalog, status: Status
+) -> None:
+    names = [f"{letter}.png" for letter in "abcdefgh"]
+    catalog.pairs(names)
+    for name in names[:4]:
+        catalog.write(name, b"no picture")
+    assert catalog.run("--max-failures=1") == 1
+    found = status()
+    (run,) = found["runs"]
+    assert run["state"] in ("stopped", "failed")
+    assert found["exit_status"] == 6
+    assert run["failed"] >= 2
+    assert len(catalog.failures()) >= 2
+
+
+def test_a_heartbeat_that_is_old_is_that_of_a_run_that_died(
+    catalog: Catalog, status: Status
+) -> None:
+    catalog.pairs()
+    assert catalog.run() == 0
+    run = catalog.run_folder.rpartition("/")[2]
+    storage.delete(catalog.uri(f"out/runs/{run}/summary.json"))
+    now = datetime.datetime.now(datetime.UTC)
+    for age, state, code in ((60, "running", 5), (200, "died", 6)):
+        heard = now - datetime.timedelta(seconds=age)
+        elsewhere = {"state": "running", "host": "elsewhere", "process": "x-1-2", "ended_at": None}
+        retold(catalog, run, renewed_at=heard.isoformat(), **elsewhere)
+        found = status()
+        assert (found["runs"][0]["state"], found["exit_status"]) == (state, code)
+
+
+def test_several_runs_and_one_of_them(catalog: Catalog, status: Status) -> None:
+    catalog.pairs()
+    for name in ("first", "second"):
+        assert catalog.run("--run-id", name) == 0
+    found = status()
+    assert [(run["run"], run["done"], run["skipped"]) for run in found["runs"]] == [
+        ("first", 2, 0),
+        ("second", 0, 2),
+    ]
+    assert found["catalog"]["done"] == 2
+    assert [run["run"] for run in status("--run", "first")["runs"]] == ["first"]
+    assert status("--count")["records"] == 2
+
+
+def test_what_is_not_there_is_said_in_one_sentence(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", catalog.uri("nothing")]) == 2
+    assert "has no runs; give the folder that nst run --output names" in capsys.readouterr().err
+    catalog.pairs()
+    assert catalog.run("--run-id", "first") == 0
+    capsys.readouterr()
+    assert main(["status", catalog.uri("out"), "--run", "frist"]) == 2
+    assert "the nearest is first" in capsys.readouterr().err
+
+
+def test_neither_tensorflow_nor_beam_is_loaded(catalog: Catalog) -> None:
+    catalog.pairs()
+    assert catalog.run() == 0
+    code = (
+        "import sys; from pipeline.__main__ import main; "
+        f"main(['status', {catalog.uri('out')!r}]); "
+        "print(sorted({'tensorflow', 'apache_beam', 'numpy'} & {*sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = done.stdout.splitlines()[-1]
+    assert "tensorflow" not in loaded
+    assert "apache_beam" not in loaded
+
+
+def test_on_cloud_storage_no_record_is_listed(
+    gcs: Any, engines: Any, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.job.stylize_transforms.EngineCache", lambda: engines)
+    far = Catalog(gcs.uri("far"))
+    far.pairs()
+    assert far.run() == 0
+    listed: list[str] = []
+    real = storage.list_uris
+
+    def listing(uri: str, *more: Any) -> Any:
+        listed.append(uri)
+        return real(uri, *more)
+
+    monkeypatch.setattr(storage, "list_uris", listing)
+    found = status(output=far.uri("out"))
+    assert found["exit_status"] == 0
+    assert found["runs"][0]["done"] == 2
+    assert listed == [far.uri("out/runs")]
