@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from nst_core.errors import ConfigError, JobError, PairError
-from pipeline import cli
+from pipeline import cli, storage
 from pipeline.console import logs
+from pipeline.job.options import HERE
 from pipeline.manifest.columns import ManifestError
 from pipeline.records.lock import LockedError
 from pipeline.runners import dataflow
@@ -60,6 +61,10 @@ def _dispatch(given: Sequence[str]) -> int:
 
         names = arguments.content, arguments.styles, arguments.output
         return stylize(*names, config, masks)
+    if arguments.command == "report":
+        from pipeline.commands.report import report
+
+        return report(storage.resolve(arguments.output, HERE))
     if arguments.command == "demo":
         from pipeline.commands.demo import demo
 

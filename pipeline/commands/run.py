@@ -23,6 +23,7 @@ from rich.table import Table
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
 from pipeline import processes, storage
+from pipeline.commands.report import report_after_run
 from pipeline.console import logs
 from pipeline.console.watch import JOB_ERROR, Tracker, log_stopped, log_summary, watching
 from pipeline.job.options import RunOptions
@@ -94,8 +95,11 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
         summary = read_summary(place)
         if log_format == "json":
             log_summary(summary)
+        said = report_after_run(options.output) if options.report else None
     if log_format == "text":
         show(summary, options)
+        if said:
+            Console().print(said, soft_wrap=True, highlight=False, markup=False)
     return EXIT_ALL_DONE if summary["statuses"].keys() <= NO_FAILURES else EXIT_SOME_FAILED
 
 

@@ -58,6 +58,7 @@ class RunOptions:
     allow_schemes: tuple[str, ...] = ()
     run_id: str | None = None
     lock: bool = False
+    report: bool = True
     gpu: Gpu | None = None
     beam_arguments: tuple[str, ...] = ()
 

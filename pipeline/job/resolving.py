@@ -130,6 +130,7 @@ def _kept_apart(family: _Family, output: str) -> dict[str, list[Task | Outcome]]
     claims = Claims(ignores_case=storage.ignores_case(output))
     for pair_id, existing in family.files.items():
         claims.add(pair_id, records.losses_uri("", pair_id))
+        claims.add(pair_id, records.thumbnail_uri("", pair_id))
         for file in existing:
             claims.add(pair_id, file.path(pair_id))
     numbers: dict[str, RowNumber] = {}
@@ -219,7 +220,8 @@ def resolve_id(
         wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
     in_place = there.issuperset(wanted)
     # Two records of one image: runs with other settings met here, and one of them is wrong.
-    if on_existing == "skip" and in_place and (done := _as_done(first, marks)):
+    is_kept = on_existing == "skip" and not first.pair.redo
+    if is_kept and in_place and (done := _as_done(first, marks)):
         yield finished_pair(first.number, first.pair, SKIPPED, records.place_of(done, output))
         return
     stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)

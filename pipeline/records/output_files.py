@@ -19,7 +19,7 @@ from pipeline.records.tasks import Outcome, RowNumber, Task
 # Folders of files whose names end with the fingerprint, and their extensions.
 _MARKED = {"records": "json", "checkpoints": "npz"}
 _LISTED = (*_MARKED, "images", "snapshots", "animations")
-_KINDS = (*_LISTED, "losses")
+_KINDS = (*_LISTED, "losses", "thumbnails")
 
 _IMAGE = "|".join(sorted(EXTENSIONS.values()))
 # The beginning of an id that is the name of a file of another id, which is its first group.
@@ -137,6 +137,7 @@ def written_by(task: Task) -> Iterator[str]:
     pair_id, config = task.pair.id, task.config
     yield records.image_uri("", pair_id, config)
     yield records.losses_uri("", pair_id)
+    yield records.thumbnail_uri("", pair_id)
     yield records.record_uri("", pair_id, task.fingerprint)
     yield records.checkpoint_uri("", pair_id, task.fingerprint)
     if config.snapshot_every:
