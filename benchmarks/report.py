@@ -1,8 +1,8 @@
 """The report of a made-up output: `nst report` in a process of its own, then its page in Chromium.
 
 Seconds of the command are without those of Python's start; memory is the most that was resident.
-The page is opened from the disk at 1280×800 px: until the first pictures are laid out, the elements
-that it then has, and the frames that took longer than 50 ms while it is scrolled through 200 windows.
+The page is opened from the disk at 1280×800 px: seconds until the first pictures are laid out, the
+elements that it then has, and how many of 200 frames took longer than 50 ms while it is scrolled.
 Files lie in the temporary folder (`TMPDIR`), and were written just before.
 """
 

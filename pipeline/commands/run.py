@@ -95,11 +95,11 @@ def run(options: RunOptions, *, verbose: bool = False, log_format: logs.LogForma
         summary = read_summary(place)
         if log_format == "json":
             log_summary(summary)
-        said = report_after_run(options.output) if options.report else None
+        said = report_after_run(options.output, summary) if options.report else None
     if log_format == "text":
-        show(summary, options)
         if said:
             Console().print(said, soft_wrap=True, highlight=False, markup=False)
+        show(summary, options)
     return EXIT_ALL_DONE if summary["statuses"].keys() <= NO_FAILURES else EXIT_SOME_FAILED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
+import datetime
 import json
 import logging
 import secrets
@@ -52,7 +53,8 @@ def make_report(output: str, *, told: Callable[[int], None] = lambda _: None) ->
     """
     started = time.monotonic()
     root = storage.join(output, links.FOLDER)
-    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(2)
+    # In the order of time also within a second.
+    name = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ-") + secrets.token_hex(2)
     folder = storage.join(root, name)
     runs = runs_of(output)
     last = runs[0] if runs else None

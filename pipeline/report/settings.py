@@ -12,6 +12,8 @@ from nst_core.config import PRESETS, SETTINGS, StyleConfig, preset
 from nst_core.imaging.encoding import EXTENSIONS
 from pipeline.manifest.values import OPTION, option_text, plain
 
+_SIZES = ("image_size", "image_height")
+
 
 @functools.cache
 def _defaults() -> dict[str, Any]:
@@ -33,11 +35,15 @@ def changes_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def preset_of(changes: Mapping[str, Any]) -> str:
-    """The preset that these settings have most of: all that it changes, and perhaps others."""
+    """The preset that these settings have most of: all that it changes, and perhaps others.
+
+    Of any size: that is often chosen besides.
+    """
     for name, own in _of_presets().items():
-        if all(key in changes and changes[key] == value for key, value in own.items()):
+        asked = {key: value for key, value in own.items() if key not in _SIZES}
+        if asked and all(changes.get(key) == value for key, value in asked.items()):
             return name
-    return "default"  # For mypy: it changes nothing, so all settings have it.
+    return "default"
 
 
 def option_cells(changes: Mapping[str, Any]) -> dict[str, str]:

@@ -63,6 +63,7 @@ class Thumbnails:
         data = _thumbnail_of_source(rgb, alpha)
         path = records.source_thumbnail_uri("", hashlib.sha256(data).hexdigest()[:16])
         if path not in self._there:
-            storage.create_bytes(storage.join(self._output, path), data, TYPE)
+            # Whoever writes it too writes the same bytes.
+            storage.write_bytes(storage.join(self._output, path), data, TYPE)
             self._there.add(path)
         return path
