@@ -144,7 +144,8 @@ function ticks(low, high) {
   return found;
 }
 
-dialog.addEventListener("keydown", (event) => {
+document.addEventListener("keydown", (event) => {
+  if (!dialog.open) return;
   const isText = event.target.matches("input:not([type=range]), select, textarea");
   if (isText || event.ctrlKey || event.metaKey || event.altKey) return;
   const slides = event.target.id === "cut";

@@ -35,10 +35,9 @@ function keepMarks() {
 
 function showMarkButtons(id) {
   if (nst.ids[opened.pair] !== id) return;
-  control("detail-marks").replaceChildren(...Object.entries(MARK_KEYS).map(([key, mark]) => element("button", {
-    type: "button", class: `mark ${mark}`, "aria-pressed": String(marks.of(id) === mark), "aria-keyshortcuts": key,
-    onclick: () => { marks.toggle(id, mark); control("detail-marks").querySelector(`.${mark}`).focus(); },
-  }, mark)));
+  for (const button of control("detail-marks").children) {
+    button.setAttribute("aria-pressed", String(marks.of(id) === button.textContent));
+  }
 }
 
 function showCounts() {
@@ -95,6 +94,9 @@ function runCommand(rows) {
   const named = new Set(rows.flatMap((row) => [schemeOf(row.content), row.style.startsWith("[") ? "" : schemeOf(row.style)]).filter(Boolean));
   for (const match of rows.flatMap((row) => [...row.style.matchAll(/"([a-z][a-z0-9+.-]*):\/\//gi)])) named.add(match[1].toLowerCase());
   if ([...named].some((one) => !usual.has(one))) words.push("--allow-schemes", [...new Set([...usual, ...named])].sort().join(","));
+  // Rows have their own, but a run looks for those that it is told first.
+  const weights = rows.map((row) => row["options.weights"]).find(Boolean);
+  if (weights) words.push("--weights", weights.startsWith('"') ? JSON.parse(weights) : weights);
   return words.map(quoted).join(" ");
 }
 
@@ -109,6 +111,9 @@ async function saveMarks() {
   control("then-command").textContent = runCommand(rows);
 }
 
+control("detail-marks").append(...Object.entries(MARK_KEYS).map(([key, mark]) => element("button", {
+  type: "button", class: `mark ${mark}`, "aria-keyshortcuts": key, onclick: () => marks.toggle(nst.ids[opened.pair], mark),
+}, mark)));
 control("fill").append(element("option", { value: "" }, "nothing"), ...FILLED_IN.map((name) => element("option", { value: name }, name)));
 control("save").addEventListener("click", saveMarks);
 control("clear").addEventListener("click", () => {
