@@ -38,7 +38,7 @@ def write(output: pathlib.Path, pairs: int, *, pictures: int = 400) -> None:
         record = _record(name, number, generator, config, sources)
         (output / f"records/{name}.{number:016x}.json").write_text(json.dumps(record))
         if thumbnails:
-            os.link(thumbnails[number % len(thumbnails)], output / f"thumbnails/{name}.webp")
+            os.link(thumbnails[number % len(thumbnails)], output / f"thumbnails/{name}@240.webp")
 
 
 def _pictures(folder: pathlib.Path, generator: Any, count: int) -> list[pathlib.Path]:
@@ -74,7 +74,7 @@ def _record(
         "snapshots": [],
         "animation": None,
         "thumbnails": {
-            "result": f"thumbnails/{name}.webp",
+            "result": f"thumbnails/{name}@240.webp",
             "content": sources[number // STYLES % CONTENTS],
             "styles": [sources[CONTENTS + style]],
         },

@@ -130,7 +130,6 @@ def _kept_apart(family: _Family, output: str) -> dict[str, list[Task | Outcome]]
     claims = Claims(ignores_case=storage.ignores_case(output))
     for pair_id, existing in family.files.items():
         claims.add(pair_id, records.losses_uri("", pair_id))
-        claims.add(pair_id, records.thumbnail_uri("", pair_id))
         for file in existing:
             claims.add(pair_id, file.path(pair_id))
     numbers: dict[str, RowNumber] = {}

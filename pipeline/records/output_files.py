@@ -80,7 +80,8 @@ def _parse(kind: str, name: str) -> tuple[str, str] | None:
     """Id and mark (as `Existing` has it) of a file with this name in the folder of its kind."""
     if extension := _MARKED.get(kind):
         return records.parse_record_name(name, extension)
-    pair_id, _, mark = name.rpartition("/" if kind == "snapshots" else ".")
+    separators = {"snapshots": "/", "thumbnails": "@"}
+    pair_id, _, mark = name.rpartition(separators.get(kind, "."))
     return pair_id, mark
 
 

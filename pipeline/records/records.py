@@ -81,8 +81,8 @@ def losses_uri(output: str, pair_id: str) -> str:
 
 
 def thumbnail_uri(output: str, pair_id: str) -> str:
-    """Where the thumbnail of a pair's image lies."""
-    return storage.join(output, "thumbnails", f"{pair_id}.webp")
+    """Where the thumbnail of a pair's image lies: no id has an @, so it meets no other's folder."""
+    return storage.join(output, "thumbnails", f"{pair_id}@240.webp")
 
 
 def source_thumbnail_uri(output: str, name: str) -> str:

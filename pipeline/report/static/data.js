@@ -114,7 +114,7 @@ function resultImage(pair) {
   const id = encodedPath(nst.ids[pair]);
   const extension = textOf(pair, "extension");
   if (!nst.numbers.date[pair]) return "";
-  const path = extension ? `images/${id}.${extension}` : `thumbnails/${id}.webp`;
+  const path = extension ? `images/${id}.${extension}` : `thumbnails/${id}@240.webp`;
   return `../${path}?${nst.numbers.date[pair]}`;
 }
 

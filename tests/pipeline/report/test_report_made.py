@@ -39,9 +39,9 @@ def test_a_run_ends_with_a_report_of_all_runs_and_thumbnails(
     catalog.pairs(("a.png", "b.png"))
     assert catalog.run() == 0
     assert "Report: " in capsys.readouterr().out
-    assert catalog.names("out/thumbnails") == {"a.webp", "b.webp"}
+    assert catalog.names("out/thumbnails") == {"a@240.webp", "b@240.webp"}
     assert len(catalog.names("out/source_thumbnails")) == 3
-    with Image.open(io.BytesIO(catalog.read("out/thumbnails/a.webp"))) as image:
+    with Image.open(io.BytesIO(catalog.read("out/thumbnails/a@240.webp"))) as image:
         assert image.size == (64, 48)
     catalog.pairs(("a.png", "c.png"))
     assert catalog.run("--no-report") == 0
@@ -140,11 +140,24 @@ def test_a_column_mark_of_another_meaning_travels_and_a_misspelt_mark_fails(
     assert "write redo, or rename the column" in failure["error"]
 
 
+def test_no_thumbnail_takes_the_place_of_an_input(catalog: Catalog) -> None:
+    for name in ("a.png", "s.png"):
+        catalog.picture(name)
+    catalog.picture("out/thumbnails/a@240.webp")
+    rows = [
+        {"id": "a", "content": "a.png", "style": "s.png"},
+        {"id": "b", "content": "out/thumbnails/a@240.webp", "style": "s.png"},
+    ]
+    catalog.manifest(rows)
+    assert catalog.run("--no-report") == 3
+    assert catalog.statuses() == ["manifest_invalid", "ok"]
+
+
 def test_thumbnails_are_replaced_with_their_pictures(catalog: Catalog) -> None:
     catalog.pairs(("a.png",))
     catalog.run("--no-report")
-    first = catalog.read("out/thumbnails/a.webp")
+    first = catalog.read("out/thumbnails/a@240.webp")
     catalog.run("--no-report", "--set", "image_size=32")
-    with Image.open(io.BytesIO(catalog.read("out/thumbnails/a.webp"))) as image:
+    with Image.open(io.BytesIO(catalog.read("out/thumbnails/a@240.webp"))) as image:
         assert image.size == (32, 24)
-    assert catalog.read("out/thumbnails/a.webp") != first
+    assert catalog.read("out/thumbnails/a@240.webp") != first
