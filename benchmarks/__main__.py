@@ -19,6 +19,7 @@ from benchmarks import (
     options,
     overhead,
     presets,
+    report,
     scale,
     settings,
     spread,
@@ -62,6 +63,7 @@ SECTIONS = {
     "settings": Section("What the settings do", settings, settings.table, by_default=False),
     "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
     "scale": Section("Large catalogs", scale, scale.table, by_default=False),
+    "report": Section("The report's pages", report, report.table, by_default=False),
     "feed": Section("Whether the host keeps up", feed, feed.table, by_default=False),
     "spread": Section(
         "Spread over a Flink cluster", spread, lambda _: spread.table(), by_default=False

@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
         type=int,
         action="append",
         metavar="N",
-        help="scale: pairs; may be given several times (default 10000, 100000 and 1000000)",
+        help="scale, report: pairs; may be given several times (default 10000, 100000 and 1000000)",
     )
     parser.add_argument(
         "--feed", default="", metavar="WORDS", help="feed: only runs whose name holds these"

@@ -58,7 +58,7 @@ def _options(folder: pathlib.Path) -> RunOptions:
         for index in range(PAIRS)
     )
     write_manifest(str(folder / "manifest.csv"), rows)
-    return RunOptions(str(folder / "manifest.csv"), str(folder / "output"), CONFIG)
+    return RunOptions(str(folder / "manifest.csv"), str(folder / "output"), CONFIG, report=False)
 
 
 def table() -> tuple[list[str], list[list[str]]]:

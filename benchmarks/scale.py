@@ -75,7 +75,7 @@ def write_catalog(folder: pathlib.Path, rows: int) -> RunOptions:
         for index in range(rows)
     )
     write_manifest(str(folder / "manifest.csv"), cells)
-    return RunOptions(str(folder / "manifest.csv"), str(folder / "output"), CONFIG)
+    return RunOptions(str(folder / "manifest.csv"), str(folder / "output"), CONFIG, report=False)
 
 
 def put_results(options: RunOptions) -> None:

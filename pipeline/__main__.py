@@ -76,6 +76,10 @@ def _dispatch(given: Sequence[str]) -> int:
 
         names = arguments.content, arguments.styles, arguments.output
         return stylize(*names, config, masks)
+    if arguments.command == "report":
+        from pipeline.commands.report import report
+
+        return report(storage.resolve(arguments.output, HERE))
     if arguments.command == "demo":
         from pipeline.commands.demo import demo
 

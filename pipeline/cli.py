@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_stylize(commands)
     _add_manifest(commands)
+    _add_report(commands)
     _add_demo(commands)
     _add_weights(commands)
     return top
@@ -128,6 +129,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         allow_schemes=() if schemes is None else parse_schemes(schemes),
         run_id=arguments.run_id,
         lock=arguments.lock,
+        report=not arguments.no_report,
         gpu=None if arguments.gpu is None else gpus.find(arguments.gpu),
         program_cache=_program_cache(arguments.program_cache),
         beam_arguments=arguments.beam_arguments,
@@ -291,6 +293,7 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="end at once, with status 4, while another run with --lock works on the output",
     )
+    add("--no-report", action="store_true", help="leave out the pages in O/report at the end")
     add(
         "--gpu",
         metavar="TYPE",
@@ -348,6 +351,11 @@ def _add_manifest(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="ids such as '{content}-{style}', also of {number} and {hash} (default: none, and the "
         "run makes '{content}--{style}-{hash}')",
     )
+
+
+def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
+    report = _command(commands, "report", "Make the pages that show the results of an output.")
+    report.add_argument("output", metavar="O", help="the output of nst run: folder or gs://…")
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -21,6 +21,7 @@ LONG = (
     "nst_core/engine/",
     "pipeline/runners/",
     "pipeline/runs/",
+    "pipeline/report/test_report_pages.py",
     "pipeline/commands/test_demo.py",
     "pipeline/commands/test_plan.py",
     "pipeline/commands/test_stylize_command.py",

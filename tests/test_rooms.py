@@ -35,6 +35,7 @@ ORDER = {
         "job",
         "worker",
         "console",
+        "report",
         "records",
         "manifest",
         "storage",

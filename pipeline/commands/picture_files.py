@@ -16,7 +16,7 @@ _EXTENSIONS = (
 )
 _FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*", b"BM", b"GIF87a", b"GIF89a")
 # Below them a run writes pictures of its own; `runs/<run>/config.yaml` is its first file.
-_OUTPUT_FOLDERS = ("images", "snapshots", "animations", "thumbnails", "report")
+_OUTPUT_FOLDERS = ("images", "snapshots", "animations", "thumbnails", "source_thumbnails", "report")
 _NO_PICTURE = f"no {FORMATS}"
 _OUTPUT = "written by a run"
 

@@ -101,7 +101,7 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
     result, seconds = _timed(engine, task, inputs, styles, 1 + STEPS)
     step = max(0.0, seconds - once) / STEPS
     size = size_of(result.image)
-    files = {**records.place_of(task, output), "snapshots": [], "animation": None}
+    files = {**records.place_of(task, output), "snapshots": [], "animation": None, "thumbnails": {}}
     times = {"read": 0.0, "optimize": round(seconds, 3), "write": 0.0}
     record = records.build_record(task, result, size, files, times, engine, "")
     sampled = _sampled(task.config, inputs, STEPS)

@@ -58,6 +58,7 @@ class RunOptions:
     allow_schemes: tuple[str, ...] = ()
     run_id: str | None = None
     lock: bool = False
+    report: bool = True
     gpu: Gpu | None = None
     program_cache: str | None = None
     beam_arguments: tuple[str, ...] = ()

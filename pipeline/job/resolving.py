@@ -219,7 +219,8 @@ def resolve_id(
         wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
     in_place = there.issuperset(wanted)
     # Two records of one image: runs with other settings met here, and one of them is wrong.
-    if on_existing == "skip" and in_place and (done := _as_done(first, marks)):
+    is_kept = on_existing == "skip" and not first.pair.redo
+    if is_kept and in_place and (done := _as_done(first, marks)):
         yield finished_pair(first.number, first.pair, SKIPPED, records.place_of(done, output))
         return
     stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +16,12 @@ from pipeline.manifest.rows import (
     manifest_kind,
 )
 from pipeline.manifest.values import (
+    MARK,
+    MARKS,
+    NEAR_MARK,
     OPTION,
     OUTCOME,
+    REDO,
     json_value,
     option_text,
     plain,
@@ -45,7 +50,7 @@ class Pair:
     """What one row asks for; URIs are absolute, `options` are parsed but not validated.
 
     `columns` are the row's other columns; `row` is the whole row in a form that means the same in
-    a manifest elsewhere. Both are JSON-serialisable.
+    a manifest elsewhere. Both are JSON-serialisable. `redo`: it is done again though it is done.
     """
 
     id: str
@@ -54,6 +59,7 @@ class Pair:
     options: dict[str, Any]
     columns: dict[str, Any]
     row: dict[str, Any]
+    redo: bool = False
 
 
 def parse_pair(row: Row, manifest_uri: str) -> Pair:
@@ -67,6 +73,8 @@ def parse_pair(row: Row, manifest_uri: str) -> Pair:
         raise ManifestInvalid(f"Row {row.number} {row.problem}.")
     content = _content(row, manifest_uri)
     styles = _styles(row, manifest_uri)
+    mark = mark_of(row)
+    own = ("id", "content", "style", *OUTCOME, *((MARK,) if mark else ()))
     return Pair(
         id=_id(row) or _default_id(content, styles),
         content=content,
@@ -75,9 +83,10 @@ def parse_pair(row: Row, manifest_uri: str) -> Pair:
         columns={
             name: plain(value)
             for name, value in row.columns.items()
-            if name not in ("id", "content", "style", *OUTCOME) and not name.startswith(OPTION)
+            if name not in own and not name.startswith(OPTION)
         },
         row=_portable(row, manifest_uri, content, styles),
+        redo=mark == REDO,
     )
 
 
@@ -174,6 +183,27 @@ def _style(entry: Any, row: Row, manifest_uri: str) -> StyleReference:
     if mask is not None:
         mask = _absolute(mask, "mask of a style", row, manifest_uri)
     return StyleReference(uri, float(weight), mask)
+
+
+def mark_of(row: Row) -> str | None:
+    """What somebody who looked at the result says of it, in the column `mark`: one of `MARKS`.
+
+    None where there is nothing, or something else: that column then travels through as others do.
+
+    Raises:
+        ManifestInvalid: it is nearly a mark, which would do nothing.
+    """
+    value = row.columns.get(MARK)
+    said = value.strip().casefold() if isinstance(value, str) else ""
+    if said in MARKS:
+        return said
+    near = difflib.get_close_matches(said, MARKS, n=1, cutoff=NEAR_MARK)
+    if near:
+        raise ManifestInvalid(
+            f"Row {row.number} has the mark {shown(value)}, which is nearly {near[0]} and would do "
+            f"nothing; write {near[0]}, or rename the column."
+        )
+    return None
 
 
 def _id(row: Row) -> str:

@@ -13,6 +13,10 @@ from nst_core.yaml_values import DEPTH_LIMIT, DIGITS_LIMIT, repeated
 
 OPTION = "options."  # what the columns with settings begin with
 OUTCOME = ("status", "error")  # the columns that failures.csv adds to a row
+MARK = "mark"  # the column in which the report's pages say what somebody thought of a result
+REDO = "redo"
+MARKS = ("keep", REDO, "reject")
+NEAR_MARK = 0.88  # how alike, from 0 to 1, what is nearly a mark is to it
 
 
 def plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from pipeline.records.tasks import Outcome, RowNumber, Task
 # Folders of files whose names end with the fingerprint, and their extensions.
 _MARKED = {"records": "json", "checkpoints": "npz"}
 _LISTED = (*_MARKED, "images", "snapshots", "animations")
-_KINDS = (*_LISTED, "losses")
+_KINDS = (*_LISTED, "losses", "thumbnails")
 
 _IMAGE = "|".join(sorted(EXTENSIONS.values()))
 # The beginning of an id that is the name of a file of another id, which is its first group.
@@ -80,7 +80,8 @@ def _parse(kind: str, name: str) -> tuple[str, str] | None:
     """Id and mark (as `Existing` has it) of a file with this name in the folder of its kind."""
     if extension := _MARKED.get(kind):
         return records.parse_record_name(name, extension)
-    pair_id, _, mark = name.rpartition("/" if kind == "snapshots" else ".")
+    separators = {"snapshots": "/", "thumbnails": "@"}
+    pair_id, _, mark = name.rpartition(separators.get(kind, "."))
     return pair_id, mark
 
 
@@ -137,6 +138,7 @@ def written_by(task: Task) -> Iterator[str]:
     pair_id, config = task.pair.id, task.config
     yield records.image_uri("", pair_id, config)
     yield records.losses_uri("", pair_id)
+    yield records.thumbnail_uri("", pair_id)
     yield records.record_uri("", pair_id, task.fingerprint)
     yield records.checkpoint_uri("", pair_id, task.fingerprint)
     if config.snapshot_every:

@@ -20,6 +20,7 @@ from nst_core.imaging.encoding import EXTENSIONS
 from nst_core.results import ALIKE_VERSIONS, ENGINE_VERSION
 from pipeline import storage
 from pipeline.manifest.pairs import Pair
+from pipeline.records.curves import curve_of
 from pipeline.records.tasks import OK, Task, sources
 
 if TYPE_CHECKING:
@@ -77,6 +78,16 @@ def image_uri(output: str, pair_id: str, config: StyleConfig) -> str:
 def losses_uri(output: str, pair_id: str) -> str:
     """Where the loss log of a pair lies."""
     return storage.join(output, "losses", f"{pair_id}.csv")
+
+
+def thumbnail_uri(output: str, pair_id: str) -> str:
+    """Where the thumbnail of a pair's image lies: no id has an @, so it meets no other's folder."""
+    return storage.join(output, "thumbnails", f"{pair_id}@240.webp")
+
+
+def source_thumbnail_uri(output: str, name: str) -> str:
+    """Where a thumbnail of a content or a style lies, which many pairs may share."""
+    return storage.join(output, "source_thumbnails", f"{name}.webp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +215,7 @@ def build_record(
         "losses": place["losses"],
         "snapshots": place["snapshots"],
         "animation": place["animation"],
+        "thumbnails": place["thumbnails"],
         "fingerprint": task.fingerprint,
         "config": _plain_settings(task.config.changes()),
         "weights": {"name": task.config.weights, "sha256": engine.weights.sha256},
@@ -214,6 +226,7 @@ def build_record(
         "canvas": vars(result.canvas),
         "steps": result.steps,
         "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
+        "curve": curve_of(result.losses.columns, result.losses.rows),
         "seconds": seconds,
         "batch": result.batch,
         "tile": result.tile,

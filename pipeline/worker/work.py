@@ -311,7 +311,13 @@ class BatchWorker:
             return failed_pair(task.number, task.pair, result)
         try:
             return self.writer.write(
-                task, pair.inputs, kept, result, engine=batch.engine, read_seconds=pair.seconds
+                task,
+                pair.inputs,
+                pair.styles,
+                kept,
+                result,
+                engine=batch.engine,
+                read_seconds=pair.seconds,
             )
         except JobError:
             raise

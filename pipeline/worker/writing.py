@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nst_core.imaging import encoding
-from nst_core.results import StyleResult
+from nst_core.results import Style, StyleResult
 from pipeline import storage
 from pipeline.records import records
 from pipeline.records.tasks import OK, SKIPPED, Outcome, Task, finished_pair
@@ -14,6 +15,7 @@ from pipeline.worker.inputs import Inputs
 from pipeline.worker.output import encode_image, loss_csv, metadata_of, output_size
 from pipeline.worker.snapshots import SnapshotFiles, write_snapshots
 from pipeline.worker.tally import Tally
+from pipeline.worker.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from nst_core.engine.style_engine import StyleEngine
@@ -31,6 +33,7 @@ class Writer:
         self.output = output
         self.run = run
         self.tally = tally
+        self.thumbnails = Thumbnails(output)
 
     def done_meanwhile(self, task: Task) -> Outcome | None:
         """The outcome of a task that somebody else has done since the planning; else None."""
@@ -59,6 +62,7 @@ class Writer:
         self,
         task: Task,
         inputs: Inputs,
+        styles: Sequence[Style],
         kept: SnapshotFiles | None,
         result: StyleResult,
         *,
@@ -84,13 +88,14 @@ class Writer:
             storage.delete(other)
         log = loss_csv(result.losses)
         storage.write_bytes(place["losses"], log, "text/csv")
+        shown = self.thumbnails.write(task.pair.id, result.image, inputs.picture, styles)
         seconds = {
             "read": round(read_seconds, 3),
             "optimize": round(result.seconds, 3),
             "write": round(time.monotonic() - started, 3),
         }
         size = output_size(result.image, inputs.picture, task.config)
-        files = {**place, **snapshots}
+        files = {**place, **snapshots, "thumbnails": shown}
         record = records.build_record(task, result, size, files, seconds, engine, self.run)
         data = records.to_json(record)
         if first := self._create_record(place["record"], data):

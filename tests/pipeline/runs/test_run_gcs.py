@@ -67,10 +67,14 @@ def test_images_in_a_bucket_have_their_content_types(
         blob.name.removeprefix("catalog/out/").partition("/")[0]: blob.content_type
         for blob in storage_gcs.client().list_blobs(gcs.bucket, prefix="catalog/out/")
         if "/runs/" not in blob.name
+        and blob.name.count("/report/") == blob.name.count("index.html")
     }
     assert blobs == {
         "images": "image/jpeg",
         "losses": "text/csv",
+        "thumbnails": "image/webp",
+        "source_thumbnails": "image/webp",
+        "report": "text/html",
         "records": "application/json",
     }
 

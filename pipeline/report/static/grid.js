@@ -1,0 +1,185 @@
+// The grid: of ten thousand pairs only those lines exist that can be seen.
+"use strict";
+
+const SIZES = { s: [150, 168], m: [232, 256], l: [430, 424] }; // least width and height of a card, px
+const HEADING = 44; // px
+const GAP = 12;
+const BESIDE = 240; // px above and below the window
+const TALLEST = 12e6; // px that a browser can scroll
+
+const grid = document.getElementById("grid");
+const layout = { columns: 1, width: 0, lines: [], tops: [], height: 0, there: new Map() };
+
+function chosenSize() {
+  return document.querySelector("input[name=size]:checked").value;
+}
+
+// Lines of cards, and headings between them where contents are compared.
+function layOut() {
+  const [least, height] = SIZES[chosenSize()];
+  layout.columns = Math.max(1, Math.floor((grid.clientWidth + GAP) / (least + GAP)));
+  layout.width = (grid.clientWidth - GAP * (layout.columns - 1)) / layout.columns;
+  layout.lines = linesOf(view.pairs);
+  layout.tops = [];
+  let top = 0;
+  for (const line of layout.lines) {
+    layout.tops.push(top);
+    top += (line.heading === undefined ? height : HEADING) + GAP;
+  }
+  layout.height = top;
+  grid.style.height = `${Math.min(top, TALLEST)}px`;
+  grid.dataset.size = chosenSize();
+  for (const one of layout.there.values()) one.remove();
+  layout.there.clear();
+  show();
+}
+
+function linesOf(pairs) {
+  const grouped = control("grouped").checked, lines = [];
+  let content = null, line = null;
+  pairs.forEach((pair, place) => {
+    const own = nst.named.content.places[pair];
+    if (grouped && own !== content) {
+      content = own;
+      lines.push({ heading: nst.named.content.texts[own] });
+      line = null;
+    }
+    if (!line || line.count === layout.columns) {
+      line = { first: place, count: 0 };
+      lines.push(line);
+    }
+    line.count++;
+  });
+  return lines;
+}
+
+// Where the window is in the whole; taller than a browser can scroll, the whole passes faster.
+function offset() {
+  const scrolled = Math.max(0, window.scrollY - grid.offsetTop);
+  const real = layout.height - window.innerHeight, shown = grid.offsetHeight - window.innerHeight;
+  return layout.height > TALLEST ? scrolled * (real / shown) : scrolled;
+}
+
+function show() {
+  const from = offset(), shift = Math.max(0, window.scrollY - grid.offsetTop) - from;
+  const first = lineAt(from - BESIDE), end = from + window.innerHeight + BESIDE;
+  const wanted = new Set();
+  for (let number = first; number < layout.lines.length && layout.tops[number] < end; number++) {
+    wanted.add(number);
+    if (!layout.there.has(number)) {
+      const made = lineElement(layout.lines[number]);
+      layout.there.set(number, made);
+      grid.append(made);
+    }
+    layout.there.get(number).style.transform = `translateY(${layout.tops[number] + shift}px)`;
+  }
+  for (const [number, one] of layout.there) {
+    if (!wanted.has(number) && !one.contains(document.activeElement)) {
+      one.remove();
+      layout.there.delete(number);
+    }
+  }
+}
+
+function lineAt(top) {
+  let low = 0, high = layout.tops.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (layout.tops[middle] <= top) low = middle;
+    else high = middle - 1;
+  }
+  return Math.max(0, low);
+}
+
+function lineElement(line) {
+  const made = element("div", { class: "line", role: "presentation" });
+  if (line.heading !== undefined) {
+    made.append(element("div", { class: "heading", role: "listitem" }, foreign(fileName(line.heading))));
+    return made;
+  }
+  made.style.gridTemplateColumns = `repeat(${layout.columns}, ${layout.width}px)`;
+  for (let place = line.first; place < line.first + line.count; place++) made.append(card(place));
+  return made;
+}
+
+function picture(source, kind) {
+  const image = element("img", { src: source || null, alt: "", class: kind, decoding: "async", draggable: "false" });
+  image.addEventListener("error", () => image.classList.add("missing"));
+  if (!source) image.classList.add("missing");
+  return image;
+}
+
+function card(place) {
+  const pair = view.pairs[place], id = nst.ids[pair], status = textOf(pair, "status");
+  const failed = status !== "ok";
+  const style = fileName(textOf(pair, "style"));
+  const label = `${visible(id)}, style ${visible(style)}${failed ? `, ${status}` : ""}`;
+  const open = element("button", {
+    type: "button", class: "open", "data-place": place, "aria-label": label, tabindex: place === grid.roving ? "0" : "-1",
+    onclick: () => openDetail(place), onfocus: () => { grid.roving = place; },
+  }, picture(resultImage(pair), "result"));
+  const sources = element("span", { class: "pair" }, picture(textOf(pair, "content_image"), "source"), picture(textOf(pair, "style_image"), "source"));
+  const made = element("div", {
+    class: `card${failed ? " failed" : ""}`, role: "listitem", "aria-posinset": place + 1, "aria-setsize": view.pairs.length,
+  }, open, element("div", { class: "caption" }, sources,
+    element("span", { class: "words" }, element("b", {}, foreign(id)), element("small", {}, visible(captionOf(pair, failed, style))))),
+  badge(id));
+  return made;
+}
+
+function captionOf(pair, failed, style) {
+  if (failed) return textOf(pair, "status");
+  const key = control("sort").value;
+  if (key === "id" || key === "date") return style;
+  const value = nst.numbers[key][pair];
+  return key === "deviation"
+    ? `${style} · ${value === null || value === undefined ? "–" : `${value > 0 ? "+" : ""}${value.toFixed(1)} σ`}`
+    : `${style} · ${short(value)}`;
+}
+
+function badge(id) {
+  const mark = marks.of(id);
+  return element("span", { class: "badge", "data-mark": mark || null, hidden: !mark }, mark || "");
+}
+
+grid.roving = 0;
+
+// Focus goes to a card that may not exist yet.
+function focusCard(place) {
+  const target = Math.max(0, Math.min(view.pairs.length - 1, place));
+  grid.roving = target;
+  const number = layout.lines.findIndex((line) => line.heading === undefined && target < line.first + line.count);
+  if (number < 0) return;
+  const top = layout.tops[number], from = offset(), [, height] = SIZES[chosenSize()];
+  const covered = document.getElementById("tools").offsetHeight;
+  if (top < from + covered || top + height > from + window.innerHeight) {
+    const scale = layout.height > TALLEST ? (grid.offsetHeight - window.innerHeight) / (layout.height - window.innerHeight) : 1;
+    window.scrollTo(0, grid.offsetTop + (top - covered - GAP) * scale);
+  }
+  show();
+  const found = grid.querySelector(`[data-place="${target}"]`);
+  if (found) {
+    found.tabIndex = 0;
+    found.focus({ preventScroll: true });
+  }
+}
+
+function showMark(id) {
+  for (const open of grid.querySelectorAll(".open")) {
+    const pair = view.pairs[Number(open.dataset.place)];
+    if (nst.ids[pair] === id) open.parentElement.querySelector(".badge").replaceWith(badge(id));
+  }
+}
+
+grid.addEventListener("keydown", (event) => {
+  const open = event.target.closest(".open");
+  if (!open || event.ctrlKey || event.metaKey || event.altKey) return;
+  const place = Number(open.dataset.place);
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -layout.columns, ArrowDown: layout.columns };
+  if (event.key in steps) focusCard(place + steps[event.key]);
+  else if (event.key === "Home") focusCard(0);
+  else if (event.key === "End") focusCard(view.pairs.length - 1);
+  else if (event.key in MARK_KEYS) marks.toggle(nst.ids[view.pairs[place]], MARK_KEYS[event.key]);
+  else return;
+  event.preventDefault();
+});

@@ -1,0 +1,163 @@
+"""`nst report` and the end of `nst run`: what is written, what stays, what a mark does."""
+
+from __future__ import annotations
+
+import io
+import json
+import pathlib
+import re
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pipeline.__main__ import main
+
+# The fixture's type lives in the tests' conftest, which is no module to import from.
+Catalog = Any
+
+
+def pairs_of(catalog: Catalog) -> list[dict[str, Any]]:
+    """The details of every pair in the report that the first page names, in their order."""
+    folder = folder_of(catalog)
+    found = []
+    for name in sorted(n for n in catalog.names(f"out/report/{folder}") if "detail-" in n):
+        script = catalog.read(f"out/report/{folder}/{name}").decode()
+        found += json.loads(script[script.index(",") + 1 : script.rindex(")")])
+    return found
+
+
+def folder_of(catalog: Catalog) -> str:
+    """The folder of data that the first page names."""
+    html = catalog.read("out/report/index.html").decode()
+    return re.findall('data-folder="([^"]+)"', html)[0]
+
+
+def test_a_run_ends_with_a_report_of_all_runs_and_thumbnails(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs(("a.png", "b.png"))
+    assert catalog.run() == 0
+    assert "Report: " in capsys.readouterr().out
+    assert catalog.names("out/thumbnails") == {"a@240.webp", "b@240.webp"}
+    assert len(catalog.names("out/source_thumbnails")) == 3
+    with Image.open(io.BytesIO(catalog.read("out/thumbnails/a@240.webp"))) as image:
+        assert image.size == (64, 48)
+    catalog.pairs(("a.png", "c.png"))
+    assert catalog.run("--no-report") == 0
+    assert len(pairs_of(catalog)) == 2
+    assert main(["report", catalog.uri("out")]) == 0
+    found = pairs_of(catalog)
+    assert {pair["row"]["id"] for pair in found} == {"a", "b", "c"}
+    for pair in found:
+        for link in (pair["image"], pair["record"], pair["losses"], pair["content"]["link"]):
+            assert (pathlib.Path(catalog.uri("out/report")) / link).is_file()
+
+
+def test_only_the_last_two_reports_stay(catalog: Catalog) -> None:
+    catalog.pairs(("a.png",))
+    catalog.run()
+    for _ in range(3):
+        main(["report", catalog.uri("out")])
+    folders = {name.partition("/")[0] for name in catalog.names("out/report")}
+    assert len(folders) == 1 + 2
+    assert folder_of(catalog) in folders
+
+
+def test_records_without_thumbnails_or_curves_are_shown_by_their_files(catalog: Catalog) -> None:
+    catalog.pairs(("a.png",))
+    catalog.run("--no-report")
+    (name,) = catalog.names("out/records")
+    record = json.loads(catalog.read(f"out/records/{name}"))
+    curve = record.pop("curve")
+    del record["thumbnails"]
+    catalog.write(f"out/records/{name}", json.dumps(record).encode())
+    catalog.write("out/records/b.0123456789abcdef.json", b'{"run": 1}')
+    assert main(["report", catalog.uri("out")]) == 0
+    (pair,) = pairs_of(catalog)
+    assert pair["curve"] == curve
+    assert pair["content"]["thumbnail"] is None
+    page = catalog.read("out/report/index.html").decode()
+    assert "1 records could not be read" in page
+
+
+def test_failures_are_shown_with_the_command_that_retries_them(catalog: Catalog) -> None:
+    for name in ("a.png", "s.png"):
+        catalog.picture(name)
+    rows = [
+        {"id": "a", "content": "a.png", "style": "s.png"},
+        {"id": "gone", "content": "<script>alert(1)</script>.png", "style": "s.png"},
+    ]
+    catalog.manifest(rows)
+    assert catalog.run() == 3
+    html = catalog.read("out/report/index.html").decode()
+    assert "&lt;script&gt;alert(1)" in html
+    assert "<script>alert" not in html
+    assert f"{catalog.run_folder}/failures.csv --output" in html
+    gone = next(pair for pair in pairs_of(catalog) if pair["row"]["id"] == "gone")
+    assert "does not exist" in gone["error"] or gone["error"]
+    assert gone["row"]["options.weights"] == "procedural"
+
+
+def test_nothing_to_report_is_one_sentence(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", catalog.uri("nowhere")]) == 2
+    assert "neither records nor runs" in capsys.readouterr().err
+
+
+def test_a_row_marked_redo_is_done_again_and_the_others_are_not(catalog: Catalog) -> None:
+    catalog.pairs(("a.png", "b.png", "c.png"))
+    catalog.run("--no-report")
+    before = catalog.records()
+    rows = [
+        {"id": name, "content": f"{name}.png", "style": "s.png", "mark": mark, "sku": "7"}
+        for name, mark in zip("abc", (" Redo", "keep", "reject"), strict=True)
+    ]
+    catalog.manifest(rows, "marks.csv")
+    assert catalog.run("--no-report", manifest="marks.csv") == 0
+    assert catalog.statuses() == ["ok", "skipped", "skipped"]
+    after = catalog.records()
+    assert after["a"]["run"] != before["a"]["run"]
+    assert after["a"]["columns"] == {"sku": "7"}
+    assert after["b"] == before["b"]
+
+
+def test_a_column_mark_of_another_meaning_travels_and_a_misspelt_mark_fails(
+    catalog: Catalog,
+) -> None:
+    catalog.picture("a.png")
+    catalog.picture("s.png")
+    rows = [
+        {"id": name, "content": "a.png", "style": "s.png", "mark": mark}
+        for name, mark in (("a", "Nike"), ("b", "reddo"), ("c", "red"))
+    ]
+    catalog.manifest(rows)
+    assert catalog.run("--no-report") == 3
+    assert catalog.statuses() == ["ok", "manifest_invalid", "ok"]
+    assert catalog.records()["a"]["columns"] == {"mark": "Nike"}
+    (failure,) = catalog.failures()
+    assert "write redo, or rename the column" in failure["error"]
+
+
+def test_no_thumbnail_takes_the_place_of_an_input(catalog: Catalog) -> None:
+    for name in ("a.png", "s.png"):
+        catalog.picture(name)
+    catalog.picture("out/thumbnails/a@240.webp")
+    rows = [
+        {"id": "a", "content": "a.png", "style": "s.png"},
+        {"id": "b", "content": "out/thumbnails/a@240.webp", "style": "s.png"},
+    ]
+    catalog.manifest(rows)
+    assert catalog.run("--no-report") == 3
+    assert catalog.statuses() == ["manifest_invalid", "ok"]
+
+
+def test_thumbnails_are_replaced_with_their_pictures(catalog: Catalog) -> None:
+    catalog.pairs(("a.png",))
+    catalog.run("--no-report")
+    first = catalog.read("out/thumbnails/a@240.webp")
+    catalog.run("--no-report", "--set", "image_size=32")
+    with Image.open(io.BytesIO(catalog.read("out/thumbnails/a@240.webp"))) as image:
+        assert image.size == (32, 24)
+    assert catalog.read("out/thumbnails/a@240.webp") != first

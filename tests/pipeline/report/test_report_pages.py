@@ -1,0 +1,230 @@
+"""The report's pages in a real browser: from a disk, with hostile names, to a CSV that runs."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from benchmarks import made_output
+from pipeline.__main__ import main
+from pipeline.report.making import make_report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+Catalog = Any
+HOSTILE = (
+    "<script>window.hacked=1</script>",
+    "\"'><img src=x onerror=window.hacked=1>",
+    "javascript:window.hacked=1",
+    "moc.elpmaxe\u202egpj",
+    '=1+1, with; "quotes"',
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def opened(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """`opened(output, scheme)`: its report in a page of its own; no error may be on its console."""
+    del monkeypatch
+    contexts, errors = [], []
+
+    def open_report(output: str, scheme: str = "light") -> Any:
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 800}, color_scheme=scheme, accept_downloads=True
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "request",
+            lambda asked: asked.url.startswith(("file:", "blob:")) or errors.append(asked.url),
+        )
+        page.goto(f"file://{output}/report/index.html")
+        page.wait_for_selector("html[data-ready]", state="attached")
+        return page
+
+    yield open_report
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An output of 6000 made-up pairs, more than one file of data, with its report."""
+    output = tmp_path_factory.mktemp("many")
+    made_output.write(output, 6000, pictures=8)
+    make_report(str(output))
+    return str(output)
+
+
+def until(page: Any, condition: str) -> None:
+    """Wait until an expression is true; the page's own policy forbids Playwright's way to."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"{condition} did not come true")
+
+
+def shown(page: Any) -> list[str]:
+    """The ids of the cards that are there, in their order."""
+    cards = page.eval_on_selector_all(
+        ".card", "all => all.map(c => [+c.ariaPosInSet, c.querySelector('b').textContent])"
+    )
+    return [name for _, name in sorted(cards)]
+
+
+def test_many_pairs_have_few_elements_and_are_sorted_and_filtered(opened: Any, many: str) -> None:
+    page = opened(many)
+    assert page.text_content("#shown") == "6,000 pairs"
+    assert page.locator("*").count() < 1000
+    page.select_option("#sort", "total")
+    losses = page.evaluate("view.pairs.map(p => nst.numbers.total[p])")
+    assert losses == sorted(losses, reverse=True)
+    page.check("#reverse")
+    assert page.evaluate("nst.numbers.total[view.pairs[0]]") == min(losses)
+    page.select_option("#sort", "deviation")
+    page.uncheck("#reverse")
+    worst = page.evaluate("nst.numbers.deviation[view.pairs[0]]")
+    assert worst == page.evaluate("Math.max(...nst.numbers.deviation)") > 3
+    page.select_option("#style", label="style03.jpg")
+    assert page.text_content("#shown") == "500 of 6,000 pairs"
+    page.select_option("#column", label="shelf")
+    page.fill("#value", "5")
+    until(page, "view.pairs.length < 100")
+    page.fill("#text", "no such thing")
+    until(page, "view.pairs.length === 0")
+    page.fill("#text", "A-00000003")
+    page.fill("#value", "")
+    page.select_option("#style", "")
+    until(page, "view.pairs.length === 1")
+
+
+def test_scrolling_reaches_the_last_pair_and_contents_can_be_compared(
+    opened: Any, many: str
+) -> None:
+    page = opened(many)
+    page.select_option("#sort", "id")
+    page.evaluate("window.scrollTo(0, 1e9)")
+    until(page, "document.querySelector('[aria-posinset=\"6000\"]')")
+    assert shown(page)[-1] == "shelf00005/item00005999"
+    page.evaluate("window.scrollTo(0, 0)")
+    page.check("#grouped")
+    page.wait_for_selector(".heading")
+    first = page.evaluate("view.pairs.slice(0, 12).map(p => textOf(p, 'content'))")
+    assert len(set(first)) == 1
+    page.click("input[name=size][value=l]", force=True)
+    assert page.evaluate("layout.columns") == 2
+
+
+def test_the_keyboard_alone_goes_through_grid_and_detail_and_marks(opened: Any, many: str) -> None:
+    page = opened(many)
+    page.focus(".open >> nth=0")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    title = page.text_content("#detail-title")
+    assert page.get_attribute("#detail-marks .reject", "aria-pressed") == "true"
+    page.keyboard.press("ArrowRight")
+    until(page, f"document.querySelector('#detail-title').textContent !== {title!r}")
+    page.keyboard.press("k")
+    assert page.text_content("#marks-count") == "1 keep, 1 reject"
+    page.keyboard.press("+")
+    assert page.text_content("#factor") == "150 %"
+    page.focus("#cut")
+    page.keyboard.press("ArrowRight")
+    assert page.input_value("#cut") == "1"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog:not([open])", state="attached")
+    page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.text_content("#marks-count") == "1 keep, 1 reject"  # Kept in the browser.
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_grid_and_detail_are_accessible(opened: Any, many: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = opened(many, scheme)
+    page.focus(".open >> nth=0")
+    page.keyboard.press("r")
+    first = axe.run(page).response
+    assert len(first["passes"]) > 10
+    found = first["violations"]
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    found += axe.run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+
+
+def test_hostile_names_are_text_and_marks_are_a_manifest_that_runs(
+    opened: Any, catalog: Catalog, tmp_path: pathlib.Path
+) -> None:
+    catalog.picture("s.png")
+    rows = []
+    for number, text in enumerate(HOSTILE):
+        name = f"{text.replace('/', '_')}.png"
+        catalog.picture(name)
+        row = {"id": f"p{number}", "content": name, "style": "s.png", "sku": text, text: "x"}
+        rows.append({**row, "options.tv_weight": "0.02" if number == 1 else ""})
+    catalog.manifest([*rows, {**rows[0], "id": "gone", "content": "<b>gone</b>"}])
+    assert catalog.run("--set", "snapshot_every=1") == 3
+    before = catalog.records()
+
+    page = opened(catalog.uri("out"))
+    page.select_option("#sort", "id")
+    assert shown(page) == ["gone", *(f"p{number}" for number in range(len(HOSTILE)))]
+    for place, mark in ((1, "r"), (2, "r"), (3, "k"), (5, "x"), (0, "k")):
+        page.click(f"[data-place='{place}']")
+        until(page, f"document.querySelector('dialog[open]') && opened.place === {place}")
+        page.keyboard.press(mark)
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog:not([open])", state="attached")
+    page.click("#failures summary")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("main b b, main script, dialog script").count() == 0
+    links = page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href'))")
+    assert all(re.match(r"(\.\./|#)", link) for link in links)
+    assert "\u202e" not in page.inner_text("body")
+
+    page.select_option("#fill", "content_weight")
+    page.fill("#fill-value", "0.5")
+    with page.expect_download() as download:
+        page.click("#save")
+    marks = tmp_path / "marks.csv"
+    download.value.save_as(marks)
+    with marks.open(newline="") as file:
+        saved = list(csv.DictReader(file))
+    assert [(row["id"], row["mark"]) for row in sorted(saved, key=lambda row: row["id"])] == [
+        ("gone", "keep"),
+        ("p0", "redo"),
+        ("p1", "redo"),
+        ("p2", "keep"),
+        ("p4", "reject"),
+    ]
+    assert {row["sku"] for row in saved} <= {*HOSTILE}
+
+    command = shlex.split(page.text_content("#then-command"))
+    command[command.index("marks.csv")] = str(marks)
+    assert main([*command[1:], "--run-id", "again"]) == 3  # What is gone is gone.
+    statuses = {name: record["run"] == "again" for name, record in catalog.records().items()}
+    assert statuses == {"p0": True, "p1": True, "p2": False, "p3": False, "p4": False}
+    after = catalog.records()["p1"]["config"]
+    assert after == {**before["p1"]["config"], "content_weight": 0.5}
