@@ -28,7 +28,7 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
     def expand(self, outcomes: Any) -> Any:
         """PCollection[Several of Outcome] → PCollection with the one summary."""
         lines = outcomes | beam.ParDo(GatherLines(self.place)).with_outputs(
-            "failures", main="results"
+            "failures", "statistics", main="results"
         )
         written = lines.results | beam.GroupByKey() | beam.Map(_write_results, self.place)
         once = outcomes.pipeline | beam.Create([None])
