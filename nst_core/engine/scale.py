@@ -117,6 +117,8 @@ def optimize_scale(
         call = min(call, steps - len(terms))
         if config.tolerance or config.optimizer == "lbfgs":
             call = min(call, TOLERANCE_WINDOW - len(terms) % TOLERANCE_WINDOW)
+        if np.isfinite(deadline) and shape in program.pace:
+            call = max(1, min(call, int((deadline - before) / program.pace[shape])))
         if schedule:
             call = min(call, schedule.due_in(len(terms), active[:count]))
         reached.state, log = program.advance(
