@@ -72,7 +72,7 @@ class RunFile:
         """Write it, and go on writing it on a thread of its own until `end`."""
         seconds = SECONDS if storage.scheme(self._place.output) else LOCAL_SECONDS
         self._renewing = Renewing(
-            self._renew, seconds, "The heartbeat", first=self._first, last=self._write
+            self._renew, seconds, "The heartbeat", first=self._first, last=self._last
         )
 
     def end(self, state: State, sentence: str | None = None, **more: Any) -> None:
@@ -94,6 +94,14 @@ class RunFile:
         self._write()
         self._manifest = manifest_details(self.about.manifest)
         self._write()
+
+    def _last(self) -> None:
+        try:
+            self._write()
+        except JobError:
+            # A run that fails says itself what is wrong.
+            if self._state == "finished":
+                raise
 
     def _renew(self) -> bool:
         self._write()

@@ -200,9 +200,17 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
 def _last_retries(
     base: RunState, ordered: list[RunState], by_name: Mapping[str, RunState]
 ) -> Iterator[RunState]:
-    """Of each list of failures that came from this run, directly or not, the last run."""
+    """Of each list of failures that came from this run, directly or not, the last run.
+
+    Not those that were before a retry of a longer list, which has skipped what they have done.
+    """
     last = {run.manifest: run for run in ordered if base in _chain(run, by_name)[1:]}
-    yield from last.values()
+    places = {run.run: place for place, run in enumerate(ordered)}
+    for run in last.values():
+        chain = _chain(run, by_name)
+        longer = (last[before.manifest] for before in chain[: chain.index(base)])
+        if all(places[one.run] <= places[run.run] for one in longer):
+            yield run
 
 
 def _chain(run: RunState, by_name: Mapping[str, RunState]) -> list[RunState]:

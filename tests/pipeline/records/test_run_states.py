@@ -1,0 +1,190 @@
+"""What runs have become, from files that they or earlier versions left; the clock is the tests'."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline import processes, storage
+from pipeline.records.run_states import CatalogState, RunState, catalog_of, read_runs
+
+if TYPE_CHECKING:
+    import pathlib
+
+NOW = datetime.datetime(2026, 5, 1, 12, tzinfo=datetime.UTC)
+
+
+def ago(**time: float) -> str:
+    """A moment before now."""
+    return (NOW - datetime.timedelta(**time)).isoformat()
+
+
+class Output:
+    """An output in which runs are put down."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def put(self, name: str, content: Any) -> None:
+        """Write a file below `runs/`: bytes, or JSON."""
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        storage.write_bytes(storage.join(self.root, "runs", name), data, "application/json")
+
+    def run(self, run: str, state: str = "running", **told: Any) -> None:
+        """A run that began an hour ago and was heard a minute ago, on another machine."""
+        known = {"started_at": ago(hours=1), "renewed_at": ago(minutes=1), "manifest": "/m.csv"}
+        self.put(f"{run}/run.json", {"run": run, "state": state, **known, **told})
+
+    def read(self, only: str | None = None) -> list[RunState]:
+        """All runs."""
+        return read_runs(self.root, NOW, only)
+
+    def state(self) -> str:
+        """That of the only run."""
+        (run,) = self.read()
+        return run.state
+
+
+@pytest.fixture
+def output(tmp_path: pathlib.Path) -> Output:
+    """An empty one."""
+    return Output(str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(0, "running"), (170, "running"), (190, "died"), (10**6, "died")]
+)
+def test_a_run_that_was_not_heard_for_three_minutes_has_died(
+    output: Output, seconds: float, state: str
+) -> None:
+    output.run("a", renewed_at=ago(seconds=seconds))
+    assert output.state() == state
+
+
+def test_a_clock_that_is_ahead_kills_nobody(output: Output) -> None:
+    output.run("a", renewed_at=ago(minutes=-30))
+    assert output.state() == "running"
+
+
+def test_a_process_that_has_gone_from_this_machine_is_dead_at_once(output: Output) -> None:
+    own = processes.own_name()
+    output.run("a", process=own)
+    assert output.state() == "running"
+    output.run("a", process=own.rpartition("-")[0] + "-1")
+    assert output.state() == "died"
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", "failed", "launched"])
+def test_an_end_stays_what_it_was_however_long_ago(output: Output, state: str) -> None:
+    output.run("a", state, renewed_at=ago(days=30))
+    assert output.state() == state
+
+
+@pytest.mark.parametrize("state", ["running", "launched"])
+def test_a_summary_is_the_end_though_the_last_heartbeat_was_lost(
+    output: Output, state: str
+) -> None:
+    output.run("a", state, renewed_at=ago(days=1), done=1, left=9)
+    output.put("a/summary.json", {"pairs": 10, "statuses": {"ok": 7, "skipped": 1, "internal": 2}})
+    (run,) = output.read()
+    assert run.state == "finished"
+    assert (run.counts["done"], run.counts["failed"], run.counts["left"]) == (7, 2, 0)
+
+
+def test_runs_of_earlier_versions_are_known_by_their_summaries(output: Output) -> None:
+    output.put("old/config.yaml", b"steps: 3")
+    statuses = {"ok": 2, "skipped": 3, "postponed": 4, "diverged": 1}
+    summary = {"run": "old", "manifest": "/m.csv", "pairs": 10, "statuses": statuses}
+    output.put("old/summary.json", {**summary, "started_at": ago(days=2)})
+    output.put("older/config.yaml", b"steps: 3")
+    older, old = output.read()
+    assert (older.run, older.state) == ("older", "unknown")
+    assert (old.state, old.manifest) == ("finished", "/m.csv")
+    assert old.counts == {
+        "pairs": 10,
+        "to_do": None,
+        "done": 2,
+        "skipped": 3,
+        "postponed": 4,
+        "failed": 1,
+        "left": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe", b"[1]", b'"running"', b'{"state": ["running"], "done": "x"}', b"[" * 9999],
+)
+def test_what_no_run_has_written_is_an_unknown_one(output: Output, content: bytes) -> None:
+    output.put("a/run.json", content)
+    assert output.state() == "unknown"
+
+
+def test_unusual_values_are_none(output: Output) -> None:
+    output.run("a", done="3", left=True, failed=2, manifest=[1], renewed_at=7, started_at={})
+    (run,) = output.read()
+    assert (run.counts["done"], run.counts["left"], run.counts["failed"]) == (None, None, 2)
+    assert (run.manifest, run.started_at, run.state) == ("", None, "died")
+
+
+def test_the_lock_is_no_run_and_one_may_be_asked_for(output: Output) -> None:
+    output.put(".lock", {})
+    output.run("a", started_at=ago(hours=3))
+    output.run("b", started_at=ago(hours=2))
+    output.run("ab", started_at=ago(hours=4))
+    assert [run.run for run in output.read()] == ["ab", "a", "b"]
+    assert [run.run for run in output.read("a")] == ["a"]
+    assert output.read("c") == []
+
+
+def test_the_time_to_go_is_that_of_the_last_minutes_pace_since_the_last_heartbeat(
+    output: Output,
+) -> None:
+    output.run("a", left=60, pairs_per_hour=360.0, renewed_at=ago(seconds=100))
+    (run,) = output.read()
+    assert run.seconds_to_go(NOW) == 500
+    output.run("a", left=60, pairs_per_hour=0)
+    assert output.read()[0].seconds_to_go(NOW) is None
+
+
+def totals(output: Output) -> tuple[int, int, int, int]:
+    """Pairs, done, failed and left of the catalog."""
+    found: CatalogState = catalog_of(output.read())
+    return found.pairs, found.done, found.failed, found.left
+
+
+def test_the_catalog_is_as_the_last_run_of_each_manifest_has_left_it(output: Output) -> None:
+    output.run("a", "stopped", started_at=ago(hours=5), pairs=10, done=4, failed=1, left=5)
+    assert totals(output) == (10, 4, 1, 5)
+    output.run("b", "finished", started_at=ago(hours=4), pairs=12, done=7, failed=1, left=0)
+    assert totals(output) == (12, 11, 1, 0)
+    output.run("c", manifest="/other.csv", pairs=100, done=20, failed=0, left=80)
+    assert totals(output) == (112, 31, 1, 80)
+    # It does not know yet how many there are.
+    output.run("d", manifest="/m.csv", started_at=ago(minutes=1), pairs=None)
+    assert totals(output) == (112, 31, 1, 80)
+    assert {run.run for run in catalog_of(output.read()).heads} == {"c", "d"}
+
+
+def test_retries_of_failures_take_them_from_the_run_that_they_came_from(output: Output) -> None:
+    output.run("a", "finished", started_at=ago(hours=5), pairs=10, done=4, failed=6, left=0)
+    again = {"manifest": "/elsewhere/out/runs/a/failures.csv", "pairs": 6, "left": 0}
+    output.run("b", "finished", **again, started_at=ago(hours=4), done=2, failed=4)
+    assert totals(output) == (10, 6, 4, 0)
+    deeper = {"manifest": "/elsewhere/out/runs/b/failures.csv", "pairs": 4, "left": 0}
+    output.run("c", "finished", **deeper, started_at=ago(hours=3), done=1, failed=3)
+    assert totals(output) == (10, 7, 3, 0)
+    # The same list again: what its first retry has done is skipped.
+    output.run("d", "finished", **again, started_at=ago(hours=2), skipped=3, done=1, failed=2)
+    assert totals(output) == (10, 8, 2, 0)
+    output.run("e", "finished", started_at=ago(hours=1), pairs=10, done=0, skipped=9, failed=1)
+    assert totals(output) == (10, 9, 1, 0)
+
+
+def test_runs_that_name_each_other_s_failures_end(output: Output) -> None:
+    output.run("a", "finished", manifest="/o/runs/b/failures.csv", pairs=2, failed=2)
+    output.run("b", "finished", manifest="/o/runs/a/failures.csv", pairs=2, failed=2)
+    assert catalog_of(output.read()).manifests >= 1
