@@ -121,6 +121,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         output=storage.resolve(arguments.output, HERE),
         config=config_of(arguments),
         on_existing=arguments.on_existing,
+        inputs=arguments.inputs,
         batch_size=arguments.batch_size,
         results_shards=arguments.results_shards,
         results_format=arguments.results_format,
@@ -250,6 +251,13 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         choices=("skip", "redo", "error"),
         default="skip",
         help="what to do with pairs that are done already (default skip)",
+    )
+    add(
+        "--inputs",
+        choices=("check", "trust"),
+        default="check",
+        help="whether images of pairs that are done are looked at: changed ones are done again "
+        "(default check)",
     )
     add(
         "--batch-size",

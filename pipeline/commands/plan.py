@@ -20,10 +20,12 @@ from nst_core.canvas import Size, content_size
 from nst_core.errors import PairError, WeightsError
 from pipeline.console.verdict import duration
 from pipeline.job import gpus, planning
+from pipeline.job.checking import RecordCheck
 from pipeline.job.estimate import STEPS, Sample, measure
 from pipeline.job.options import RunOptions
 from pipeline.job.resolving import Families, id_of
 from pipeline.manifest.rows import check_manifests, find_manifests, read_rows
+from pipeline.records import catalog_file
 from pipeline.records.output_files import list_existing, list_readings
 from pipeline.records.tasks import POSTPONED, SKIPPED, Outcome, Task
 from pipeline.worker.engine_cache import computes_on_gpu, load_engine
@@ -48,7 +50,8 @@ def plan(options: RunOptions, *, as_json: bool, workers: int = 1) -> int:
         print(note, file=sys.stderr)
     check_weights(options.config.weights)
     warn_of_small_features(options.config)
-    found = Catalog(options)
+    absolute = catalog_file.has_absolute_ids(options.output)
+    found = Catalog(dataclasses.replace(options, absolute_ids=absolute))
     if found.groups:
         print(f"Measuring {STEPS} steps…", file=sys.stderr, flush=True)
     foreseen = found.costs(sample_of(found.groups.values(), options))
@@ -67,13 +70,14 @@ class Catalog:
 
     By the functions of the job, in its order, with the tasks in memory. `groups` are the tasks
     that can be optimised together, by `planning.batch_key`; `statuses` count the others, of which
-    `failures` are the first that fail.
+    `failures` are the first that fail. `changed` counts what is done again, by what has changed.
     """
 
     def __init__(self, options: RunOptions) -> None:
         self.options = options
         self.headers = Headers()
         self.statuses: collections.Counter[str] = collections.Counter()
+        self.changed: collections.Counter[str] = collections.Counter()
         self.failures: list[Outcome] = []
         self.groups: dict[str, list[Task]] = {}
         tasks = sorted(self._still_tasks(self._resolved()), key=lambda task: task.number)
@@ -84,6 +88,8 @@ class Catalog:
     def _still_tasks(self, rows: Iterable[Task | Outcome]) -> Iterator[Task]:
         for row in rows:
             if isinstance(row, Task):
+                if row.changed:
+                    self.changed[row.changed] += 1
                 yield row
             else:
                 self._end(row)
@@ -107,13 +113,20 @@ class Catalog:
             families.add(named, planned)
             for pair_id, reading in list_readings(planned, options.output):
                 families.add(pair_id, reading)
-        yield from families.resolve(options.output, options.on_existing)
+        check = RecordCheck(options.output, options.inputs, renews=False)
+        yield from families.resolve(options.output, options.on_existing, check)
 
     def _planned(self) -> Iterator[Task | Outcome]:
         options = self.options
         for manifest in find_manifests(options.manifest):
             for row in read_rows(manifest):
-                yield planning.plan_row(row, manifest, options.config, options.schemes)
+                yield planning.plan_row(
+                    row,
+                    manifest,
+                    options.config,
+                    options.schemes,
+                    absolute_ids=options.absolute_ids,
+                )
 
     @functools.cached_property
     def on_gpu(self) -> bool:
@@ -159,6 +172,7 @@ class Catalog:
             "output": self.options.output,
             "pairs": to_do + self.statuses.total(),
             "to_do": to_do,
+            "changed": dict(sorted(self.changed.items())),
             "done": self.statuses[SKIPPED],
             "postponed": self.statuses[POSTPONED],
             "invalid": failed,
@@ -227,6 +241,8 @@ def show(foreseen: dict[str, Any]) -> None:
     counts.add_column("pairs")
     counts.add_column("", justify="right")
     counts.add_row("to do", str(foreseen["to_do"]))
+    for what, count in foreseen["changed"].items():
+        counts.add_row(f"  again: {what} changed", str(count))
     counts.add_row("done already", str(foreseen["done"]))
     if foreseen["postponed"]:
         counts.add_row("postponed by --limit", str(foreseen["postponed"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import gc
 import io
@@ -30,7 +31,7 @@ from pipeline.console.watch import JOB_ERROR, watching
 from pipeline.job.budget import BudgetError
 from pipeline.job.options import RunOptions
 from pipeline.manifest.rows import check_manifests
-from pipeline.records import lock, records, reports
+from pipeline.records import catalog_file, lock, records, reports
 from pipeline.records.reports import Place
 from pipeline.records.run_file import About, RunFile
 from pipeline.records.tasks import NO_FAILURES, Outcome, Task
@@ -71,6 +72,8 @@ def run(
     place = Place(options.output, run_name, options.results_shards, options.results_format)
     logs.name_run(place.run)
     notes = preflight(options)
+    absolute = catalog_file.has_absolute_ids(options.output)
+    options = dataclasses.replace(options, absolute_ids=absolute)
     storage.sweep(options.output)
     with contextlib.ExitStack() as stack:
         live = _begun(options, place, command, stack, verbose=verbose, log_format=log_format)
@@ -85,6 +88,7 @@ def run(
         config = config_yaml(options.config)
         if options.run_id:
             reports.forget(place)
+        catalog_file.keep(options.output, absolute_ids=absolute)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
         live.run_file.begin()
         try:

@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nst_core.config import StyleConfig
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, PairError
 from nst_core.imaging.encoding import CONTENT_TYPES
 from nst_core.results import Progress, Style, StyleResult
 from pipeline import storage
@@ -23,14 +23,17 @@ from pipeline.console import events
 from pipeline.job.options import HERE
 from pipeline.manifest.pairs import Pair, StyleReference
 from pipeline.manifest.spelling import spelled
-from pipeline.records import records
+from pipeline.records.fingerprints import recipe
 from pipeline.records.output_files import inputs_of
 from pipeline.records.records import SnapshotPlace
 from pipeline.records.tasks import RowNumber, Task
 from pipeline.worker.engine_cache import load_engine
-from pipeline.worker.inputs import Inputs, read_inputs, read_styles
+from pipeline.worker.inputs import Inputs
 from pipeline.worker.output import encode_image, metadata_of, output_size
+from pipeline.worker.picture_cache import PictureCache
+from pipeline.worker.reading import Reader
 from pipeline.worker.snapshots import SnapshotFiles, Snapshots, write_snapshots
+from pipeline.worker.tally import Tally
 from pipeline.worker.weights import warn_of_small_features, weights_identity
 
 if TYPE_CHECKING:
@@ -73,8 +76,10 @@ def stylize(
     _spare_inputs(task, target)
     storage.check_writable(storage.directory(target))
     warn_of_small_features(config)
-    inputs = read_inputs(task.pair, task.config)
-    given = read_styles(task.pair, task.config)
+    read = Reader(Tally(), PictureCache()).read(task)
+    if isinstance(read, PairError):
+        raise read
+    task, inputs, given = read.task, read.inputs, read.styles
     engine = load_engine(task.config)
     with (
         concurrent.futures.ThreadPoolExecutor() as threads,
@@ -181,8 +186,8 @@ def _task(
     names: dict[str, str],
 ) -> Task:
     pair = Pair(storage.stem(content), content, styles, {}, {}, {})
-    mark = records.fingerprint(pair, config, weights_identity(config.weights))
-    return Task(RowNumber("", 1), pair, config, mark, names=names)
+    of_pair = recipe(pair, config, weights_identity(config.weights))
+    return Task(RowNumber("", 1), pair, config, of_pair, names=names)
 
 
 def _format(target: str) -> str:

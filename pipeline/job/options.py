@@ -18,6 +18,7 @@ from nst_core.setting_text import parse_setting, parse_settings
 from nst_core.yaml_values import TEXT_LIMIT
 from pipeline import storage
 from pipeline.job.budget import MaxFailures
+from pipeline.job.checking import InputsMode
 from pipeline.job.gpus import Gpu
 from pipeline.job.resolving import OnExisting
 from pipeline.manifest.schemes import default_schemes
@@ -44,12 +45,17 @@ _NO_DRY_RUN = {
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What `nst run` does, and `nst plan` foretells; `beam_arguments` go to Beam as they are."""
+    """What `nst run` does, and `nst plan` foretells; `beam_arguments` go to Beam as they are.
+
+    `absolute_ids`: of the output, not given by anybody; see `catalog_file`.
+    """
 
     manifest: str
     output: str
     config: StyleConfig
     on_existing: OnExisting = "skip"
+    inputs: InputsMode = "check"
+    absolute_ids: bool = False
     batch_size: int | None = None
     results_shards: int = 1
     results_format: ResultsFormat = "jsonl"

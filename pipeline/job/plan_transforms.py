@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 
-from nst_core.config import StyleConfig
 from pipeline.job import planning
 from pipeline.job.budget import Failures
+from pipeline.job.checking import InputsMode, RecordCheck
 from pipeline.job.elements import Chunk, parted, split
 from pipeline.job.options import RunOptions
-from pipeline.job.resolving import Families, OnExisting, id_of, settled
+from pipeline.job.resolving import Families, id_of, settled
 from pipeline.manifest.columns import Row
 from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.records.output_files import Existing, family_of, list_existing, list_readings
@@ -54,13 +55,12 @@ class PlanPairs(beam.PTransform):  # type: ignore[misc]
     def expand(self, catalog: Any) -> Any:
         """`ReadCatalog`'s → `todo` [Chunk of Task], `ended`, some [Chunk of Outcome]."""
         options = self.options
-        arguments = options.output, options.config, options.schemes, self.failures
-        planned = catalog | "PlanRows" >> split(_plan, *arguments)
+        planned = catalog | "PlanRows" >> split(_plan, options, self.failures)
         resolved = (
             planned.todo
             | "ByBucket" >> beam.FlatMap(_by_bucket).with_output_types(tuple[int, Chunk])
             | beam.GroupByKey()
-            | "ResolveIds" >> split(_resolve, options.output, options.on_existing, self.failures)
+            | "ResolveIds" >> split(_resolve, options, self.failures)
         )
         todo, ended = resolved.todo, [planned.ended, resolved.ended]
         if options.limit is not None:
@@ -104,16 +104,20 @@ def _by_bucket(values: Chunk) -> Iterable[tuple[int, Chunk]]:
 
 
 def _resolve(
-    entry: tuple[int, Iterable[Chunk]],
-    output: str,
-    on_existing: OnExisting,
-    failures: Failures,
+    entry: tuple[int, Iterable[Chunk]], options: RunOptions, failures: Failures
 ) -> Iterator[Any]:
     families = Families()
     for name, value in itertools.chain.from_iterable(entry[1]):
         families.add(name, value)
-    todo, ended = settled(families, output, on_existing, failures)
+    check = _check_of(options.output, options.inputs, failures.run)
+    todo, ended = settled(families, options.output, options.on_existing, check, failures)
     yield from parted(Chunk(todo), Chunk(ended))
+
+
+@functools.lru_cache(maxsize=1)
+def _check_of(output: str, mode: InputsMode, _run: str) -> RecordCheck:
+    """One for all buckets of a run in a process: images are shared by many pairs."""
+    return RecordCheck(output, mode)
 
 
 def _within(tasks: Chunk, first: list[RowNumber]) -> Iterator[Any]:
@@ -123,24 +127,24 @@ def _within(tasks: Chunk, first: list[RowNumber]) -> Iterator[Any]:
     yield from parted(todo, ended)
 
 
-def _plan(
-    entries: Chunk,
-    output: str,
-    config: StyleConfig,
-    schemes: Sequence[str],
-    failures: Failures,
-) -> Iterator[Any]:
+def _plan(entries: Chunk, options: RunOptions, failures: Failures) -> Iterator[Any]:
     planned, ended = Chunk(), Chunk()
     for entry in entries:
         if isinstance(entry[1], Existing):
             planned.append(entry)
             continue
-        row = planning.plan_row(entry[1], entry[0], config, schemes)
+        row = planning.plan_row(
+            entry[1],
+            entry[0],
+            options.config,
+            options.schemes,
+            absolute_ids=options.absolute_ids,
+        )
         failures.take("rows", row if isinstance(row, Outcome) else None)
         # Failures with an id are resolved like tasks: they may be the first of their id.
         if id_of(row) is not None:
             planned.append(row)
-            planned += list_readings(row, output)
+            planned += list_readings(row, options.output)
         else:
             ended.append(row)
     yield from parted(planned, ended)

@@ -19,7 +19,7 @@ from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.schemes import check_option, check_sources
 from pipeline.manifest.spelling import names_in
-from pipeline.records import records
+from pipeline.records.fingerprints import recipe
 from pipeline.records.tasks import (
     POSTPONED,
     Batch,
@@ -40,21 +40,29 @@ MOST_IN_A_BATCH = 4
 
 
 def plan_row(
-    row: Row, manifest_uri: str, config: StyleConfig, schemes: Sequence[str]
+    row: Row,
+    manifest_uri: str,
+    config: StyleConfig,
+    schemes: Sequence[str],
+    *,
+    absolute_ids: bool = False,
 ) -> Task | Outcome:
-    """The task that a row asks for, naming files of these schemes, or why it is none."""
+    """The task that a row asks for, naming files of these schemes, or why it is none.
+
+    `absolute_ids`: as of `parse_pair`.
+    """
     try:
-        pair = parse_pair(row, manifest_uri)
+        pair = parse_pair(row, manifest_uri, absolute_ids=absolute_ids)
     except PairError as error:
-        return failed_row(row, manifest_uri, error)
+        return failed_row(row, manifest_uri, error, absolute_ids=absolute_ids)
     number = RowNumber(manifest_uri, row.number)
     try:
         check_sources(pair, schemes)
         own = row_config(pair, config, manifest_uri, schemes)
-        mark = records.fingerprint(pair, own, weights_identity(own.weights))
+        of_pair = recipe(pair, own, weights_identity(own.weights))
     except PairError as error:
         return failed_pair(number, pair, error)
-    return Task(number, pair, own, mark, names=names_in(row, pair))
+    return Task(number, pair, own, of_pair, names=names_in(row, pair))
 
 
 def row_config(

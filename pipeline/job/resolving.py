@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from nst_core.errors import DuplicateId, JobError, ManifestInvalid
 from pipeline import storage
 from pipeline.job.budget import Failures
+from pipeline.job.checking import RecordCheck
 from pipeline.records import records
 from pipeline.records.output_files import (
     Claims,
@@ -20,9 +22,10 @@ from pipeline.records.output_files import (
     written_by,
 )
 from pipeline.records.tasks import SKIPPED, Outcome, RowNumber, Task, failed_pair, finished_pair
-from pipeline.worker.weights import weights_identity
 
 OnExisting = Literal["skip", "redo", "error"]
+
+CHECKED_AT_ONCE = 4096  # families of ids
 
 
 @dataclasses.dataclass(slots=True)
@@ -69,16 +72,30 @@ class Families:
             if isinstance(entry, Task):
                 self.tasks.add(entry.number)
 
-    def resolve(self, output: str, on_existing: OnExisting) -> Iterator[Task | Outcome]:
+    def resolve(
+        self, output: str, on_existing: OnExisting, check: RecordCheck
+    ) -> Iterator[Task | Outcome]:
         """What becomes of every row: a task to do, or an outcome.
 
         Raises:
-            JobError: with `on_existing` `error`, something of an id is already there.
+            JobError: with `on_existing` `error`, something of an id is already there; trouble with
+                a storage.
         """
-        for family in self._families.values():
-            # What has files but no row is of another catalog in the same output.
-            if not family.rows:
-                continue
+        # What has files but no row is of another catalog in the same output.
+        families = (family for family in self._families.values() if family.rows)
+        while some := list(itertools.islice(families, CHECKED_AT_ONCE)):
+            if on_existing == "skip":
+                check.prepare([*_recorded(some)])
+            yield from self._resolve(some, output, on_existing, check)
+
+    def _resolve(
+        self,
+        families: Iterable[_Family],
+        output: str,
+        on_existing: OnExisting,
+        check: RecordCheck,
+    ) -> Iterator[Task | Outcome]:
+        for family in families:
             if family.is_of_several_ids:
                 family.rows = _kept_apart(family, output)
             for pair_id, those in family.rows.items():
@@ -86,7 +103,7 @@ class Families:
                     yield from (_duplicate(row, earlier.number) for row in those)
                     continue
                 existing = family.files.get(pair_id, ())
-                resolved = resolve_id(those, existing, output, on_existing)
+                resolved = resolve_id(those, existing, output, on_existing, check)
                 if family.readings:
                     resolved = (_sparing_inputs(row, family.readings, output) for row in resolved)
                 yield from resolved
@@ -105,8 +122,22 @@ class Families:
                     yield pair_id, Earlier(first.number, paths)
 
 
+def _recorded(families: Iterable[_Family]) -> Iterator[tuple[Task, str]]:
+    """The tasks of which there is one record, which may vouch for their images, with its mark."""
+    for family in families:
+        for pair_id, rows in family.rows.items():
+            marks = [one.mark for one in family.files.get(pair_id, ()) if one.kind == "records"]
+            first = min(rows, key=lambda row: row.number)
+            if len(marks) == 1 and isinstance(first, Task) and not first.pair.redo:
+                yield first, marks[0]
+
+
 def settled(
-    families: Families, output: str, on_existing: OnExisting, failures: Failures
+    families: Families,
+    output: str,
+    on_existing: OnExisting,
+    check: RecordCheck,
+    failures: Failures,
 ) -> tuple[list[Task], list[Outcome]]:
     """What is to do, and the outcomes of the other rows; failures that show only here are counted.
 
@@ -115,7 +146,7 @@ def settled(
     """
     todo: list[Task] = []
     ended: list[Outcome] = []
-    for row in families.resolve(output, on_existing):
+    for row in families.resolve(output, on_existing, check):
         if row.number in families.tasks:  # Else it has failed, and been counted, before.
             failures.take("ids", row if isinstance(row, Outcome) else None)
         if isinstance(row, Task):
@@ -189,6 +220,7 @@ def resolve_id(
     existing: Iterable[Existing],
     output: str,
     on_existing: OnExisting,
+    check: RecordCheck,
 ) -> Iterator[Task | Outcome]:
     """What becomes of the rows with one id: the first is done or skipped, the others fail.
 
@@ -218,36 +250,31 @@ def resolve_id(
     if first.config.snapshot_every:
         wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
     in_place = there.issuperset(wanted)
-    # Two records of one image: runs with other settings met here, and one of them is wrong.
     is_kept = on_existing == "skip" and not first.pair.redo
-    if is_kept and in_place and (done := _as_done(first, marks)):
-        yield finished_pair(first.number, first.pair, SKIPPED, records.place_of(done, output))
-        return
+    changed = None
+    # Two records of one image: runs with other settings met here, and one of them is wrong.
+    if is_kept and in_place and len(marks) == 1:
+        verdict = check.verdict(first, *marks)
+        if verdict.done:
+            details = {**records.place_of(verdict.done, output), **verdict.summary}
+            yield finished_pair(first.number, first.pair, SKIPPED, details)
+            return
+        changed = verdict.changed
     stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)
     images = storage.join(output, "images", "")
     old = sorted(uri for uri in there if not uri.startswith(images))
     interrupted = sorted(
         records.checkpoint_uri(output, first.pair.id, file.mark)
         for file in every
-        if file.kind == "checkpoints" and file.mark != first.fingerprint
+        if file.kind == "checkpoints"
     )
     yield dataclasses.replace(
         first,
         stale_records=tuple(stale),
         stale_snapshots=tuple(old),
         stale_checkpoints=tuple(interrupted),
+        changed=changed,
     )
-
-
-def _as_done(task: Task, marks: set[str]) -> Task | None:
-    """The task with the fingerprint of its one record, where that vouches for its pixels."""
-    if marks == {task.fingerprint}:
-        return task
-    if len(marks) == 1:
-        weights = weights_identity(task.config.weights)
-        for mark in marks.intersection(records.alike_fingerprints(task.pair, task.config, weights)):
-            return dataclasses.replace(task, fingerprint=mark)
-    return None
 
 
 def id_of(row: Task | Outcome) -> str | None:

@@ -15,6 +15,7 @@ from nst_core.errors import JobError
 from pipeline.console import events
 from pipeline.job import planning
 from pipeline.job.budget import Failures
+from pipeline.job.checking import RecordCheck
 from pipeline.job.elements import tell
 from pipeline.job.options import RunOptions
 from pipeline.job.resolving import Families, id_of, settled
@@ -72,18 +73,19 @@ def waves(
             one of its ids has a result that `on_existing` does not allow.
     """
     first = scan(options, failures, index)
+    check = RecordCheck(options.output, options.inputs)
     is_one = index.rows <= WAVE_ROWS
     if options.on_existing == "error" and not is_one and index.has_results():
         # Before any work: the first wave is not to be done if a later one is refused.
         for rows in _cut([], options, index):
-            _settled(rows, options, Failures(failures.run, None), index)
+            _settled(rows, options, check, Failures(failures.run, None), index)
         index.forget_earlier()
     waiting = [] if is_one else _likely(options, index)
     cut = _cut(first, options, index)
     del first
     limit = options.limit
     for number, rows in enumerate(cut, start=1):
-        todo, ended = _settled(rows, options, failures, index)
+        todo, ended = _settled(rows, options, check, failures, index)
         del rows
         if limit is not None:
             ended += map(planning.postponed, todo[limit:])
@@ -155,7 +157,9 @@ def _read(options: RunOptions) -> Iterator[tuple[str, Row]]:
 
 
 def _planned(manifest: str, row: Row, options: RunOptions) -> Planned:
-    return planning.plan_row(row, manifest, options.config, options.schemes)
+    return planning.plan_row(
+        row, manifest, options.config, options.schemes, absolute_ids=options.absolute_ids
+    )
 
 
 def _likely(options: RunOptions, index: Index) -> list[int]:
@@ -183,7 +187,11 @@ def _cut(first: list[Planned], options: RunOptions, index: Index) -> Iterator[li
 
 
 def _settled(
-    rows: Sequence[Planned], options: RunOptions, failures: Failures, index: Index
+    rows: Sequence[Planned],
+    options: RunOptions,
+    check: RecordCheck,
+    failures: Failures,
+    index: Index,
 ) -> tuple[list[Task], list[Outcome]]:
     """What is to do of a wave, and the outcomes of its other rows, in the manifest's order."""
     named = [(name, row) for row in rows if (name := id_of(row)) is not None]
@@ -192,7 +200,7 @@ def _settled(
     families = Families()
     for name, entry in itertools.chain(index.of(names), named):
         families.add(name, entry)
-    todo, others = settled(families, options.output, options.on_existing, failures)
+    todo, others = settled(families, options.output, options.on_existing, check, failures)
     index.add_earlier(families.firsts(index.several(names)))
     ended += others
     for several in (todo, ended):

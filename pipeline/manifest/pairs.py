@@ -62,8 +62,11 @@ class Pair:
     redo: bool = False
 
 
-def parse_pair(row: Row, manifest_uri: str) -> Pair:
+def parse_pair(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> Pair:
     """The pair that `row` of the manifest at `manifest_uri` asks for.
+
+    `absolute_ids`: an id that is made has the absolute URIs of the images in its digits, as earlier
+    versions had it; else their names as the manifest has them, so that a catalog can be moved.
 
     Raises:
         ManifestInvalid: the row is not a pair.
@@ -75,8 +78,11 @@ def parse_pair(row: Row, manifest_uri: str) -> Pair:
     styles = _styles(row, manifest_uri)
     mark = mark_of(row)
     own = ("id", "content", "style", *OUTCOME, *((MARK,) if mark else ()))
+    pair_id = _id(row)
+    if not pair_id:
+        pair_id = _default_id(*((content, styles) if absolute_ids else as_named(row, styles)))
     return Pair(
-        id=_id(row) or _default_id(content, styles),
+        id=pair_id,
         content=content,
         styles=styles,
         options=_options(row, manifest_uri),
@@ -85,15 +91,29 @@ def parse_pair(row: Row, manifest_uri: str) -> Pair:
             for name, value in row.columns.items()
             if name not in own and not name.startswith(OPTION)
         },
-        row=_portable(row, manifest_uri, content, styles),
+        row=_portable(row, manifest_uri, content, styles) | {"id": pair_id},
         redo=mark == REDO,
     )
 
 
-def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
+def as_named(row: Row, styles: Sequence[StyleReference]) -> tuple[str, list[StyleReference]]:
+    """Content and styles of a row that is a pair, with the names that the manifest gives them."""
+    cell = row.columns["style"]
+    if isinstance(cell, str) and cell.startswith("["):
+        cell = json_value(cell)
+    entries = cell if isinstance(cell, list) else [cell]
+    named = [entry if isinstance(entry, dict) else {"uri": entry} for entry in entries]
+    return row.columns["content"], [
+        StyleReference(one["uri"], style.weight, one.get("mask"))
+        for style, one in zip(styles, named, strict=True)
+    ]
+
+
+def portable_row(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> dict[str, Any]:
     """The row, pair or not, as `write_failures` can put it into a manifest elsewhere.
 
-    Content, style and options that are URIs are absolute where they are usable; an option that is
+    Content, style and options that are URIs are absolute where they are usable; an id that is made
+    is there, unless it is made from these (`absolute_ids`, as of `parse_pair`); an option that is
     text is YAML, as in CSV; what JSON cannot hold is text.
     """
     content: str | None = None
@@ -102,7 +122,12 @@ def portable_row(row: Row, manifest_uri: str) -> dict[str, Any]:
         content = _content(row, manifest_uri)
     with contextlib.suppress(ManifestInvalid):
         styles = _styles(row, manifest_uri)
-    return _portable(row, manifest_uri, content, styles)
+    cells = _portable(row, manifest_uri, content, styles)
+    if content is not None and styles and not absolute_ids:
+        with contextlib.suppress(ManifestInvalid):
+            if not _id(row):
+                cells["id"] = _default_id(*as_named(row, styles))
+    return cells
 
 
 def _portable(

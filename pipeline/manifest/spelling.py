@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from pipeline import storage
 from pipeline.manifest.columns import Row
-from pipeline.manifest.pairs import Pair
+from pipeline.manifest.pairs import Pair, as_named
 
 
 def names_in(row: Row, pair: Pair) -> dict[str, str]:
     """What the row of a manifest calls the images of its pair, by their URIs, where it differs."""
-    names = {pair.content: row.columns["content"]}
-    cell = row.columns["style"]
-    if isinstance(cell, str) and cell.startswith("["):
-        cell = json.loads(cell)
-    entries = cell if isinstance(cell, list) else [cell]
-    for style, entry in zip(pair.styles, entries, strict=True):
-        named = entry if isinstance(entry, dict) else {"uri": entry}
-        names[style.uri] = named["uri"]
-        if style.mask:
-            names[style.mask] = named["mask"]
+    content, styles = as_named(row, pair.styles)
+    names = {pair.content: content}
+    for style, named in zip(pair.styles, styles, strict=True):
+        names[style.uri] = named.uri
+        if style.mask and named.mask:
+            names[style.mask] = named.mask
     return {uri: text for uri, text in names.items() if uri != text}
 
 

@@ -9,11 +9,11 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from nst_core.config import with_changes
 from nst_core.imaging.encoding import EXTENSIONS
-from nst_core.setting_text import URI_SETTINGS, names_file
+from nst_core.setting_text import names_file
 from pipeline import storage
 from pipeline.records import records
+from pipeline.records.fingerprints import roles_of
 from pipeline.records.tasks import Outcome, RowNumber, Task
 
 # Folders of files whose names end with the fingerprint, and their extensions.
@@ -111,20 +111,9 @@ def inputs_of(row: Task | Outcome) -> Iterator[str]:
             if named.get("mask"):
                 yield named["mask"]
         return
-    yield row.pair.content
-    for style in row.pair.styles:
-        yield style.uri
-        if style.mask:
-            yield style.mask
-    yield from _files_of(row.config.changes())
-
-
-@functools.lru_cache(maxsize=1024)
-def _files_of(changes: str) -> tuple[str, ...]:
-    """The files that a configuration with these changes names."""
-    config = with_changes(changes)
-    named = ((key, getattr(config, key)) for key in URI_SETTINGS)
-    return tuple(value for key, value in named if names_file(value, key))
+    yield from (uri for _, uri in roles_of(row.pair, row.config))
+    if names_file(row.config.weights, "weights"):
+        yield row.config.weights
 
 
 @functools.lru_cache(maxsize=16)
@@ -134,13 +123,14 @@ def _real_roots(output: str) -> dict[str, str]:
 
 
 def written_by(task: Task) -> Iterator[str]:
-    """The files that a task writes, as paths below the output."""
+    """The files that a task writes, as paths below the output.
+
+    Without its record and checkpoint, whose names nobody can know before: they have a hash.
+    """
     pair_id, config = task.pair.id, task.config
     yield records.image_uri("", pair_id, config)
     yield records.losses_uri("", pair_id)
     yield records.thumbnail_uri("", pair_id)
-    yield records.record_uri("", pair_id, task.fingerprint)
-    yield records.checkpoint_uri("", pair_id, task.fingerprint)
     if config.snapshot_every:
         place = records.snapshot_place("", pair_id)
         steps = sum(config.steps_per_scale)

@@ -1,11 +1,10 @@
-"""Records: the files that mark pairs as done, their names and their fingerprints."""
+"""Records: the files that mark pairs as done, their names and what is in them."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import functools
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -15,11 +14,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nst_core.canvas import Size, size_of
-from nst_core.config import PIXEL_SETTINGS, StyleConfig, with_changes
+from nst_core.config import StyleConfig, with_changes
 from nst_core.imaging.encoding import EXTENSIONS
-from nst_core.results import ALIKE_VERSIONS, ENGINE_VERSION
+from nst_core.results import ENGINE_VERSION
 from pipeline import storage
-from pipeline.manifest.pairs import Pair
 from pipeline.records.curves import curve_of
 from pipeline.records.tasks import OK, Task, sources
 
@@ -28,40 +26,8 @@ if TYPE_CHECKING:
     from nst_core.results import StyleResult
 
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
-_SORTED = json.JSONEncoder(sort_keys=True)
-# Values that settings have got since, by what they count as in fingerprints: what had the default
-# of before, 32 px, is done.
-_FORMER = {("canvas_multiple", "auto"): 32}
 # Of files whose names hold the fingerprint of their pair.
 _MARKED = re.compile(r"(?P<id>.+)\.(?P<fingerprint>[0-9a-f]{16})\.(?P<extension>json|npz)")
-
-
-def fingerprint(
-    pair: Pair, config: StyleConfig, weights_identity: str, engine: str | None = None
-) -> str:
-    """16 hex digits of what decides the pixels: settings, weights, source URIs, engine version."""
-    settings = _pixel_settings(config.key())
-    text = (
-        f'{{"engine": {json.dumps(engine or ENGINE_VERSION)}, "settings": {settings}, '
-        f'"sources": {_SORTED.encode(sources(pair))}, '
-        f'"weights": {json.dumps(weights_identity)}}}'
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def alike_fingerprints(pair: Pair, config: StyleConfig, weights_identity: str) -> Iterator[str]:
-    """Those of earlier engines whose pixels are others by rounding alone."""
-    return (fingerprint(pair, config, weights_identity, engine) for engine in ALIKE_VERSIONS)
-
-
-@functools.lru_cache(maxsize=1024)
-def _pixel_settings(key: str) -> str:
-    """The settings in a fingerprint, as JSON: most pairs of a catalog share them."""
-    settings = json.loads(key)
-    for (name, value), former in _FORMER.items():
-        if settings[name] == value:
-            settings[name] = former
-    return json.dumps({name: settings[name] for name in PIXEL_SETTINGS}, sort_keys=True)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -211,6 +177,7 @@ def build_record(
         "status": OK,
         "run": run,
         "sources": sources(task.pair),
+        "inputs": task.inputs,
         "image": place["image"],
         "losses": place["losses"],
         "snapshots": place["snapshots"],

@@ -40,7 +40,7 @@ SCHEMA: Schema = [
         _field("mask", "STRING"),
         repeated=True,
     ),
-    *(_field(name, "STRING") for name in ("image", "losses", "record", "fingerprint")),
+    *(_field(name, "STRING") for name in ("image", "losses", "record", "fingerprint", "changed")),
     *(_field(name, "INTEGER") for name in ("width", "height", "steps")),
     _field("seconds", "RECORD", *(_field(name, "FLOAT") for name in ("read", "optimize", "write"))),
     *(_field(name, "FLOAT") for name in ("total", "content_loss", "style_loss", "tv_loss")),

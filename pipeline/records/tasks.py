@@ -29,18 +29,26 @@ class RowNumber(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A pair with its effective configuration and what identifies its result."""
+    """A pair with its effective configuration and what identifies its result.
+
+    `recipe` is known from its row, `fingerprint` and `inputs` (as its record has them) once its
+    images have been read; see `fingerprints`.
+    """
 
     number: RowNumber
     pair: Pair
     config: StyleConfig
-    fingerprint: str
+    recipe: str
+    fingerprint: str = ""
+    inputs: tuple[dict[str, Any], ...] = ()
     # Records of other fingerprints: they describe an image that this task will replace.
     stale_records: tuple[str, ...] = ()
     # Snapshots and animations of earlier tries: those that this task does not replace must go.
     stale_snapshots: tuple[str, ...] = ()
-    # Checkpoints of other fingerprints: once this task is done nobody goes on from them.
+    # All checkpoints of this id: once this task is done nobody goes on from them.
     stale_checkpoints: tuple[str, ...] = ()
+    # Why a pair that was done is done again: what of it has changed, see `checking`.
+    changed: str | None = None
     # What the manifest calls the files of these URIs, where that is something else.
     names: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -97,9 +105,11 @@ def sources(pair: Pair) -> dict[str, Any]:
     }
 
 
-def failed_row(row: Row, manifest_uri: str, error: PairError) -> Outcome:
-    """The outcome of a row that never became a pair."""
-    portable = portable_row(row, manifest_uri)
+def failed_row(
+    row: Row, manifest_uri: str, error: PairError, *, absolute_ids: bool = False
+) -> Outcome:
+    """The outcome of a row that never became a pair; `absolute_ids` as of `parse_pair`."""
+    portable = portable_row(row, manifest_uri, absolute_ids=absolute_ids)
     number = RowNumber(manifest_uri, row.number)
     return Outcome(number, None, error.status, str(error), portable, {}, {})
 

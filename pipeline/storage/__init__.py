@@ -35,6 +35,7 @@ from pipeline.storage.uris import (
     temporary_name,
     temporary_writer,
 )
+from pipeline.storage.versions import Version
 
 __all__ = [
     "ABOUT_ONE_FILE",
@@ -45,6 +46,7 @@ __all__ = [
     "StorageError",
     "TooLarge",
     "Unreadable",
+    "Version",
     "check_scheme",
     "check_writable",
     "create_bytes",
@@ -58,10 +60,12 @@ __all__ = [
     "is_same_file",
     "join",
     "list_uris",
+    "list_versions",
     "local_path",
     "open_binary",
     "open_writer",
     "read_bytes",
+    "read_version",
     "real_uri",
     "resolve",
     "scheme",
@@ -70,6 +74,7 @@ __all__ = [
     "sweep",
     "temporary_name",
     "temporary_writer",
+    "version",
     "write_bytes",
 ]
 
@@ -90,6 +95,8 @@ class _Backend(Protocol):
     def check_writable(self, directory_uri: str, /) -> None: ...
     def identity(self, uri: str, /) -> str: ...
     def size(self, uri: str, /) -> int: ...
+    def read_version(self, uri: str, max_bytes: int, /) -> tuple[bytes, Version]: ...
+    def version(self, uri: str, /) -> Version: ...
 
 
 def _backend(uri: str) -> _Backend:
@@ -128,6 +135,11 @@ def read_bytes(uri: str, *, max_bytes: int | None = None, first: int | None = No
     StorageError.
     """
     return _backend(uri).read(uri, max_bytes, first)
+
+
+def read_version(uri: str, *, max_bytes: int) -> tuple[bytes, Version]:
+    """The whole file, and which version of it that is; errors as of `read_bytes`."""
+    return _backend(uri).read_version(uri, max_bytes)
 
 
 def open_binary(uri: str) -> BinaryIO:
@@ -261,6 +273,24 @@ def identity(uri: str) -> str:
     Raises NotFound, AccessDenied, Damaged, Unreadable, StorageError.
     """
     return _backend(uri).identity(uri)
+
+
+def version(uri: str) -> Version:
+    """Which version of a file there is. Raises NotFound, AccessDenied, Unreadable, StorageError."""
+    return _backend(uri).version(uri)
+
+
+def list_versions(directory_uri: str, most: int) -> dict[str, Version] | None:
+    """The versions of the files right in a directory on `gs://`, by URI, with few requests.
+
+    None where there are more than `most`, or where a listing has no versions: ask for each then.
+    Raises StorageError.
+    """
+    if scheme(directory_uri) != "gs":
+        return None
+    from pipeline.storage import gcs
+
+    return gcs.versions(directory_uri, most)
 
 
 def size(uri: str) -> int:

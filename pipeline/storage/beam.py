@@ -29,6 +29,7 @@ from pipeline.storage.errors import (
 from pipeline.storage.filesystems import unknown_reason
 from pipeline.storage.local import spool
 from pipeline.storage.uris import directory, scheme, temporary_name
+from pipeline.storage.versions import Version
 
 _PLAIN = CompressionTypes.UNCOMPRESSED
 
@@ -111,6 +112,22 @@ def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
     """See `storage.read_bytes`."""
     with _reading(uri), _open(uri, max_bytes) as file:
         return cast(bytes, file.read() if first is None else file.read(first))
+
+
+def read_version(uri: str, max_bytes: int) -> tuple[bytes, Version]:
+    """See `storage.read_version`."""
+    found = version(uri)
+    return read(uri, max_bytes, None), found
+
+
+def version(uri: str) -> Version:
+    """See `storage.version`."""
+    with _reading(uri):
+        matched = _filesystem(uri).match([uri])[0].metadata_list
+    if not matched:
+        raise missing(uri)
+    changed = matched[0].last_updated_in_seconds
+    return Version(int(matched[0].size_in_bytes), f"modified:{changed}" if changed else "")
 
 
 def stream(uri: str) -> BinaryIO:

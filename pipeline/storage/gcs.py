@@ -35,6 +35,7 @@ from pipeline.storage.gcs_faults import (
 )
 from pipeline.storage.local import spool
 from pipeline.storage.uris import temporary_name
+from pipeline.storage.versions import Version
 
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _READ_AT_ONCE = 1 << 20
@@ -103,11 +104,14 @@ def _encoded(checksum: int) -> str:
     return b64encode(checksum.to_bytes(4, "big")).decode("ascii")
 
 
-def _download(uri: str, target: BinaryIO, max_bytes: int | None, first: int | None) -> None:
-    """Copy an object, or its first bytes, to `target`: of one generation, and verified if whole."""
+def _download(uri: str, target: BinaryIO, max_bytes: int | None, first: int | None) -> Any:
+    """Copy an object, or its first bytes, to `target`: of one generation, and verified if whole.
+
+    The object with its metadata, where it was asked for these: with `max_bytes`.
+    """
     target.seek(0)
     target.truncate()
-    generation, end = None, first
+    stored, generation, end = None, None, first
     if max_bytes is not None:
         stored = _stored(uri, None)
         refuse_too_large(uri, stored.size, max_bytes)
@@ -126,6 +130,7 @@ def _download(uri: str, target: BinaryIO, max_bytes: int | None, first: int | No
         if generation is None:
             raise
         raise ReplacedError(f"{uri} was replaced while it was read") from error
+    return stored
 
 
 def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
@@ -143,6 +148,45 @@ def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
     # An object stored with a content encoding is larger than its metadata say.
     refuse_too_large(uri, len(data), max_bytes)
     return data if first is None else data[:first]
+
+
+def read_version(uri: str, max_bytes: int) -> tuple[bytes, Version]:
+    """See `storage.read_version`."""
+    target = io.BytesIO()
+    with reading(uri):
+        stored = gcs_faults.RETRY(_download)(uri, target, max_bytes, None)
+    data = target.getvalue()
+    refuse_too_large(uri, len(data), max_bytes)
+    return data, _version(stored)
+
+
+def version(uri: str) -> Version:
+    """See `storage.version`."""
+    with reading(uri):
+        return _version(_stored(uri, gcs_faults.RETRY))
+
+
+def versions(directory_uri: str, most: int) -> dict[str, Version] | None:
+    """See `storage.list_versions`."""
+    bucket, path = split(directory_uri)
+    found: dict[str, Version] = {}
+    with changing(directory_uri, "listed"):
+        for blob in client().list_blobs(
+            _bucket(directory_uri),
+            prefix=path.rstrip("/") + "/" if path else "",
+            delimiter="/",
+            fields="items(name,size,generation,crc32c),prefixes,nextPageToken",
+            retry=gcs_faults.RETRY,
+            timeout=gcs_faults.TIMEOUT_SECONDS,
+        ):
+            if len(found) == most:
+                return None
+            found[f"gs://{bucket}/{blob.name}"] = _version(blob)
+    return found
+
+
+def _version(stored: Any) -> Version:
+    return Version(int(stored.size), f"generation:{stored.generation}", stored.crc32c or "")
 
 
 def stream(uri: str) -> BinaryIO:

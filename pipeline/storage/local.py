@@ -18,6 +18,7 @@ from pipeline.storage.errors import NotFound, StorageError, refuse_too_large
 from pipeline.storage.hints import other_spelling
 from pipeline.storage.local_errors import SourceFile, TargetFile, changing, reading
 from pipeline.storage.uris import local_path, temporary_name, temporary_writer
+from pipeline.storage.versions import Version
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
@@ -56,6 +57,30 @@ def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
     with stream(uri) as file:
         refuse_too_large(local_path(uri), os.fstat(file.fileno()).st_size, max_bytes)
         return file.read() if first is None else file.read(first)
+
+
+def read_version(uri: str, max_bytes: int) -> tuple[bytes, Version]:
+    """See `storage.read_version`."""
+    with stream(uri) as file:
+        found = _version(os.fstat(file.fileno()))
+        refuse_too_large(local_path(uri), found.bytes, max_bytes)
+        return file.read(), found
+
+
+def version(uri: str) -> Version:
+    """See `storage.version`."""
+    path = local_path(uri)
+    with reading(path):
+        return _version(_check_file(_existing(path)))
+
+
+def _version(status: os.stat_result) -> Version:
+    return Version(status.st_size, f"modified:{status.st_mtime_ns}")
+
+
+def _existing(path: str) -> str:
+    """The path, or the other spelling of it under which there is something."""
+    return path if os.path.lexists(path) else other_spelling(path, os.path.lexists) or path
 
 
 def stream(uri: str) -> io.BufferedReader:

@@ -18,8 +18,10 @@ import numpy as np
 from nst_core.errors import DeadlineExceeded, OutOfMemory
 from pipeline import storage
 from pipeline.records import records
+from pipeline.records.fingerprints import former_fingerprints
 from pipeline.records.tasks import OK, Outcome, Task
 from pipeline.worker.snapshots import SnapshotFiles, Snapshots
+from pipeline.worker.weights import weights_identity
 
 # What a pair that failed can still go on from: once its deadline is raised, its tiles are smaller.
 _OPEN_ENDS = (DeadlineExceeded.status, OutOfMemory.status)
@@ -47,6 +49,7 @@ class Checkpoints:
         self._tasks = tasks
         self._snapshots = snapshots
         self._threads = threads
+        self._output = output
         self._uris = [records.checkpoint_uri(output, t.pair.id, t.fingerprint) for t in tasks]
         self._there: set[int] = set()
         self._files: list[BinaryIO] = []
@@ -63,9 +66,8 @@ class Checkpoints:
     def _find(self, index: int) -> Arrays | None:
         if not self._tasks[index].config.checkpoint_seconds:
             return None
-        try:
-            file = storage.open_binary(self._uris[index])
-        except storage.ABOUT_ONE_FILE:
+        file = _opened(self._uris[index]) or self._of_former_name(self._tasks[index])
+        if file is None:
             return None
         self._files.append(file)
         self._there.add(index)
@@ -75,6 +77,17 @@ class Checkpoints:
         elif kept := self._snapshots.files[index]:
             _restore(kept, arrays)
         return arrays
+
+    def _of_former_name(self, task: Task) -> BinaryIO | None:
+        """A checkpoint that an earlier version named by the URIs of the images."""
+        if not task.stale_checkpoints:
+            return None
+        weights = weights_identity(task.config.weights)
+        for mark in former_fingerprints(task.pair, task.config, weights):
+            uri = records.checkpoint_uri(self._output, task.pair.id, mark)
+            if uri in task.stale_checkpoints and (file := _opened(uri)):
+                return file
+        return None
 
     def save(self, content: int, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
         """Write one, or replace it. See `StyleEngine.stylize_batch`."""
@@ -105,6 +118,13 @@ class Checkpoints:
         if outcome.status == OK:
             for uri in self._tasks[index].stale_checkpoints:
                 storage.delete(uri)
+
+
+def _opened(uri: str) -> BinaryIO | None:
+    try:
+        return storage.open_binary(uri)
+    except storage.ABOUT_ONE_FILE:
+        return None
 
 
 def _kept(kept: SnapshotFiles | None) -> Iterator[tuple[str, np.ndarray]]:

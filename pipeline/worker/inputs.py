@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from nst_core.results import Style
 from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
 from pipeline.manifest.pairs import Pair
+from pipeline.records.identities import Identity, identity_of
 
 # Enough for the headers of most files; longer ones are read whole.
 HEADER_BYTES = 65536
@@ -36,6 +37,14 @@ LONGEST_SIDES = {"webp": 16383, "jpeg": 65500}
 SHAPE_TOLERANCE = 1.02
 # Less of the content than this share is none of it.
 LEAST_SHARE = 0.001
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadImage:
+    """An image that was read, upright sRGB, and what identifies its file."""
+
+    picture: images.Picture
+    identity: Identity
 
 
 # A picture from a URI, within the limits of a configuration, no larger than it is wanted.
@@ -76,15 +85,14 @@ class Inputs:
         return sum(array.nbytes for array in arrays if array is not None)
 
 
-def read_picture(
-    uri: str, config: StyleConfig, wanted: Wanted | None = None
-) -> tuple[images.Picture, int]:
-    """An image's pixels, upright sRGB, and the count of bytes read.
+def read_picture(uri: str, config: StyleConfig, wanted: Wanted | None = None) -> ReadImage:
+    """An image's pixels, and what identifies its file.
 
     Raises:
         InputNotFound, InputUnreadable, InputTooLarge: with the reason.
     """
-    data = _read(uri, config)
+    with _of_this_pair():
+        data, version = storage.read_version(uri, max_bytes=config.max_bytes)
     picture = decoder().decode(
         data,
         name=uri,
@@ -93,11 +101,11 @@ def read_picture(
         seconds=config.decode_seconds,
         wanted=wanted,
     )
-    return picture, len(data)
+    return ReadImage(picture, identity_of(uri, data, version))
 
 
 def _just_read(uri: str, config: StyleConfig, wanted: Wanted | None) -> images.Picture:
-    return read_picture(uri, config, wanted)[0]
+    return read_picture(uri, config, wanted).picture
 
 
 def read_styles(pair: Pair, config: StyleConfig, read: Read = _just_read) -> list[Style]:
@@ -231,8 +239,15 @@ class Headers:
 
 
 def _read(uri: str, config: StyleConfig, first: int | None = None) -> bytes:
-    try:
+    with _of_this_pair():
         return storage.read_bytes(uri, max_bytes=config.max_bytes, first=first)
+
+
+@contextlib.contextmanager
+def _of_this_pair() -> Iterator[None]:
+    """Trouble with a file that a pair reads is that pair's."""
+    try:
+        yield
     except storage.NotFound as error:
         raise InputNotFound(str(error)) from error
     except storage.ABOUT_ONE_FILE as error:

@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, Hashable
 
 from nst_core.errors import PairError
-from nst_core.imaging.images import Picture
+from pipeline.worker.inputs import ReadImage
 
 # Pictures at 512 px have about 0.6 MB.
 BYTES_KEPT = 256 * 2**20
 # Of a failure, about, with what Python keeps of it.
 FAILURE_BYTES = 4096
 
-Found = Picture | PairError
+Found = ReadImage | PairError
 
 
 class PictureCache:
@@ -32,7 +32,7 @@ class PictureCache:
         )
         self._size = 0
 
-    def get(self, key: Hashable, read: Callable[[], Picture]) -> Picture:
+    def get(self, key: Hashable, read: Callable[[], ReadImage]) -> ReadImage:
         """What was read for the key; read now, where it was not.
 
         Raises:
@@ -55,7 +55,7 @@ class PictureCache:
         self,
         key: Hashable,
         future: concurrent.futures.Future[Found],
-        read: Callable[[], Picture],
+        read: Callable[[], ReadImage],
     ) -> None:
         try:
             found: Found = read()
@@ -86,4 +86,5 @@ class PictureCache:
 def _bytes_of(found: Found) -> int:
     if isinstance(found, PairError):
         return FAILURE_BYTES
-    return found.rgb.nbytes + (0 if found.alpha is None else found.alpha.nbytes)
+    picture = found.picture
+    return picture.rgb.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)

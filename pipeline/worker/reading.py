@@ -10,15 +10,16 @@ from nst_core.errors import JobError, PairError
 from nst_core.imaging.fitting import Wanted
 from nst_core.imaging.images import Picture
 from nst_core.results import Style
+from pipeline.records.identities import Identity, identified
 from pipeline.records.tasks import Task, unforeseen
-from pipeline.worker.inputs import Inputs, read_inputs, read_picture, read_styles
+from pipeline.worker.inputs import Inputs, ReadImage, read_inputs, read_picture, read_styles
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.tally import Tally
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadPair:
-    """A task with all that was read for it, and how long that took."""
+    """A task, with its fingerprint, and all that was read for it, and how long that took."""
 
     task: Task
     inputs: Inputs
@@ -39,22 +40,29 @@ class Reader:
         The styles first: where these cannot be read, contents would be read for nothing.
         """
         started = time.monotonic()
+        found: dict[str, Identity] = {}
+
+        def read(uri: str, config: StyleConfig, wanted: Wanted | None) -> Picture:
+            image = self._image(uri, config, wanted)
+            found[uri] = image.identity
+            return image.picture
+
         try:
-            styles = read_styles(task.pair, task.config, self._picture)
-            inputs = read_inputs(task.pair, task.config, self._picture)
+            styles = read_styles(task.pair, task.config, read)
+            inputs = read_inputs(task.pair, task.config, read)
         except PairError as error:
             return error
         except JobError:
             raise
         except Exception as error:
             return unforeseen(error)
-        return ReadPair(task, inputs, styles, time.monotonic() - started)
+        return ReadPair(identified(task, found), inputs, styles, time.monotonic() - started)
 
-    def _picture(self, uri: str, config: StyleConfig, wanted: Wanted | None) -> Picture:
-        def read() -> Picture:
-            picture, size = read_picture(uri, config, wanted)
-            self.tally.count("bytes_read", size)
-            return picture
+    def _image(self, uri: str, config: StyleConfig, wanted: Wanted | None) -> ReadImage:
+        def read() -> ReadImage:
+            image = read_picture(uri, config, wanted)
+            self.tally.count("bytes_read", image.identity.bytes)
+            return image
 
         limits = config.max_pixels, config.max_bytes, config.decode_seconds
         return self.pictures.get((uri, wanted, *limits), read)

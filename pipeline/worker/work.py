@@ -236,10 +236,10 @@ class BatchWorker:
         Before the costly work: another worker may have done it since the planning.
         """
         events.emit(events.PairBegun(task.pair.id))
-        if done := self.writer.done_meanwhile(task):
-            return done
         found = self.reader.read(task)
-        return failed_pair(task.number, task.pair, found) if isinstance(found, PairError) else found
+        if isinstance(found, PairError):
+            return failed_pair(task.number, task.pair, found)
+        return self.writer.done_meanwhile(found.task) or found
 
     def _optimize(self, several: list[_Reading]) -> list[Outcome | Stylized]:
         """Optimise batches as one: the pairs that end here, and what is to be written."""

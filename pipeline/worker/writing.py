@@ -53,10 +53,15 @@ class Writer:
         place = records.place_of(task, self.output)
         # A bundle that Beam tries again finds what its first try had finished.
         if record["run"] == self.run:
-            return finished_pair(
-                task.number, task.pair, OK, {**place, **records.summary_of(record)}
-            )
-        return finished_pair(task.number, task.pair, SKIPPED, place)
+            return self._done(task, record)
+        return finished_pair(
+            task.number, task.pair, SKIPPED, {**place, **records.summary_of(record)}
+        )
+
+    def _done(self, task: Task, record: dict[str, Any]) -> Outcome:
+        place = records.place_of(task, self.output)
+        details = {**place, "changed": task.changed, **records.summary_of(record)}
+        return finished_pair(task.number, task.pair, OK, details)
 
     def write(
         self,
@@ -104,7 +109,7 @@ class Writer:
         self.tally.measure("steps", result.steps)
         for name, value in seconds.items():
             self.tally.measure(f"{name}_milliseconds", round(1000 * value))
-        return finished_pair(task.number, task.pair, OK, {**place, **records.summary_of(record)})
+        return self._done(task, record)
 
     def _delete_records(self, task: Task, image: str) -> dict[str, str]:
         """Delete the records of the image that is at this URI; those of others, with their URIs."""

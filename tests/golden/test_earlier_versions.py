@@ -51,7 +51,7 @@ def test_what_an_earlier_version_has_done_stays_done(
     }
     after = {uri: storage.read_bytes(uri) for uri in storage.list_uris(gcs.uri("out"))}
     assert before.items() <= after.items()
-    new = (gcs.uri("out/runs/again/"), gcs.uri("out/report/"))
+    new = (gcs.uri("out/runs/again/"), gcs.uri("out/report/"), gcs.uri("out/catalog.json"))
     assert all(uri.startswith(new) for uri in after.keys() - before.keys())
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from nst_core.results import Progress
 from pipeline import storage
 from pipeline.__main__ import main
-from pipeline.worker import engine_cache, inputs
+from pipeline.worker import engine_cache
 from tests.pipeline.fake_engine import FakeEngine, result
 
 NOTES, SECONDS = sys.argv[1], float(sys.argv[2])
@@ -59,7 +59,7 @@ class SlowEngine(FakeEngine):
 ENGINE = SlowEngine(lambda names: [result() for _ in names])
 engine_cache.load_engine = lambda *_: ENGINE  # type: ignore[assignment,return-value]
 engine_cache.devices_of = lambda _: (ENGINE.device,)
-inputs._read = slow("read", inputs._read)
+storage.read_version = slow("read", storage.read_version)
 storage.create_bytes = slow("write", storage.create_bytes)
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid
 from pipeline.job import planning
+from pipeline.job.checking import RecordCheck, Verdict
 from pipeline.job.elements import Chunk, ChunkCoder
 from pipeline.job.resolving import resolve_id
 from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, StyleReference
-from pipeline.records import records
+from pipeline.records.fingerprints import recipe
 from pipeline.records.output_files import Existing, list_existing
 from pipeline.records.tasks import Batch, Outcome, RowNumber, Task
 from pipeline.worker.inputs import Headers
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CONFIG = StyleConfig(weights="procedural", image_size=64)
 MANIFEST = "/catalog/lists/pairs.csv"
 OUTPUT = "/catalog/out"
+MARK = "a" * 16  # of a record that vouches for its image
 SCHEMES = ("file", "gs")
 
 
@@ -47,13 +49,24 @@ def task(number: int = 1, content: str = "/c/a.png", **changes: Any) -> Task:
     """A task with this content and configuration."""
     pair = Pair(f"pair{number}", content, (StyleReference("/s/s.png"),), {}, {}, {})
     config = CONFIG.updated(changes)
-    mark = records.fingerprint(pair, config, "procedural:1")
-    return Task(RowNumber(MANIFEST, number), pair, config, mark)
+    return Task(RowNumber(MANIFEST, number), pair, config, recipe(pair, config, "procedural:1"))
+
+
+class Judge(RecordCheck):
+    """Trusts records of one fingerprint."""
+
+    def __init__(self) -> None:
+        super().__init__(OUTPUT)
+
+    def verdict(self, task: Task, mark: str) -> Verdict:
+        """As it would be with such records."""
+        done = dataclasses.replace(task, fingerprint=mark)
+        return Verdict(done) if mark == MARK else Verdict(None, "settings")
 
 
 def resolve(tasks: list[Any], *existing: Existing, on_existing: Any = "skip") -> list[Any]:
-    """What `resolve_id` makes of the rows of one id."""
-    return list(resolve_id(tasks, existing, OUTPUT, on_existing))
+    """What `resolve_id` makes of the rows of one id, where records of `MARK` vouch for them."""
+    return list(resolve_id(tasks, existing, OUTPUT, on_existing, Judge()))
 
 
 def test_a_row_becomes_a_task_with_absolute_uris_and_its_own_settings() -> None:
@@ -69,7 +82,7 @@ def test_a_row_becomes_a_task_with_absolute_uris_and_its_own_settings() -> None:
 def test_a_row_without_options_has_the_fingerprint_of_the_job_s_configuration() -> None:
     same = plan(options__seed=str(CONFIG.seed), options__deadline_seconds="5")
     other = plan(options__seed="5")
-    assert plan().fingerprint == same.fingerprint != other.fingerprint
+    assert plan().recipe == same.recipe != other.recipe
 
 
 @pytest.mark.parametrize(
@@ -110,8 +123,8 @@ def test_a_row_may_bring_weights_of_its_own(tmp_path: pathlib.Path) -> None:
         plan(manifest=manifest, options__weights=f"{name}.h5") for name in ("own", "same", "other")
     )
     assert own.config.weights == str(tmp_path / "own.h5")
-    assert own.fingerprint == same.fingerprint
-    assert len({own.fingerprint, other.fingerprint, plan(manifest=manifest).fingerprint}) == 3
+    assert own.recipe == same.recipe
+    assert len({own.recipe, other.recipe, plan(manifest=manifest).recipe}) == 3
 
 
 def test_row_config_names_the_option_that_is_wrong() -> None:
@@ -126,23 +139,23 @@ def test_a_new_id_is_done() -> None:
 
 def test_a_pair_with_its_record_and_image_is_skipped() -> None:
     one = task()
-    (outcome,) = resolve([one], Existing("records", one.fingerprint), Existing("images", "png"))
+    (outcome,) = resolve([one], Existing("records", MARK), Existing("images", "png"))
     assert (outcome.status, outcome.id, outcome.failed) == ("skipped", "pair1", False)
     assert outcome.details["image"] == f"{OUTPUT}/images/pair1.png"
-    assert outcome.details["record"] == f"{OUTPUT}/records/pair1.{one.fingerprint}.json"
+    assert outcome.details["record"] == f"{OUTPUT}/records/pair1.{MARK}.json"
 
 
 @pytest.mark.parametrize("suffixes", [[], ["webp"], ["jpg", "tiff"]])
 def test_a_record_without_its_image_is_stale(suffixes: list[str]) -> None:
     one = task()
     images = [Existing("images", suffix) for suffix in suffixes]
-    (again,) = resolve([one], Existing("records", one.fingerprint), *images)
-    assert again.stale_records == (f"{OUTPUT}/records/pair1.{one.fingerprint}.json",)
+    (again,) = resolve([one], Existing("records", MARK), *images)
+    assert again.stale_records == (f"{OUTPUT}/records/pair1.{MARK}.json",)
 
 
 def test_of_two_records_of_one_image_none_is_trusted() -> None:
     one = task()
-    existing = [Existing("records", mark) for mark in (one.fingerprint, "f" * 16)]
+    existing = [Existing("records", mark) for mark in (MARK, "f" * 16)]
     (again,) = resolve([one], *existing, Existing("images", "png"))
     assert len(again.stale_records) == 2
 
@@ -156,7 +169,7 @@ def test_a_pair_with_other_settings_is_done_again_and_all_old_records_are_stale(
 
 def test_redo_does_finished_pairs_again() -> None:
     one = task()
-    done = (Existing("records", one.fingerprint), Existing("images", "png"))
+    done = (Existing("records", MARK), Existing("images", "png"))
     (again,) = resolve([one], *done, on_existing="redo")
     assert isinstance(again, Task)
     assert again.stale_records
@@ -169,12 +182,13 @@ def test_error_stops_the_job_at_anything_that_is_there(found: Existing) -> None:
     assert resolve([task()], on_existing="error") == [task()]
 
 
-def test_a_pair_that_was_interrupted_is_done_and_knows_of_checkpoints_of_other_settings() -> None:
+def test_a_pair_that_was_interrupted_is_done_and_knows_of_its_checkpoints() -> None:
     one = task()
-    existing = [Existing("checkpoints", mark) for mark in ("f" * 16, one.fingerprint)]
+    existing = [Existing("checkpoints", mark) for mark in ("f" * 16, MARK)]
     for on_existing in ("skip", "redo", "error"):
         (again,) = resolve([one], *existing, on_existing=on_existing)
-        assert again.stale_checkpoints == (f"{OUTPUT}/checkpoints/pair1.{'f' * 16}.npz",)
+        there = (f"{OUTPUT}/checkpoints/pair1.{mark}.npz" for mark in (MARK, "f" * 16))
+        assert again.stale_checkpoints == tuple(there)
         assert dataclasses.replace(again, stale_checkpoints=()) == one
 
 

@@ -14,7 +14,7 @@ from pipeline import storage
 ROWS = 200
 
 
-def test_every_pair_is_written_once_and_then_found_done_by_listing(
+def test_every_pair_is_written_once_and_then_found_done_by_its_record(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = scale.write_catalog(tmp_path, ROWS)
@@ -26,7 +26,7 @@ def test_every_pair_is_written_once_and_then_found_done_by_listing(
         assert len(list(storage.list_uris(f"{options.output}/{folder}"))) == ROWS
 
     calls: collections.Counter[str] = collections.Counter()
-    for name in ("read_bytes", "open_binary", "exists", "list_uris"):
+    for name in ("read_bytes", "open_binary", "exists", "list_uris", "version"):
         real = getattr(storage, name)
 
         def counted(*given: Any, name: str = name, real: Any = real, **more: Any) -> Any:
@@ -36,6 +36,9 @@ def test_every_pair_is_written_once_and_then_found_done_by_listing(
         monkeypatch.setattr(storage, name, counted)
     statuses = scale.timed_run(options)[-1]
     assert statuses == {"skipped": ROWS}
+    # Every record is read, and each image looked at, once; nothing else for each pair.
+    assert calls.pop("version") == scale.CONTENTS + 1
+    assert calls.pop("read_bytes") < ROWS + 20
     assert calls.total() < 20
 
 

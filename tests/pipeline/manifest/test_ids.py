@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -114,9 +115,20 @@ def test_a_default_id_keeps_the_letters_of_names_without_ascii_and_never_begins_
 
 
 def test_default_ids_of_before_are_the_same() -> None:
-    assert id_of() == "c--s-3efc8ab2"
+    row = Row(1, {"content": "c.png", "style": "s.png"})
+    assert parse_pair(row, "/catalog/pairs.jsonl", absolute_ids=True).id == "c--s-3efc8ab2"
     row = Row(1, {"content": "Müller 1.png", "style": "s.png"})
-    assert parse_pair(row, "gs://catalog/pairs.jsonl").id == "M-ller-1--s-ac7e7940"
+    made = parse_pair(row, "gs://catalog/pairs.jsonl", absolute_ids=True).id
+    assert made == "M-ller-1--s-ac7e7940"
+
+
+def test_default_ids_do_not_know_where_a_catalog_lies() -> None:
+    styles = [{"uri": "s.png", "mask": "m.png"}, "t.png"]
+    for style in ("s.png", styles, json.dumps(styles)):
+        row = Row(1, {"content": "photos/c.png", "style": style})
+        ids = {parse_pair(row, uri).id for uri in ("/a/m.jsonl", "gs://b/c/m.csv")}
+        assert len(ids) == 1
+    assert id_of() == "c--s-54499785"
 
 
 ROWS = [

@@ -71,6 +71,7 @@ def test_images_in_a_bucket_have_their_content_types(
     }
     assert blobs == {
         "images": "image/jpeg",
+        "catalog.json": "application/json",
         "losses": "text/csv",
         "thumbnails": "image/webp",
         "source_thumbnails": "image/webp",

@@ -11,6 +11,7 @@ import pytest
 from nst_core.config import StyleConfig
 from pipeline.__main__ import main
 from pipeline.job import planning
+from pipeline.job.checking import RecordCheck
 from pipeline.job.resolving import Families
 from pipeline.manifest.columns import Row
 from pipeline.records.output_files import Existing
@@ -191,7 +192,7 @@ def resolved(files: dict[str, Existing], *ids: str) -> list[str]:
         families.add(row["id"], found)
     for name, file in files.items():
         families.add(name, file)
-    rows = sorted(families.resolve("/out", "skip"), key=lambda row: row.number)
+    rows = sorted(families.resolve("/out", "skip", RecordCheck("/out")), key=lambda row: row.number)
     return [row.status if isinstance(row, Outcome) else "todo" for row in rows]
 
 

@@ -140,8 +140,8 @@ def test_a_resolution_without_exif_is_kept_and_none_is_made_up(catalog: Catalog)
         ("a.png", {}, None),
     ):
         catalog.picture(name, **save)
-        picture, _ = read_picture(catalog.uri(name), StyleConfig())
-        found = picture.credits.resolution
+        read = read_picture(catalog.uri(name), StyleConfig())
+        found = read.picture.credits.resolution
         assert (found and round(found[0])) == expected
 
 

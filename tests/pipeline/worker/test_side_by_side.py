@@ -15,12 +15,15 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.decoding import decoder
 from nst_core.errors import DeviceError, JobError, OutOfMemory
+from nst_core.imaging.images import Picture
 from nst_core.results import Progress
 from pipeline import storage
 from pipeline.job import planning
 from pipeline.manifest.columns import Row
+from pipeline.records.identities import Identity
 from pipeline.records.tasks import Batch, Outcome, Task
-from pipeline.worker import inputs, work
+from pipeline.worker import work
+from pipeline.worker.inputs import ReadImage
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.work import BatchWorker
 from tests.pipeline.fake_engine import Engines, FakeEngine, result
@@ -91,14 +94,20 @@ def bench(catalog: Catalog) -> Iterator[Bench]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that are read from here on, by name."""
     found: list[str] = []
-    real = inputs._read
+    real = storage.read_version
 
-    def note(uri: str, *rest: Any, **more: Any) -> bytes:
+    def note(uri: str, **more: Any) -> tuple[bytes, storage.Version]:
         found.append(uri.rpartition("/")[2])
-        return real(uri, *rest, **more)
+        return real(uri, **more)
 
-    monkeypatch.setattr(inputs, "_read", note)
+    monkeypatch.setattr(storage, "read_version", note)
     return found
+
+
+def read_image() -> ReadImage:
+    """A picture that was read."""
+    picture = Picture(result().image.astype("uint8"), None)
+    return ReadImage(picture, Identity("/c/a.png", 3, "modified:1", "", ""))
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
@@ -266,14 +275,14 @@ def test_what_goes_wrong_while_writing_stops_the_batch_on_the_device(
 def test_what_goes_wrong_while_reading_stops_the_batch_on_the_device(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = inputs._read
+    real = storage.read_version
 
-    def refused(uri: str, *rest: Any, **more: Any) -> bytes:
+    def refused(uri: str, **more: Any) -> tuple[bytes, storage.Version]:
         if uri.endswith("c.png"):
             raise storage.StorageError("The storage is gone; try again later.")
-        return real(uri, *rest, **more)
+        return real(uri, **more)
 
-    monkeypatch.setattr(inputs, "_read", refused)
+    monkeypatch.setattr(storage, "read_version", refused)
 
     bench.answer = bench.long_steps
     with pytest.raises(JobError, match="storage is gone"):
@@ -318,8 +327,8 @@ class TestShared:
 
 class TestPictureCache:
     def test_it_keeps_what_was_wanted_last_up_to_its_bytes(self) -> None:
-        picture = inputs.images.Picture(result().image.astype("uint8"), None)
-        cache = PictureCache(3 * picture.rgb.nbytes)
+        picture = read_image()
+        cache = PictureCache(3 * picture.picture.rgb.nbytes)
         read: list[str] = []
 
         def get(key: str) -> None:
@@ -335,7 +344,7 @@ class TestPictureCache:
         def fail() -> Any:
             raise JobError("The network is away; wait.")
 
-        picture = inputs.images.Picture(result().image.astype("uint8"), None)
+        picture = read_image()
         with pytest.raises(JobError):
             cache.get("a", fail)
         assert cache.get("a", lambda: picture) is picture

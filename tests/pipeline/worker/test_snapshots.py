@@ -48,7 +48,7 @@ def entry(alpha: np.ndarray | None = None, **changes: Any) -> tuple[Task, Inputs
     pair = Pair("a", "/c/a.png", (StyleReference("/s/s.png"),), {}, {}, {})
     config = StyleConfig().updated({"snapshot_every": 1, "animation": "gif", **changes})
     picture = images.Picture(np.zeros((48, 64, 3), np.uint8), alpha)
-    task = Task(RowNumber("/c/pairs.csv", 1), pair, config, "0" * 16)
+    task = Task(RowNumber("/c/pairs.csv", 1), pair, config, "recipe", "0" * 16)
     return task, Inputs(picture, None, (None,), None)
 
 

@@ -1,0 +1,231 @@
+"""Whether a record still vouches for its image: the same recipe, and the same images read.
+
+An input whose size and version are those of the record is the same. Otherwise its checksum says:
+where that is the same too, the record is renewed, else the pair is done again.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, cast
+
+from pipeline import storage
+from pipeline.records import records
+from pipeline.records.fingerprints import (
+    alike_recipes,
+    fingerprint,
+    former_fingerprints,
+    roles_of,
+)
+from pipeline.records.identities import Identity, checksums, identities_in
+from pipeline.records.tasks import Task, sources
+from pipeline.worker.weights import weights_identity
+
+InputsMode = Literal["check", "trust"]
+
+# Requests to a storage elsewhere at once.
+THREADS = 32
+# A folder elsewhere is listed where so many of its files are asked for, and given up where it has
+# so many times more: a page of a listing has a thousand, and takes as long as ten requests.
+LISTED_FROM = 20
+LISTED_TIMES = 50
+VERSIONS_KEPT = 262_144
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a pair with one record and its image.
+
+    `done`: the task as the record has it, with what results repeat of it; else None, and `changed`
+    says what has: `settings` (or weights, or the engine), or the roles of inputs.
+    """
+
+    done: Task | None
+    changed: str | None = None
+    summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What a record says that counts here; without `inputs` where an earlier version wrote it."""
+
+    inputs: tuple[Identity, ...] | None
+    sources: dict[str, Any]
+    summary: dict[str, Any]
+
+
+class RecordCheck:
+    """Judges records of one output.
+
+    Args:
+        mode: `trust`: an input of the same name is the same, without a look.
+        renews: whether records whose inputs are the same with another time, or at another place,
+            are written anew.
+    """
+
+    def __init__(self, output: str, mode: InputsMode = "check", *, renews: bool = True) -> None:
+        self._output = output
+        self._mode = mode
+        self._renews = renews
+        self._recorded: dict[str, _Recorded | None] = {}
+        self._versions: dict[str, storage.Version | None] = {}
+        self._checksums: dict[str, str] = {}
+
+    def prepare(self, several: Sequence[tuple[Task, str]]) -> None:
+        """Read what `verdict` needs of these tasks and fingerprints, many files at once.
+
+        On a disk that gains nothing: there each verdict reads for itself.
+        """
+        self._recorded.clear()
+        uris = [records.record_uri(self._output, task.pair.id, mark) for task, mark in several]
+        if storage.scheme(self._output):
+            with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
+                self._recorded = dict(zip(uris, threads.map(_read, uris), strict=True))
+        if self._mode == "check":
+            inputs = (uri for task, _ in several for _, uri in roles_of(task.pair, task.config))
+            self._look_up({uri for uri in inputs if storage.scheme(uri)})
+
+    def _look_up(self, uris: set[str]) -> None:
+        """Find versions of files elsewhere."""
+        if len(self._versions) > VERSIONS_KEPT:
+            self._versions.clear()
+        folders = collections.defaultdict(list)
+        for uri in uris.difference(self._versions):
+            folders[storage.directory(uri)].append(uri)
+        for folder, wanted in folders.items():
+            if len(wanted) < LISTED_FROM:
+                continue
+            found = storage.list_versions(folder, LISTED_TIMES * len(wanted))
+            if found is not None:
+                self._versions.update((uri, found.get(uri)) for uri in wanted)
+        remaining = [*uris.difference(self._versions)]
+        if remaining:
+            with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
+                versions = threads.map(_version, remaining)
+                self._versions.update(zip(remaining, versions, strict=True))
+
+    def verdict(self, task: Task, mark: str) -> Verdict:
+        """Whether the record of this fingerprint vouches for the task's image.
+
+        Raises:
+            JobError: trouble with a storage that is not about one file.
+        """
+        uri = records.record_uri(self._output, task.pair.id, mark)
+        recorded = self._recorded.pop(uri) if uri in self._recorded else _read(uri)
+        if recorded is None:
+            return Verdict(None)
+        done = dataclasses.replace(task, fingerprint=mark)
+        if recorded.inputs is None:
+            if mark in former_fingerprints(task.pair, task.config, _weights(task)):
+                return Verdict(done, summary=recorded.summary)
+            return Verdict(None, _changed_sources(task, recorded) or "settings")
+        roles = [*roles_of(task.pair, task.config)]
+        is_alike = len(roles) == len(recorded.inputs)
+        if not is_alike or not _is_of_recipe(task, mark, recorded.inputs):
+            return Verdict(None, "settings")
+        found = [
+            (role, now, self._same(before, now))
+            for (role, now), before in zip(roles, recorded.inputs, strict=True)
+        ]
+        changed = dict.fromkeys(role for role, _, identity in found if identity is None)
+        if changed:
+            return Verdict(None, ", ".join(changed))
+        inputs = [(role, identity) for role, _, identity in found if identity]
+        if self._renews and tuple(identity for _, identity in inputs) != recorded.inputs:
+            self._renew(uri, done, inputs)
+        return Verdict(done, summary=recorded.summary)
+
+    def _same(self, before: Identity, uri: str) -> Identity | None:
+        """The identity of an input now, where it has the same bytes as before; else None."""
+        if before.uri == uri and self._mode == "trust":
+            return before
+        try:
+            now = self._version(uri)
+            if now is None:
+                # What is gone cannot be done again either.
+                return before if before.uri == uri else None
+            if before.uri == uri and now.mark and now[:2] == before.version[:2]:
+                return before
+            if now.bytes != before.bytes:
+                return None
+            if now.crc32c:
+                is_same = now.crc32c == before.crc32c
+            else:
+                is_same = self._checksum(uri) == before.sha256
+        except storage.ABOUT_ONE_FILE:
+            return before if before.uri == uri else None
+        return dataclasses.replace(before, uri=uri, mark=now.mark) if is_same else None
+
+    def _version(self, uri: str) -> storage.Version | None:
+        if uri not in self._versions:
+            if len(self._versions) > VERSIONS_KEPT:
+                self._versions.clear()
+            self._versions[uri] = _version(uri)
+        return self._versions[uri]
+
+    def _checksum(self, uri: str) -> str:
+        if uri not in self._checksums:
+            with storage.open_binary(uri) as file:
+                digest = hashlib.file_digest(cast(Any, file), "sha256")
+            self._checksums[uri] = digest.hexdigest()
+        return self._checksums[uri]
+
+    def _renew(self, uri: str, task: Task, inputs: Iterable[tuple[str, Identity]]) -> None:
+        """Write the record anew, with its inputs as they are now."""
+        record = records.read_record(uri)
+        if record is not None:
+            place = records.place_of(task, self._output)
+            record |= {name: place[name] for name in ("image", "losses")}
+            record["sources"] = sources(task.pair)
+            record["inputs"] = [identity.to_dict(role) for role, identity in inputs]
+            storage.write_bytes(uri, records.to_json(record), "application/json")
+
+
+def _read(uri: str) -> _Recorded | None:
+    """What counts of the record at a URI; None where there is none."""
+    record = records.read_record(uri)
+    try:
+        if record is None:
+            return None
+        summary = records.summary_of(record)
+        return _Recorded(identities_in(record), record["sources"], summary)
+    except (KeyError, TypeError, AttributeError):
+        return None  # Somebody else wrote it.
+
+
+def _version(uri: str) -> storage.Version | None:
+    try:
+        return storage.version(uri)
+    except storage.ABOUT_ONE_FILE:
+        return None
+
+
+def _weights(task: Task) -> str:
+    return weights_identity(task.config.weights)
+
+
+def _is_of_recipe(task: Task, mark: str, inputs: Sequence[Identity]) -> bool:
+    """Whether a fingerprint is that of a task that had read these inputs."""
+
+    def recipes() -> Iterator[str]:
+        yield task.recipe
+        yield from alike_recipes(task.pair, task.config, _weights(task))
+
+    return any(fingerprint(one, checksums(inputs)) == mark for one in recipes())
+
+
+def _changed_sources(task: Task, recorded: _Recorded) -> str:
+    """Which roles have other URIs than in a record of an earlier version."""
+    now = sources(task.pair)
+    before = recorded.sources
+    pairs = itertools.zip_longest(now["styles"], before.get("styles", ()))
+    changed = {
+        "content": now["content"] != before.get("content"),
+        "style": any(one != other for one, other in pairs),
+    }
+    return ", ".join(role for role, has_changed in changed.items() if has_changed)

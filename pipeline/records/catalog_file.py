@@ -1,0 +1,48 @@
+"""`O/catalog.json`: what all runs of an output have to agree on.
+
+That is how ids are made for rows that have none. Earlier versions made them from absolute URIs, and
+wrote no such file: where their records are, ids go on being made so, and what is done stays done.
+"""
+
+from __future__ import annotations
+
+import json
+
+from nst_core.errors import JobError
+from pipeline import storage
+
+NAMES, URIS = "names", "uris"
+
+
+def has_absolute_ids(output: str) -> bool:
+    """Whether ids of this output are made from absolute URIs. Writes nothing.
+
+    Raises:
+        JobError: the file is damaged, or the storage has trouble.
+    """
+    uri = _uri(output)
+    try:
+        data = storage.read_bytes(uri)
+    except storage.NotFound:
+        folders = (storage.join(output, name) for name in ("records", "checkpoints"))
+        return any(True for folder in folders for _ in storage.list_uris(folder))
+    try:
+        made_from = json.loads(data)["ids_from"]
+    except (ValueError, KeyError, TypeError):
+        made_from = None
+    if made_from not in (NAMES, URIS):
+        raise JobError(
+            f"{uri} does not say from what the ids of this output are made; put "
+            f'{{"ids_from": "{NAMES}"}} there, or "{URIS}" where an earlier version began it.'
+        )
+    return bool(made_from == URIS)
+
+
+def keep(output: str, *, absolute_ids: bool) -> None:
+    """Say so for all later runs, unless it is said already. Raises JobError."""
+    said = {"ids_from": URIS if absolute_ids else NAMES}
+    storage.create_bytes(_uri(output), json.dumps(said).encode() + b"\n", "application/json")
+
+
+def _uri(output: str) -> str:
+    return storage.join(output, "catalog.json")
