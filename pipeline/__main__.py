@@ -80,6 +80,10 @@ def _dispatch(given: Sequence[str]) -> int:
         from pipeline.commands.report import report
 
         return report(storage.resolve(arguments.output, HERE))
+    if arguments.command == "export":
+        from pipeline.commands.export import export
+
+        return export(arguments)
     if arguments.command == "demo":
         from pipeline.commands.demo import demo
 
