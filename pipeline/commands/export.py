@@ -9,6 +9,7 @@ from rich.console import Console
 
 from nst_core.errors import ConfigError
 from pipeline import storage
+from pipeline.console.notices import without_notices
 from pipeline.export import SHARD_PAIRS, WORST_OF_TENSORBOARD
 from pipeline.export.exporting import Format
 from pipeline.export.exporting import export as export_results
@@ -39,6 +40,7 @@ def export(arguments: argparse.Namespace) -> int:
     output = storage.resolve(arguments.output, HERE)
     destination = _destination(arguments, output)
     selection = _selection(arguments)
+    made = _format(arguments, output, destination)
     console = Console(stderr=True)
     with console.status("Listing records…") as status:
         names = list_results(output)
@@ -48,7 +50,7 @@ def export(arguments: argparse.Namespace) -> int:
                 "nst run has as --output."
             )
         chosen = selection.choose(names, output)
-        with _format(arguments, output, destination) as target:
+        with made as target:
             done = export_results(
                 chosen,
                 output,
@@ -57,7 +59,10 @@ def export(arguments: argparse.Namespace) -> int:
                 holds_images=arguments.format == "webdataset",
                 told=lambda pairs: status.update(f"{pairs:,} of {len(chosen):,} pairs…"),
             )
-    print(f"{target.made}: {done.pairs} of {len(names)} results", *done.sentences, sep="\n")
+    which = ""
+    if selection.worst and not arguments.worst and len(chosen) < len(names):
+        which = ", the farthest from others of their style; --ids, --marks and --worst choose"
+    print(f"{target.made}: {done.pairs} of {len(names)} results{which}", *done.sentences, sep="\n")
     return EXIT_LEFT_OUT if done.gone or done.unreadable else EXIT_OK
 
 
@@ -114,7 +119,8 @@ def _format(arguments: argparse.Namespace, output: str, destination: str | None)
     """The format as a context. Each is imported only when it is wanted."""
     made: Format[Any]
     if arguments.format == "tensorboard":
-        from pipeline.export.event_files import EventFiles
+        with without_notices():
+            from pipeline.export.event_files import EventFiles
 
         return EventFiles(output, destination)
     assert destination is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,15 +17,15 @@ class CsvTable:
 
     def __init__(self, destination: str) -> None:
         self.made = destination
-        self._rows = Rows()
 
     def __enter__(self) -> Self:
+        self._rows = Rows()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        with self._rows as rows:
+        with contextlib.closing(self._rows) as rows:
             if error is None:
                 with storage.open_writer(self.made, CONTENT_TYPES["csv"]) as stream:
                     write_csv(rows, rows.columns, stream)

@@ -1,7 +1,8 @@
 """Format `tensorboard`: the loss log and the images of each pair as a run of TensorBoard's.
 
 Written as TensorFlow's own protocol buffers and records: `tf.summary.scalar` needs TensorBoard to
-be installed, takes no time of the past and would decode each image.
+be installed, takes no time of the past and would decode each image. Importing this module imports
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
+import tensorflow as tf
 from PIL import Image
 
 from pipeline import storage
@@ -71,6 +73,8 @@ class EventFiles:
     def _events(self, result: Result) -> Iterator[Any]:
         lines = list(csv.DictReader(io.StringIO(storage.read_bytes(result.losses).decode())))
         rows = [{name: float(cell) for name, cell in line.items()} for line in lines]
+        if not rows:
+            raise ValueError(f"{result.losses} is empty")
         finished = records.parse_time(result.record.get("finished_at"))
         start = (finished.timestamp() if finished else 0.0) - rows[-1]["seconds"]
         for row in rows:
@@ -103,8 +107,6 @@ class EventFiles:
 
 def _scalars(terms: dict[str, float], step: int, time: float) -> Any:
     """Terms under `loss/`, layers under `style/`, which TensorBoard shows as two groups."""
-    import tensorflow as tf
-
     values = [
         tf.compat.v1.Summary.Value(tag=name if "/" in name else f"loss/{name}", simple_value=value)
         for name, value in terms.items()
@@ -114,8 +116,6 @@ def _scalars(terms: dict[str, float], step: int, time: float) -> Any:
 
 def _image(tag: str, data: bytes, step: int, time: float) -> Any:
     """An image as PNG, no larger than `LONGEST_SIDE`. Raises ValueError where it is none."""
-    import tensorflow as tf
-
     stream = io.BytesIO()
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -137,15 +137,11 @@ def _image(tag: str, data: bytes, step: int, time: float) -> Any:
 
 
 def _version() -> Any:
-    import tensorflow as tf
-
     return tf.compat.v1.Event(file_version="brain.Event:2")
 
 
 def _records_file(events: list[Any]) -> bytes:
     """The bytes of a file of these events."""
-    import tensorflow as tf
-
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, FILE_NAME)
         with tf.io.TFRecordWriter(path) as writer:

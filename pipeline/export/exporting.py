@@ -36,7 +36,7 @@ class Exported:
 
     Args:
         gone: their image or loss log is gone or cannot be read.
-        unreadable: their record is none of this program.
+        unreadable: their record is none of this program's, or a file of theirs is damaged.
     """
 
     pairs: int = 0
@@ -50,10 +50,10 @@ class Exported:
         if self.gone:
             found.append(
                 f"{_named(self.gone)}: the image or loss log is gone or cannot be read; nst run "
-                "with the same manifest makes those anew."
+                "makes anew what is gone."
             )
         if self.unreadable:
-            found.append(f"{_named(self.unreadable)}: the record cannot be read.")
+            found.append(f"{_named(self.unreadable)}: the record, image or loss log is damaged.")
         return found
 
 

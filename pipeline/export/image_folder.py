@@ -6,6 +6,7 @@ the same fields of the same types.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from types import TracebackType
@@ -43,15 +44,15 @@ class ImageFolder:
     def __init__(self, destination: str, *, link: bool = False) -> None:
         self.made = destination
         self._link = link
-        self._rows = Rows()
 
     def __enter__(self) -> Self:
+        self._rows = Rows()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        with self._rows as rows:
+        with contextlib.closing(self._rows) as rows:
             if error is not None:
                 return
             card = storage.join(self.made, "README.md")

@@ -57,6 +57,6 @@ def _last_of_each(output: str, names: Iterable[RecordName]) -> Iterator[RecordNa
     for _, group in itertools.groupby(names, key=lambda name: name.id):
         several = list(group)
         if len(several) > 1:
-            found = read_each(output, several, lambda record, _: str(record["finished_at"]))
-            several.sort(key=dict(found).get, reverse=True)  # type: ignore[arg-type]
+            times = dict(read_each(output, several, lambda record, _: str(record["finished_at"])))
+            several.sort(key=lambda name: times[name] or "", reverse=True)
         yield several[0]

@@ -6,8 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from nst_core.config import StyleConfig
 from nst_core.layers import CONV_LAYERS
@@ -120,12 +119,8 @@ class Rows:
         self._file = local.spool()
         self._names: dict[str, None] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Forget them."""
         self._file.close()
 
     def add(self, row: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import difflib
 import fnmatch
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -120,28 +121,24 @@ def farthest(names: Sequence[RecordName], output: str, count: int) -> list[Recor
         StorageError: a record cannot be read.
     """
     groups: dict[str, int] = {}
-    kept: list[RecordName] = []
     group_numbers = array.array("q")
     measures = {name: array.array("d") for name in ("total", "gram_error", "ssim")}
     for name, found in read_each(output, names, _compared):
-        if name is None or found is None:
-            continue
-        group, numbers = found
-        kept.append(name)
+        # A record that cannot be read is like no other, and comes last.
+        group, numbers = found or (str(name), {})
         group_numbers.append(groups.setdefault(group, len(groups)))
         for measure, values in measures.items():
-            values.append(numbers[measure])
+            values.append(numbers.get(measure, math.nan))
     total, gram_error, ssim = (np.array(values, np.float64) for values in measures.values())
     deviations = result_deviations(np.array(group_numbers, np.int64), total, gram_error, ssim)
     # The last key counts first; what is not known comes last.
     order = np.lexsort((_descending(gram_error), _descending(deviations)))
-    return [kept[place] for place in order[:count]]
+    return [names[place] for place in order[:count]]
 
 
-def _compared(record: Mapping[str, object], _: RecordName) -> tuple[str, dict[str, float]]:
-    sources = record["sources"]
-    changes = settings.changes_of(record["config"])  # type: ignore[arg-type]
-    return group_of(sources["styles"], changes), measures_of(record)  # type: ignore[index]
+def _compared(record: Mapping[str, Any], _: RecordName) -> tuple[str, dict[str, float]]:
+    styles, changes = record["sources"]["styles"], settings.changes_of(record["config"])
+    return group_of(styles, changes), measures_of(record)
 
 
 def _descending(values: np.ndarray) -> np.ndarray:
