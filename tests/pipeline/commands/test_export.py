@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -158,6 +159,21 @@ def test_an_image_folder_of_links_holds_the_same_files(
     assert main(arguments) == 0
     assert (target / "images/shoes/red.png").samefile(output / "images/shoes/red.png")
     assert len((target / "metadata.jsonl").read_text().splitlines()) == PAIRS
+
+
+def test_where_a_disk_cannot_link_images_are_copied(
+    output: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    target = tmp_path / "folder"
+    arguments = ["export", str(output), "--format=imagefolder", "--link", "-o", str(target)]
+    assert main(arguments) == 0
+    copied, original = (folder / "images/shoes/red.png" for folder in (target, output))
+    assert copied.read_bytes() == original.read_bytes()
+    assert not copied.samefile(original)
 
 
 def test_shards_are_read_by_the_library_with_a_key_for_each_id(
