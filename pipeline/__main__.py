@@ -20,6 +20,7 @@ EXIT_USAGE = 2
 EXIT_LOCKED = 4
 # As shells have it of a command that Ctrl-C has ended.
 EXIT_INTERRUPTED = 130
+_STOPPED = {"export": "Stopped; this is no whole export: remove it, and give the command again."}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (JobError, PairError) as error:
         sentence, status = str(error), EXIT_JOB
     except KeyboardInterrupt:
-        sentence = "Stopped; the same command goes on where this run ended."
+        command = next(iter(given), "")
+        sentence = _STOPPED.get(command, "Stopped; the same command goes on where this run ended.")
         status = EXIT_INTERRUPTED
     logs.say_last(sentence, as_json=logs.wants_json(given))
     return status
@@ -80,6 +82,10 @@ def _dispatch(given: Sequence[str]) -> int:
         from pipeline.commands.report import report
 
         return report(storage.resolve(arguments.output, HERE))
+    if arguments.command == "export":
+        from pipeline.commands.export import export
+
+        return export(arguments)
     if arguments.command == "demo":
         from pipeline.commands.demo import demo
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Sequence
-from typing import NoReturn
 
 from nst_core.config import PRESETS, SETTINGS, StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.setting_text import URI_SETTINGS
-from pipeline import storage
+from pipeline import command_options, storage
+from pipeline.command_options import Commands, Parser, add_command
 from pipeline.job import gpus
 from pipeline.job.budget import MaxFailures
 from pipeline.job.options import (
@@ -28,26 +28,19 @@ NO_MASK = "-"
 DESCRIPTION = "Neural style transfer for whole catalogs of images."
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, with this program's errors."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what is wrong as a ConfigError."""
-        raise ConfigError(f"{message}; see {self.prog} --help.")
-
-
 def parser() -> argparse.ArgumentParser:
     """The parser of every command."""
-    top = _Parser(prog="nst", description=DESCRIPTION, allow_abbrev=False)
+    top = Parser(prog="nst", description=DESCRIPTION, allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_plan(commands)
-    _add_status(commands)
+    command_options.add_status(commands)
     _add_stylize(commands)
-    _add_manifest(commands)
-    _add_report(commands)
-    _add_demo(commands)
-    _add_weights(commands)
+    command_options.add_manifest(commands)
+    command_options.add_report(commands)
+    command_options.add_export(commands)
+    command_options.add_demo(commands)
+    command_options.add_weights(commands)
     return top
 
 
@@ -164,16 +157,6 @@ def _settings_help() -> str:
     return "\n".join(lines)
 
 
-def _command(commands: argparse._SubParsersAction[_Parser], name: str, doc: str) -> _Parser:
-    return commands.add_parser(
-        name,
-        help=doc,
-        description=doc,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
 def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config", metavar="FILE", help=f"YAML file or URI, or a preset: {', '.join(PRESETS)}"
@@ -191,8 +174,8 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.epilog = _settings_help()
 
 
-def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
-    run = _command(commands, "run", "Stylize every pair of a manifest that is not done yet.")
+def _add_run(commands: Commands) -> None:
+    run = add_command(commands, "run", "Stylize every pair of a manifest that is not done yet.")
     _add_job(run)
     run.epilog = (
         "Every other option goes to Beam, such as --runner=DataflowRunner.\n"
@@ -204,8 +187,10 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
 
 
-def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
-    plan = _command(commands, "plan", "Tell what run would do, and at what cost; writes nothing.")
+def _add_plan(commands: Commands) -> None:
+    plan = add_command(
+        commands, "plan", "Tell what run would do, and at what cost; writes nothing."
+    )
     _add_job(plan)
     plan.add_argument(
         "--workers",
@@ -219,19 +204,6 @@ def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
         "Takes every option of run, Beam's too; those that say how it is run change no plan.\n"
         "Exit status: 0; 1 run would fail at once; 2 wrong usage.\n\n"
         f"{plan.epilog}"
-    )
-
-
-def _add_status(commands: argparse._SubParsersAction[_Parser]) -> None:
-    status = _command(commands, "status", "Tell how the runs of an output go; starts nothing.")
-    status.add_argument("output", metavar="O", help="the --output of run: local or gs://…")
-    status.add_argument("--run", metavar="ID", help="only this run")
-    status.add_argument("--watch", action="store_true", help="again and again, while one runs")
-    status.add_argument("--count", action="store_true", help="count the records too: lists all")
-    status.add_argument("--json", action="store_true", help="print it as JSON")
-    status.epilog = (
-        "Exit status: 0 all done; 1 it cannot be read; 2 wrong usage, or no runs; 3 pairs have\n"
-        "failed; 5 a run is at work; 6 a run has ended before its end: died, failed or stopped."
     )
 
 
@@ -322,8 +294,10 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
-    stylize = _command(commands, "stylize", "Stylize one image, without Beam: to try settings out.")
+def _add_stylize(commands: Commands) -> None:
+    stylize = add_command(
+        commands, "stylize", "Stylize one image, without Beam: to try settings out."
+    )
     stylize.add_argument("content", metavar="CONTENT", help="image: path or gs://…")
     stylize.add_argument("styles", metavar="STYLE", nargs="+", help="one or more style images")
     stylize.add_argument(
@@ -338,45 +312,3 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         "order; - for none",
     )
     _add_settings(stylize)
-
-
-def _add_manifest(commands: argparse._SubParsersAction[_Parser]) -> None:
-    manifest = _command(commands, "manifest", "Write a manifest of every content with every style.")
-    for name, what in (("contents", "content"), ("styles", "style")):
-        manifest.add_argument(
-            f"--{name}",
-            required=True,
-            nargs="+",
-            metavar="GLOB",
-            help=f"{what} images: globs, quoted or not, or folders, local or gs://…",
-        )
-    manifest.add_argument(
-        "-o", "--output", required=True, metavar="M", help=".csv, .jsonl or .parquet"
-    )
-    manifest.add_argument(
-        "--id",
-        metavar="TEMPLATE",
-        help="ids such as '{content}-{style}', also of {number} and {hash} (default: none, and the "
-        "run makes '{content}--{style}-{hash}')",
-    )
-
-
-def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
-    report = _command(commands, "report", "Make the pages that show the results of an output.")
-    report.add_argument("output", metavar="O", help="the output of nst run: folder or gs://…")
-
-
-def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
-    demo = _command(commands, "demo", "Stylize the sample images: no download needed.")
-    demo.add_argument("--output", default="out/demo", metavar="DIR", help="default out/demo")
-
-
-def _add_weights(commands: argparse._SubParsersAction[_Parser]) -> None:
-    weights = _command(commands, "weights", "Fetch or verify the network's weights.")
-    weights.add_argument("action", choices=("fetch", "verify"))
-    weights.add_argument(
-        "--weights", default="imagenet", metavar="W", help="as for run (default imagenet)"
-    )
-    weights.add_argument(
-        "--to", metavar="URI", help="fetch: copy the file here, for workers without internet"
-    )

@@ -32,11 +32,8 @@ def failure_fieldnames(keys: Iterable[str]) -> list[str]:
 def write_failures(
     rows: Iterable[dict[str, Any]], fieldnames: Sequence[str], stream: BinaryIO
 ) -> None:
-    """Writes rows of `portable_row` as CSV (UTF-8, LF) from which the same pairs are read.
-
-    A row's `options.KEY` that is text is YAML already; any other value is written as YAML.
-    """
-    _write_csv(rows, fieldnames, stream)
+    """Writes rows of `portable_row` as CSV from which the same pairs are read."""
+    write_csv(rows, fieldnames, stream)
 
 
 def cross_product(contents: Sequence[str], styles: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -96,7 +93,11 @@ def _relative(uri: str, manifest_uri: str, folder: str) -> str:
     return text if is_uri and storage.resolve(text, manifest_uri) == uri else uri
 
 
-def _write_csv(rows: Iterable[dict[str, Any]], names: Sequence[str], stream: BinaryIO) -> int:
+def write_csv(rows: Iterable[dict[str, Any]], names: Sequence[str], stream: BinaryIO) -> int:
+    """Writes rows as CSV (UTF-8, LF) with these columns, no value altered: their count.
+
+    A row's `options.KEY` that is text is YAML already; any other value is written as YAML.
+    """
     count = 0
     header = {name: name for name in names}
     for row in itertools.chain([header], rows):
@@ -145,7 +146,7 @@ def _write_parquet(rows: Iterable[dict[str, Any]], names: Sequence[str], stream:
 
 
 _WRITERS: dict[str, Callable[[Iterable[dict[str, Any]], Sequence[str], BinaryIO], int]] = {
-    "csv": _write_csv,
+    "csv": write_csv,
     "jsonl": _write_json,
     "parquet": _write_parquet,
 }

@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nst_core.imaging.encoding import EXTENSIONS
 from pipeline import storage
 from pipeline.manifest.values import MARK
 from pipeline.records import records
 from pipeline.records.curves import curve_of_csv
+from pipeline.records.reading import image_extension
 from pipeline.records.tasks import OK
 from pipeline.report import links, settings
 
@@ -68,10 +68,8 @@ def of_record(
     sources = record["sources"]
     styles = list(sources["styles"])
     own = _thumbnails(record)
-    image = f"images/{pair_id}.{_extension(record)}"
+    image = f"images/{pair_id}.{image_extension(record)}"
     columns = {**(record.get("columns") or {})}
-    final, quality = record["terms"]["final"], record.get("quality") or {}
-    errors = [float(value) for value in (quality.get("gram_errors") or {}).values()]
     cells = settings.other_cells(columns)
     detail = {
         **_sources(sources["content"], styles, output, own),
@@ -81,7 +79,7 @@ def of_record(
         **_moving(record, pair_id),
         "settings": changes,
         "terms": record["terms"],
-        "quality": quality,
+        "quality": record.get("quality") or {},
         "curve": record.get("curve") or _curve(output, pair_id),
         "facts": _facts(record, mark),
         "columns": columns,
@@ -97,22 +95,15 @@ def of_record(
             "run": str(record.get("run", "")),
             "preset": settings.preset_of(changes),
             "status": failure.status if failure else OK,
-            "extension": "" if own else _extension(record),
+            "extension": "" if own else image_extension(record),
             "content_image": _shown(detail["content"]),
             "style_image": _shown(detail["styles"][0]),
             "date": _epoch(record.get("finished_at")),
         },
-        measures={
-            "total": float(final["total"]),
-            "content_loss": float(final["content"]),
-            "style_loss": float(final["style"]),
-            "ssim": float(quality.get("ssim", NOTHING)),
-            "gram_error": sum(errors) / len(errors) if errors else NOTHING,
-            "seconds": float((record.get("seconds") or {}).get("optimize", NOTHING)),
-        },
+        measures=measures_of(record),
         columns={name: cell for name, cell in cells.items() if name != MARK},
         detail=detail,
-        group=json.dumps([_label(styles), changes], sort_keys=True),
+        group=group_of(styles, changes),
         about=_about(record),
     )
 
@@ -146,17 +137,32 @@ def of_failure(failure: Failure, output: str, run: str) -> Entry:
     )
 
 
+def measures_of(record: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a record by `MEASURES`, NaN where it has none.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is no record of this program.
+    """
+    final, quality = record["terms"]["final"], record.get("quality") or {}
+    errors = [float(value) for value in (quality.get("gram_errors") or {}).values()]
+    return {
+        "total": float(final["total"]),
+        "content_loss": float(final["content"]),
+        "style_loss": float(final["style"]),
+        "ssim": float(quality.get("ssim", NOTHING)),
+        "gram_error": sum(errors) / len(errors) if errors else NOTHING,
+        "seconds": float((record.get("seconds") or {}).get("optimize", NOTHING)),
+    }
+
+
+def group_of(styles: Sequence[Mapping[str, Any]], changes: Mapping[str, Any]) -> str:
+    """Equal for pairs whose losses can be compared: of the same styles and settings."""
+    return json.dumps([_label(styles), changes], sort_keys=True)
+
+
 def _thumbnails(record: Mapping[str, Any]) -> dict[str, Any]:
     found = record.get("thumbnails")
     return dict(found) if isinstance(found, Mapping) else {}
-
-
-def _extension(record: Mapping[str, Any]) -> str:
-    """Of the image: one of this program's, whatever the record says."""
-    extension = str(record["image"]).rpartition(".")[2]
-    if extension not in EXTENSIONS.values():
-        raise ValueError(f"{extension!r} is no extension of an image")
-    return extension
 
 
 def _sources(

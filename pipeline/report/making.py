@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import dataclasses
 import datetime
-import json
 import logging
 import secrets
 import time
@@ -14,14 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline import storage
-from pipeline.records import records
+from pipeline.records.reading import RecordName, read_each, record_names
 from pipeline.report import links, page
 from pipeline.report.entries import Entry, Failure, of_failure, of_record
 from pipeline.report.failing import MOST_FAILURES, Run, failures_of, retry_command, runs_of
 from pipeline.report.shards import Shards
 
-# Records on their way from a storage that is far away; those of a disk come one by one.
-READING_THREADS = 32
 KEPT = 2  # reports: the last one, and the one before for pages that are still open
 _LOGGER = logging.getLogger(__name__)
 
@@ -97,34 +93,15 @@ def _entries(
     output: str, failed: dict[str, Failure], last: Run | None
 ) -> Iterator[tuple[str, Entry | None]]:
     """Every record's id and pair; None where it is none, or has gone since it was listed."""
-    folder = storage.join(output, "records")
 
-    def read(uri: str) -> tuple[str, Entry | None]:
-        named = records.parse_record_name(uri[len(folder) :].lstrip("/"))
-        if named is None:
-            return "", None
-        pair_id, mark = named
-        try:
-            record = json.loads(storage.read_bytes(uri))
-            failure = failed.get(pair_id)
-            if failure and last and str(record.get("finished_at")) > last.finished_at:
-                failure = None  # Another run has done it since.
-            return pair_id, of_record(record, pair_id, mark, output, failure)
-        except (storage.NotFound, KeyError, TypeError, ValueError, AttributeError):
-            return pair_id, None
+    def pair_of(record: dict[str, Any], name: RecordName) -> Entry:
+        failure = failed.get(name.id)
+        if failure and last and str(record.get("finished_at")) > last.finished_at:
+            failure = None  # Another run has done it since.
+        return of_record(record, name.id, name.fingerprint, output, failure)
 
-    uris = storage.list_uris(folder)
-    if not storage.scheme(output):
-        yield from map(read, uris)
-        return
-    with concurrent.futures.ThreadPoolExecutor(READING_THREADS) as threads:
-        waiting: collections.deque[Any] = collections.deque()
-        for uri in uris:
-            waiting.append(threads.submit(read, uri))
-            if len(waiting) > 4 * READING_THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    for name, entry in read_each(output, record_names(output), pair_of):
+        yield (name.id if name else ""), entry
 
 
 def _remove_old(root: str) -> None:

@@ -36,6 +36,14 @@ def deviations(groups: np.ndarray, badness: Sequence[np.ndarray]) -> np.ndarray:
     return found
 
 
+def result_deviations(
+    groups: np.ndarray, totals: np.ndarray, gram_errors: np.ndarray, ssims: np.ndarray
+) -> np.ndarray:
+    """`deviations` of results by their losses (logarithms), Gram errors and SSIM, each `[N]`."""
+    logarithms = np.log10(np.where(totals > 0, totals, np.nan))
+    return deviations(groups, [logarithms, gram_errors, -ssims])
+
+
 def _scores(values: np.ndarray) -> np.ndarray:
     known = values[np.isfinite(values)]
     if len(known) < LEAST_GROUP:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.report.entries import MEASURES, Entry
-from pipeline.report.numbers import deviations
+from pipeline.report.numbers import result_deviations
 
 INDEX_PAIRS = 5000
 DETAIL_PAIRS = 250
@@ -70,10 +70,10 @@ class Shards:
             self._write_detail()
         if self._index:
             self._write_index()
-        numbers = self.numbers("total"), self.numbers("gram_error"), -self.numbers("ssim")
-        logarithms = np.log10(np.where(numbers[0] > 0, numbers[0], np.nan))
-        groups = np.frombuffer(self._group_of, np.int64) if self.count else np.zeros(0, np.int64)
-        found = deviations(groups, [logarithms, *numbers[1:]])
+        groups = np.array(self._group_of, np.int64)
+        found = result_deviations(
+            groups, self.numbers("total"), self.numbers("gram_error"), self.numbers("ssim")
+        )
         self._write("deviation", [None if np.isnan(x) else round(float(x), 2) for x in found])
 
     def numbers(self, measure: str) -> np.ndarray:

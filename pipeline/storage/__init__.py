@@ -59,6 +59,7 @@ __all__ = [
     "is_glob",
     "is_same_file",
     "join",
+    "link",
     "list_uris",
     "list_versions",
     "local_path",
@@ -234,6 +235,18 @@ def create_bytes(uri: str, data: bytes, content_type: str) -> bool:
     Raises StorageError.
     """
     return _backend(uri).create(uri, data, content_type)
+
+
+def link(source: str, target: str) -> bool:
+    """Let a new local file be another name of a local one; False where the disk cannot.
+
+    Raises NotFound, AccessDenied, Unreadable of the source, StorageError.
+    """
+    if scheme(source) or scheme(target):
+        return False
+    from pipeline.storage import local
+
+    return local.link(local_path(source), local_path(target))
 
 
 def open_writer(uri: str, content_type: str) -> AbstractContextManager[BinaryIO]:

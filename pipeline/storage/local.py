@@ -21,6 +21,7 @@ from pipeline.storage.uris import local_path, temporary_name, temporary_writer
 from pipeline.storage.versions import Version
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_LINK_HERE = {*_NO_HARD_LINKS, errno.EXDEV}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _OPENING_TRIES = 3
 _STALE_SECONDS = 24 * 3600.0
@@ -216,6 +217,22 @@ def _link(temporary: str, path: str) -> None:
         if os.path.lexists(path):
             raise _AlreadyThereError from error
         os.replace(temporary, path)
+
+
+def link(source: str, target: str) -> bool:
+    """See `storage.link`; of a symbolic link, the file that it leads to."""
+    with reading(source):
+        _check_file(source)
+    with changing(target):
+        _make_directories(os.path.dirname(target), [])
+        try:
+            os.link(os.path.realpath(source), target)
+        except OSError as error:
+            if error.errno not in _NO_LINK_HERE:
+                raise
+            return False
+        _sync_directory(os.path.dirname(target) or ".")
+    return True
 
 
 def write(uri: str, data: bytes, content_type: str) -> None:

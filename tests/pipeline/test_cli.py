@@ -18,7 +18,9 @@ from pipeline import cli
 from pipeline.__main__ import main
 from pipeline.job.budget import MaxFailures
 
-COMMANDS = ("run", "plan", "status", "stylize", "manifest", "demo", "weights")
+COMMANDS = (
+    *("run", "plan", "status", "stylize", "manifest", "report", "export", "demo", "weights"),
+)
 RUN = ["run", "--manifest", "pairs.csv", "--output", "out", "--weights", "procedural"]
 
 # Command lines that are wrong, and what the sentence must name.
@@ -60,6 +62,41 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "configuration that is a picture": ([*RUN, "--config", "a.png"], ("a.png", "YAML")),
     "status without output": (["status"], ("O",)),
     "status of a folder without runs": (["status", "none"], ("none", "no runs", "--output")),
+    "export without a format": (["export", "out"], ("--format",)),
+    "export in an unknown format": (
+        ["export", "out", "--format=xml"],
+        ("xml", "csv", "webdataset"),
+    ),
+    "export to nowhere": (["export", "out", "--format=csv"], ("needs a destination", ".csv")),
+    "export of nothing": (
+        ["export", "none", "--format=csv", "-o", "x.csv"],
+        ("none", "no results", "--output"),
+    ),
+    "export as CSV by another name": (
+        ["export", "out", "--format=csv", "-o", "x.txt"],
+        ("x.txt", ".csv"),
+    ),
+    "export onto a file": (["export", "out", "--format=csv", "-o", "pairs.csv"], ("pairs.csv",)),
+    "export into a folder with files": (
+        ["export", "out", "--format=imagefolder", "-o", "."],
+        ("holds files already", "empty"),
+    ),
+    "export among the results": (
+        ["export", "out", "--format=webdataset", "-o", "out/images/new"],
+        ("out/images/new", "output's own images"),
+    ),
+    "export of the worst none": (
+        ["export", "out", "--format=csv", "-o", "x.csv", "--worst=0"],
+        ("--worst is 0", "at least 1"),
+    ),
+    "export of a table in shards": (
+        ["export", "out", "--format=csv", "-o", "x.csv", "--shard-pairs=9"],
+        ("--shard-pairs is for --format webdataset",),
+    ),
+    "export by marks without a file": (
+        ["export", "out", "--format=csv", "-o", "x.csv", "--marked", "keep"],
+        ("--marks FILE",),
+    ),
     "stylize without images": (["stylize", "-o", "x.png"], ("CONTENT",)),
     "stylize without output": (["stylize", "a.png", "s.png"], ("--output",)),
     "stylize with Beam's option": (

@@ -1,0 +1,159 @@
+"""The options of the commands that run no job: status, manifest, report, export, demo, weights."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn, TypeAlias
+
+from nst_core.errors import ConfigError
+from pipeline.export import SHARD_PAIRS, WORST_OF_TENSORBOARD
+from pipeline.manifest.values import MARKS
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with this program's errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong as a ConfigError."""
+        raise ConfigError(f"{message}; see {self.prog} --help.")
+
+
+# In quotes, since argparse's own class takes no type outside annotations.
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_command(commands: Commands, name: str, doc: str) -> Parser:
+    """A command of this name, whose options are yet to come."""
+    return commands.add_parser(
+        name,
+        help=doc,
+        description=doc,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_status(commands: Commands) -> None:
+    """What `nst status` takes."""
+    status = add_command(commands, "status", "Tell how the runs of an output go; starts nothing.")
+    status.add_argument("output", metavar="O", help="the --output of run: local or gs://…")
+    status.add_argument("--run", metavar="ID", help="only this run")
+    status.add_argument("--watch", action="store_true", help="again and again, while one runs")
+    status.add_argument("--count", action="store_true", help="count the records too: lists all")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
+    status.epilog = (
+        "Exit status: 0 all done; 1 it cannot be read; 2 wrong usage, or no runs; 3 pairs have\n"
+        "failed; 5 a run is at work; 6 a run has ended before its end: died, failed or stopped."
+    )
+
+
+def add_manifest(commands: Commands) -> None:
+    """What `nst manifest` takes."""
+    manifest = add_command(
+        commands, "manifest", "Write a manifest of every content with every style."
+    )
+    for name, what in (("contents", "content"), ("styles", "style")):
+        manifest.add_argument(
+            f"--{name}",
+            required=True,
+            nargs="+",
+            metavar="GLOB",
+            help=f"{what} images: globs, quoted or not, or folders, local or gs://…",
+        )
+    manifest.add_argument(
+        "-o", "--output", required=True, metavar="M", help=".csv, .jsonl or .parquet"
+    )
+    manifest.add_argument(
+        "--id",
+        metavar="TEMPLATE",
+        help="ids such as '{content}-{style}', also of {number} and {hash} (default: none, and the "
+        "run makes '{content}--{style}-{hash}')",
+    )
+
+
+def add_report(commands: Commands) -> None:
+    """What `nst report` takes."""
+    report = add_command(commands, "report", "Make the pages that show the results of an output.")
+    report.add_argument("output", metavar="O", help="the output of nst run: folder or gs://…")
+
+
+def add_export(commands: Commands) -> None:
+    """What `nst export` takes."""
+    export = add_command(commands, "export", "Give an output's results to other programs.")
+    add = export.add_argument
+    add("output", metavar="O", help="the output of nst run: folder or gs://…")
+    add(
+        "--format",
+        required=True,
+        choices=("csv", "imagefolder", "webdataset", "tensorboard"),
+        help="csv: one flat table; imagefolder: images and metadata.jsonl, as Hugging Face's "
+        "datasets loads them; webdataset: shards of images and JSON; tensorboard: loss curves and "
+        "images",
+    )
+    add(
+        "-o",
+        "--destination",
+        metavar="DEST",
+        help="the .csv, or an empty or new folder, local or gs://… (tensorboard, default: "
+        "O/runs/<run>/tensorboard, in place of what is there)",
+    )
+    add(
+        "--ids",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="only these pairs; * stands for any text, also in a quoted 'shoes/*'",
+    )
+    add(
+        "--marks",
+        metavar="FILE",
+        help="the marks saved from the report: without the pairs marked reject",
+    )
+    add(
+        "--marked",
+        nargs="+",
+        default=[],
+        choices=MARKS,
+        metavar="MARK",
+        help=f"with --marks: only the pairs marked so ({', '.join(MARKS)})",
+    )
+    add(
+        "--worst",
+        type=int,
+        metavar="N",
+        help="only the N farthest from others of their style and settings, as the report sorts "
+        f"them (tensorboard, default: {WORST_OF_TENSORBOARD})",
+    )
+    add(
+        "--shard-pairs",
+        type=int,
+        metavar="N",
+        help=f"webdataset: most pairs in a shard (default {SHARD_PAIRS})",
+    )
+    add(
+        "--link",
+        action="store_true",
+        help="imagefolder: hard links instead of copies, where one local disk holds both",
+    )
+    export.epilog = (
+        "Exit status: 0; 1 something cannot be read or written; 2 wrong usage; 3 some pairs are\n"
+        "left out, since their files are gone."
+    )
+
+
+def add_demo(commands: Commands) -> None:
+    """What `nst demo` takes."""
+    demo = add_command(commands, "demo", "Stylize the sample images: no download needed.")
+    demo.add_argument("--output", default="out/demo", metavar="DIR", help="default out/demo")
+
+
+def add_weights(commands: Commands) -> None:
+    """What `nst weights` takes."""
+    weights = add_command(commands, "weights", "Fetch or verify the network's weights.")
+    weights.add_argument("action", choices=("fetch", "verify"))
+    weights.add_argument(
+        "--weights", default="imagenet", metavar="W", help="as for run (default imagenet)"
+    )
+    weights.add_argument(
+        "--to", metavar="URI", help="fetch: copy the file here, for workers without internet"
+    )
