@@ -99,8 +99,14 @@ def told(catalog: Catalog) -> dict[str, Any]:
         "manifest": {"uri": catalog.uri("pairs.csv")},
         "started_at": records.now(),
         "renewed_at": records.now(),
-        **{"pairs": 40, "to_do": 40, "done": 3, "skipped": 0, "postponed": 0, "failed": 0},
-        **{"left": 37, "pairs_per_hour": 700.0},
+        "pairs": 40,
+        "to_do": 40,
+        "done": 3,
+        "skipped": 0,
+        "postponed": 0,
+        "failed": 0,
+        "left": 37,
+        "pairs_per_hour": 700.0,
         "oldest": {"id": "a" * 90, "since": records.now()},
     }
     tell(catalog, found)
