@@ -248,7 +248,7 @@ def _execute_in_waves(pipeline: Any, live: LiveRun, about: dict[str, Any]) -> No
 
 def _wait_for(pipeline: Any, live: LiveRun) -> None:
     live.results[:] = [pipeline.run()]
-    live.run_file.about.job = job_of(live.results[0], live.options)
+    live.run_file.name_job(job_of(live.results[0], pipeline.options))
     live.results[0].wait_until_finish()
     live.count_bytes()
 
