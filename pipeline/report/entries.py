@@ -24,9 +24,11 @@ MEASURES = ("total", "content_loss", "style_loss", "ssim", "gram_error", "second
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A row that failed in the last run: how, and as cells of a manifest that means the same."""
+    """A row that failed: in which run, when that ended, how, and as cells that mean the same."""
 
     id: str
+    run: str
+    failed_at: str
     status: str
     error: str
     content: str
@@ -117,7 +119,7 @@ def of_record(
     )
 
 
-def of_failure(failure: Failure, output: str, run: str) -> Entry:
+def of_failure(failure: Failure, output: str) -> Entry:
     """A pair that has none, since it failed."""
     detail = {
         **_sources(failure.content, failure.styles, output, {}),
@@ -130,7 +132,7 @@ def of_failure(failure: Failure, output: str, run: str) -> Entry:
         index={
             "content": failure.content,
             "style": _label(failure.styles),
-            "run": run,
+            "run": failure.run,
             "preset": "",
             "status": failure.status,
             "extension": "",
