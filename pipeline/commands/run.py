@@ -23,7 +23,6 @@ from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
 from pipeline import storage
 from pipeline.commands.endings import LiveRun, show
-from pipeline.commands.report import report_after_run
 from pipeline.console import events, logs
 from pipeline.console.pulse import Pulse
 from pipeline.console.watch import JOB_ERROR, watching
@@ -34,6 +33,7 @@ from pipeline.records import lock, records, reports
 from pipeline.records.reports import Place
 from pipeline.records.run_file import About, RunFile
 from pipeline.records.tasks import NO_FAILURES, Outcome, Task
+from pipeline.report.after_run import report_after_run
 from pipeline.runners.job_results import job_of
 from pipeline.runners.shutdown import death_sentence, heeding
 from pipeline.worker import checkpoints

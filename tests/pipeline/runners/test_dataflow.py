@@ -91,6 +91,8 @@ def test_a_submitted_job_asks_for_gpus_where_it_stylizes_and_nowhere_else(
         if hints.get(transform.environment_id)
     }
     assert hinted == {"Stylize/ParDo(StylizeBatches)": HINTS}
+    names = {transform.unique_name for transform in components.transforms.values()}
+    assert "MakePages" not in names
 
 
 def test_options_of_one_s_own_travel_along_and_those_of_gpu_give_way(recorder: Recorder) -> None:
@@ -169,6 +171,9 @@ def test_with_a_template_location_the_job_is_written_there_and_not_submitted(
     (pool,) = json.loads(storage.read_bytes(place))["environment"]["workerPools"]
     assert pool["numThreadsPerWorker"] == 2
     assert {image["containerImage"] for image in pool["sdkHarnessContainerImages"]} == {IMAGE}
+    # Nobody waits for it, who would make the report.
+    steps = staged_pipeline(gcs).components.transforms.values()
+    assert "MakePages" in {step.unique_name for step in steps}
 
 
 def options_of(*more: str, without: str = "") -> RunOptions:
