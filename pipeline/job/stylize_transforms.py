@@ -63,6 +63,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
     def __init__(self, options: RunOptions, run: str, failures: Failures) -> None:
         self._output = options.output
         self._most = options.batch_size
+        self._redo_all = options.on_existing == "redo"
         self._program_cache = options.program_cache
         self._run = run
         self._failures = failures
@@ -76,7 +77,12 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._engines = self._caches.engines
         self._engines.prepare = self._caches.programs.fetch_for
         self._worker = BatchWorker(
-            self._output, self._run, self._engines, self._caches.pictures, self._most
+            self._output,
+            self._run,
+            self._engines,
+            self._caches.pictures,
+            self._most,
+            redo_all=self._redo_all,
         )
 
     def process(self, batch: Batch) -> Iterator[Chunk]:

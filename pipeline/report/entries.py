@@ -11,8 +11,8 @@ from typing import Any
 
 from nst_core.imaging.encoding import EXTENSIONS
 from pipeline import storage
-from pipeline.manifest.values import MARK
-from pipeline.records import records
+from pipeline.manifest.values import MARK, MARK_OF
+from pipeline.records import marks, records
 from pipeline.records.curves import curve_of_csv
 from pipeline.records.tasks import OK
 from pipeline.report import links, settings
@@ -88,7 +88,10 @@ def of_record(
         "facts": _facts(record, mark),
         "columns": columns,
         "command": settings.stylize_command(pair_id, sources["content"], styles, changes),
-        "row": _row(pair_id, sources["content"], styles, changes, cells),
+        "row": {
+            **_row(pair_id, sources["content"], styles, changes, cells),
+            MARK_OF: marks.identity_of(record),
+        },
         "error": failure.error if failure else None,
     }
     return Entry(
@@ -112,7 +115,7 @@ def of_record(
             "gram_error": sum(errors) / len(errors) if errors else NOTHING,
             "seconds": float((record.get("seconds") or {}).get("optimize", NOTHING)),
         },
-        columns={name: cell for name, cell in cells.items() if name != MARK},
+        columns={name: cell for name, cell in cells.items() if name not in (MARK, MARK_OF)},
         detail=detail,
         group=json.dumps([_label(styles), changes], sort_keys=True),
         about=_about(record),

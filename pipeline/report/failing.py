@@ -17,7 +17,7 @@ from pipeline.manifest.columns import ManifestError, Row
 from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.rows import read_rows
 from pipeline.manifest.schemes import default_schemes, scheme_name
-from pipeline.manifest.values import OPTION, OUTCOME
+from pipeline.manifest.values import MARK_OF, OPTION, OUTCOME
 from pipeline.report import settings
 from pipeline.report.entries import Failure
 from pipeline.report.runs import Run, last_tries, without_failure
@@ -71,8 +71,10 @@ def _failure(row: Row, run: Run, config: StyleConfig) -> Failure:
         named = ({"uri": style},)
         return Failure("", run.name, run.finished_at, status, error, content, named, {}, {})
     styles = tuple(style.to_dict() for style in pair.styles)
+    # A mark of before is of no result that this failure is about.
+    others = {k: v for k, v in pair.row.items() if not k.startswith(OPTION) and k != MARK_OF}
     cells = {
-        **settings.other_cells({k: v for k, v in pair.row.items() if not k.startswith(OPTION)}),
+        **settings.other_cells(others),
         "id": pair.id,
         "style": settings.style_cell(styles),
         **_options(pair, config),

@@ -87,6 +87,7 @@ class BatchWorker:
         engines: of this process; asked only when there is work.
         pictures: what this process has read already.
         most: pairs of a batch; None: as many as pay on the device.
+        redo_all: see `Writer`.
     """
 
     def __init__(
@@ -96,12 +97,14 @@ class BatchWorker:
         engines: EngineCache,
         pictures: PictureCache | None = None,
         most: int | None = None,
+        *,
+        redo_all: bool = False,
     ) -> None:
         self.engines = engines
         self.most = most
         self.tally = Tally()
         self.reader = Reader(self.tally, pictures or PictureCache())
-        self.writer = Writer(output, run, self.tally)
+        self.writer = Writer(output, run, self.tally, redo_all=redo_all)
         self._readers = concurrent.futures.ThreadPoolExecutor(READING_THREADS, "nst-reading")
         # Also encode snapshots on the way.
         self._writers = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS, "nst-writing")

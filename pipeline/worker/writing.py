@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nst_core.imaging import encoding
 from nst_core.results import Style, StyleResult
 from pipeline import storage
-from pipeline.records import records
+from pipeline.records import marks, records
 from pipeline.records.tasks import OK, SKIPPED, Outcome, Task, finished_pair
 from pipeline.worker.inputs import Inputs
 from pipeline.worker.output import encode_image, loss_csv, metadata_of, output_size
@@ -27,16 +27,21 @@ class Writer:
     Args:
         output: the output folder's URI.
         run: the run's name, written into records.
+        redo_all: whether all is to be done again, also results that came after a mark `redo`.
     """
 
-    def __init__(self, output: str, run: str, tally: Tally) -> None:
+    def __init__(self, output: str, run: str, tally: Tally, *, redo_all: bool = False) -> None:
         self.output = output
         self.run = run
         self.tally = tally
+        self.redo_all = redo_all
         self.thumbnails = Thumbnails(output)
 
     def done_meanwhile(self, task: Task) -> Outcome | None:
-        """The outcome of a task that somebody else has done since the planning; else None."""
+        """The outcome of a task that somebody else has done since the planning; else None.
+
+        So has whoever has redone, with the same settings, the result that was marked `redo`.
+        """
         place = records.place_of(task, self.output)
         record = records.read_record(place["record"])
         if record is None:
@@ -46,7 +51,9 @@ class Writer:
             storage.delete(place["record"])
             return None
         if record["run"] != self.run and place["record"] in task.stale_records:
-            return None
+            marked = "" if self.redo_all else task.pair.redo_of
+            if not marked or marked == marks.identity_of(record):
+                return None
         return self._as_recorded(task, record)
 
     def _as_recorded(self, task: Task, record: dict[str, Any]) -> Outcome:

@@ -123,6 +123,51 @@ def test_a_row_marked_redo_is_done_again_and_the_others_are_not(catalog: Catalog
     assert after["b"] == before["b"]
 
 
+def marks_of(catalog: Catalog, marks: dict[str, str]) -> None:
+    """The CSV of marks that the report's page would save: its rows, each with its mark."""
+    assert main(["report", catalog.uri("out")]) == 0
+    rows = {pair["row"]["id"]: pair["row"] for pair in pairs_of(catalog)}
+    catalog.manifest(
+        [{**rows[name], "mark": mark, **more} for name, mark in marks.items()], "m.csv"
+    )
+
+
+def test_a_marked_result_is_done_again_once(catalog: Catalog) -> None:
+    catalog.pairs(("a.png", "b.png"))
+    assert catalog.run("--no-report") == 0
+    before = catalog.records()
+    marks_of(catalog, {"a": "redo", "b": "keep"})
+    assert catalog.run("--no-report", manifest="m.csv") == 0
+    assert catalog.statuses() == ["ok", "skipped"]
+    after = catalog.records()
+    assert after["a"]["run"] != before["a"]["run"]
+    # Nothing is paid for twice.
+    assert catalog.run("--no-report", manifest="m.csv") == 0
+    assert catalog.statuses() == ["skipped", "skipped"]
+    assert catalog.records() == after
+    # The new result may be marked too, and whoever wants all again has them.
+    marks_of(catalog, {"a": "redo", "b": "keep"})
+    assert catalog.run("--no-report", manifest="m.csv") == 0
+    assert catalog.statuses() == ["ok", "skipped"]
+    assert catalog.run("--no-report", "--on-existing=redo", manifest="m.csv") == 0
+    assert catalog.statuses() == ["ok", "ok"]
+    assert catalog.records()["a"]["columns"] == {}
+
+
+def test_a_marked_result_with_other_settings_is_done_again_once_for_each(catalog: Catalog) -> None:
+    catalog.pairs(("a.png",))
+    assert catalog.run("--no-report") == 0
+    assert main(["report", catalog.uri("out")]) == 0
+    (pair,) = pairs_of(catalog)
+    for weight, statuses in (("0.5", ["ok", "skipped"]), ("0.7", ["ok", "skipped"])):
+        row = {**pair["row"], "mark": "redo", "options.content_weight": weight}
+        catalog.manifest([row], "m.csv")
+        for status in statuses:
+            assert catalog.run("--no-report", manifest="m.csv") == 0
+            assert catalog.statuses() == [status]
+    assert catalog.records()["a"]["config"]["content_weight"] == 0.7
+
+
 def test_a_column_mark_of_another_meaning_travels_and_a_misspelt_mark_fails(
     catalog: Catalog,
 ) -> None:
