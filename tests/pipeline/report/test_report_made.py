@@ -127,9 +127,7 @@ def marks_of(catalog: Catalog, marks: dict[str, str]) -> None:
     """The CSV of marks that the report's page would save: its rows, each with its mark."""
     assert main(["report", catalog.uri("out")]) == 0
     rows = {pair["row"]["id"]: pair["row"] for pair in pairs_of(catalog)}
-    catalog.manifest(
-        [{**rows[name], "mark": mark, **more} for name, mark in marks.items()], "m.csv"
-    )
+    catalog.manifest([{**rows[name], "mark": mark} for name, mark in marks.items()], "m.csv")
 
 
 def test_a_marked_result_is_done_again_once(catalog: Catalog) -> None:
