@@ -197,7 +197,9 @@ def _print(found: Found, *, as_json: bool) -> None:
         print(json.dumps(to_json(found), ensure_ascii=False), flush=True)
     else:
         # Lines that are longer than the terminal are to be copied whole.
-        Console(width=_WIDE).print(_shown(found), crop=False)
+        here = Console()
+        width = here.width if here.is_terminal else _WIDE
+        Console(width=_WIDE).print(_shown(found, width), crop=False)
 
 
 def to_json(found: Found) -> dict[str, Any]:
@@ -230,9 +232,9 @@ def _since(now: datetime.datetime, then: datetime.datetime | None) -> float | No
     return None if then is None else round(max(0.0, (now - then).total_seconds()), 1)
 
 
-def _shown(found: Found) -> RenderableType:
+def _shown(found: Found, width: int) -> RenderableType:
     following = f"Next: {found.next}" if found.next else "Nothing is left to do."
-    return Group(*_state(found, MOST_RUNS, _WIDE), Text(following))
+    return Group(*_state(found, MOST_RUNS, width), Text(following))
 
 
 def _state(found: Found, most_runs: int, width: int) -> Iterator[RenderableType]:

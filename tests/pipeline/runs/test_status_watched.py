@@ -169,6 +169,8 @@ def test_in_a_narrow_terminal_columns_are_left_out_and_none_is_cut(
     assert shown[1].split() == [told["run"], "running", "3", "0", "37"]
     assert max(map(len, shown)) <= 50
     assert "…" not in "".join(shown)
+    last = lines_after(seen.said, LEAVE)
+    assert last[0].split() == ["run", "state", "done", "failed", "left"]
 
 
 def test_where_a_terminal_can_move_no_cursor_lines_follow_each_other(
