@@ -17,7 +17,7 @@ from pipeline.__main__ import main
 from pipeline.job import gpus
 
 # Options that mean nothing in a launcher, which ends when it has described the job.
-LEFT_OUT = ("help", "lock", "log_format", "no_report")
+LEFT_OUT = ("help", "lock", "log_format")
 SEPARATOR = ";"
 IMAGE = "sdk_container_image"
 BUCKET_URI = "^gs://[a-z0-9][a-z0-9._-]*/.+$"

@@ -24,7 +24,6 @@ from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
 from pipeline import storage
 from pipeline.commands.endings import LiveRun, show
-from pipeline.commands.report import report_after_run
 from pipeline.console import events, logs
 from pipeline.console.pulse import Pulse
 from pipeline.console.watch import JOB_ERROR, watching
@@ -35,6 +34,7 @@ from pipeline.records import catalog_file, lock, records, reports
 from pipeline.records.reports import Place
 from pipeline.records.run_file import About, RunFile
 from pipeline.records.tasks import NO_FAILURES, Outcome, Task
+from pipeline.report.after_run import report_after_run
 from pipeline.runners.job_results import job_of
 from pipeline.runners.shutdown import death_sentence, heeding
 from pipeline.worker import checkpoints
@@ -252,7 +252,7 @@ def _execute_in_waves(pipeline: Any, live: LiveRun, about: dict[str, Any]) -> No
 
 def _wait_for(pipeline: Any, live: LiveRun) -> None:
     live.results[:] = [pipeline.run()]
-    live.run_file.about.job = job_of(live.results[0], live.options)
+    live.run_file.name_job(job_of(live.results[0], pipeline.options))
     live.results[0].wait_until_finish()
     live.count_bytes()
 

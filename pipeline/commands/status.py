@@ -8,7 +8,6 @@ import difflib
 import json
 import os
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +33,11 @@ EXIT_INTERRUPTED = 130
 WATCH_SECONDS = 5.0
 # Those before are in --json.
 MOST_RUNS = 10
+# What is said besides them, with room for sentences that need several lines.
+LINES_BESIDE_RUNS = 14
 _WIDE = 10_000
+# Columns that a narrow terminal does without, these first.
+DROPPED = ("heard", "skipped", "pairs/h", "to go")
 _COLORS = {"running": "cyan", "launched": "cyan", "finished": "green"}
 
 
@@ -74,14 +77,15 @@ def status(
         ConfigError: there are no runs, or none of this name.
         StorageError: their files cannot be listed or read.
     """
-    found = look(output, run, count=count)
-    if not watch:
-        _print(found, as_json=as_json)
-        return found.exit_status
     try:
-        if as_json or not sys.stdout.isatty():
+        found = look(output, run, count=count)
+        if not watch:
+            _print(found, as_json=as_json)
+            return found.exit_status
+        console = Console()
+        if as_json or not console.is_terminal or console.is_dumb_terminal:
             return _watch_lines(found, run, count=count, as_json=as_json)
-        return _watch_screen(found, run, count=count)
+        return _watch_screen(found, run, console, count=count)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
@@ -155,13 +159,26 @@ def _from_its_folder(run: RunState, command: str) -> str:
     return command
 
 
-def _watch_screen(found: Found, run: str | None, *, count: bool) -> int:
-    with Live(_shown(found), auto_refresh=False, console=Console()) as screen:
-        while found.exit_status == EXIT_RUNNING:
-            time.sleep(WATCH_SECONDS)
-            found = look(found.output, run, count=count)
-            screen.update(_shown(found), refresh=True)
+def _watch_screen(found: Found, run: str | None, console: Console, *, count: bool) -> int:
+    """On a screen of its own, which is as it was before at the end; what was last seen stays."""
+    try:
+        with Live(auto_refresh=False, console=console, screen=True) as screen:
+            while found.exit_status == EXIT_RUNNING:
+                screen.update(_watched(found, console), refresh=True)
+                time.sleep(WATCH_SECONDS)
+                found = look(found.output, run, count=count)
+    finally:
+        _print(found, as_json=False)
     return found.exit_status
+
+
+def _watched(found: Found, console: Console) -> RenderableType:
+    """As much as a terminal holds: runs before the last ones are left out first."""
+    most = min(MOST_RUNS, max(1, console.height - LINES_BESIDE_RUNS))
+    keys = Text(
+        "Every few seconds, until nothing runs any more; Ctrl-C ends watching, not the run."
+    )
+    return Group(*_state(found, most, console.width), keys)
 
 
 def _watch_lines(found: Found, run: str | None, *, count: bool, as_json: bool) -> int:
@@ -180,7 +197,9 @@ def _print(found: Found, *, as_json: bool) -> None:
         print(json.dumps(to_json(found), ensure_ascii=False), flush=True)
     else:
         # Lines that are longer than the terminal are to be copied whole.
-        Console(width=_WIDE).print(_shown(found), crop=False)
+        here = Console()
+        width = here.width if here.is_terminal else _WIDE
+        Console(width=_WIDE).print(_shown(found, width), crop=False)
 
 
 def to_json(found: Found) -> dict[str, Any]:
@@ -213,38 +232,54 @@ def _since(now: datetime.datetime, then: datetime.datetime | None) -> float | No
     return None if then is None else round(max(0.0, (now - then).total_seconds()), 1)
 
 
-def _shown(found: Found) -> RenderableType:
-    runs = found.runs[-MOST_RUNS:]
-    lines = [Text(text) for run in runs[-1:] for text in _details(run, found.now)]
+def _shown(found: Found, width: int) -> RenderableType:
+    following = f"Next: {found.next}" if found.next else "Nothing is left to do."
+    return Group(*_state(found, MOST_RUNS, width), Text(following))
+
+
+def _state(found: Found, most_runs: int, width: int) -> Iterator[RenderableType]:
+    runs = found.runs[-most_runs:]
+    yield _table(runs, found.now, width)
+    lines = [text for run in runs[-1:] for text in _details(run, found.now)]
     if found.catalog:
-        lines.append(Text(_catalog_line(found.catalog)))
+        lines.append(_catalog_line(found.catalog))
     if found.records is not None:
-        lines.append(Text(f"Records: {found.records}"))
+        lines.append(f"Records: {found.records}")
     if len(found.runs) > len(runs):
-        lines.append(Text(f"{len(found.runs) - len(runs)} earlier runs are in --json."))
-    lines.append(Text(f"Next: {found.next}" if found.next else "Nothing is left to do."))
-    return Group(_table(runs, found.now), *lines)
+        lines.append(f"{len(found.runs) - len(runs)} earlier runs are in --json.")
+    yield from map(Text, lines)
 
 
-def _table(runs: list[RunState], now: datetime.datetime) -> Table:
+def _table(runs: list[RunState], now: datetime.datetime, width: int) -> Table:
+    """One line for each run; where a terminal is narrow, with fewer columns."""
+    rows = [_cells(run, now) for run in runs]
+    names = list(rows[-1])
+    for name in DROPPED:
+        widths = (max(len(name), *(row[name].cell_len for row in rows)) for name in names)
+        if sum(widths) + 2 * (len(names) - 1) <= width:
+            break
+        names.remove(name)
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ("done", "failed", "skipped", "left", "pairs/h", "to go", "heard"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for run in runs:
-        pace, to_go = run.pairs_per_hour, run.seconds_to_go(now)
-        heard = _since(now, run.heard_at)
-        counts = [run.counts[name] for name in ("done", "failed", "skipped", "left")]
-        table.add_row(
-            Text(run.run),
-            Text(run.state, style=_COLORS.get(run.state, "red")),
-            *("?" if one is None else str(one) for one in counts),
-            "" if pace is None else f"{pace:.3g}" if pace < 100 else f"{pace:.0f}",
-            "" if to_go is None else duration(to_go),
-            "" if heard is None else f"{duration(heard)} ago",
-        )
+    for name in names:
+        is_text = name in ("run", "state")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=name != "run")
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
     return table
+
+
+def _cells(run: RunState, now: datetime.datetime) -> dict[str, Text]:
+    pace, to_go = run.pairs_per_hour, run.seconds_to_go(now)
+    heard = _since(now, run.heard_at)
+    counts = {name: run.counts[name] for name in ("done", "failed", "skipped", "left")}
+    return {
+        "run": Text(run.run, overflow="fold"),
+        "state": Text(run.state, style=_COLORS.get(run.state, "red")),
+        **{name: Text("?" if one is None else str(one)) for name, one in counts.items()},
+        "pairs/h": Text("" if pace is None else f"{pace:.3g}" if pace < 100 else f"{pace:.0f}"),
+        "to go": Text("" if to_go is None else duration(to_go)),
+        "heard": Text("" if heard is None else f"{duration(heard)} ago"),
+    }
 
 
 def _details(run: RunState, now: datetime.datetime) -> Iterator[str]:
@@ -274,6 +309,8 @@ def _details(run: RunState, now: datetime.datetime) -> Iterator[str]:
 def _catalog_line(catalog: CatalogState) -> str:
     manifests = "1 manifest" if catalog.manifests == 1 else f"{catalog.manifests} manifests"
     later = f", {catalog.postponed} postponed" if catalog.postponed else ""
+    if not catalog.pairs and any(run.state in ACTIVE for run in catalog.heads):
+        return f"Catalog over all runs: its pairs are not counted yet ({manifests})"
     return (
         f"Catalog over all runs: {catalog.done} of {catalog.pairs} pairs done, "
         f"{catalog.failed} failed, {catalog.left} left{later} ({manifests})"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, cast
 
 from pipeline import storage
-from pipeline.records import records
+from pipeline.records import marks, records
 from pipeline.records.fingerprints import (
     alike_recipes,
     fingerprint,
@@ -42,12 +42,14 @@ class Verdict:
     """What became of a pair with one record and its image.
 
     `done`: the task as the record has it, with what results repeat of it; else None, and `changed`
-    says what has: `settings` (or weights, or the engine), or the roles of inputs.
+    says what has: `settings` (or weights, or the engine), or the roles of inputs. `result`: which
+    result it is, as of `marks.identity_of`.
     """
 
     done: Task | None
     changed: str | None = None
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+    result: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class _Recorded:
     inputs: tuple[Identity, ...] | None
     sources: dict[str, Any]
     summary: dict[str, Any]
+    result: str
 
 
 class RecordCheck:
@@ -122,7 +125,7 @@ class RecordCheck:
         done = dataclasses.replace(task, fingerprint=mark)
         if recorded.inputs is None:
             if mark in former_fingerprints(task.pair, task.config, _weights(task)):
-                return Verdict(done, summary=recorded.summary)
+                return Verdict(done, summary=recorded.summary, result=recorded.result)
             return Verdict(None, _changed_sources(task, recorded) or "settings")
         roles = [*roles_of(task.pair, task.config)]
         is_alike = len(roles) == len(recorded.inputs)
@@ -138,7 +141,7 @@ class RecordCheck:
         inputs = [(role, identity) for role, _, identity in found if identity]
         if self._renews and tuple(identity for _, identity in inputs) != recorded.inputs:
             self._renew(uri, done, inputs)
-        return Verdict(done, summary=recorded.summary)
+        return Verdict(done, summary=recorded.summary, result=recorded.result)
 
     def _same(self, before: Identity, uri: str) -> Identity | None:
         """The identity of an input now, where it has the same bytes as before; else None."""
@@ -193,7 +196,8 @@ def _read(uri: str) -> _Recorded | None:
         if record is None:
             return None
         summary = records.summary_of(record)
-        return _Recorded(identities_in(record), record["sources"], summary)
+        result = marks.identity_of(record)
+        return _Recorded(identities_in(record), record["sources"], summary, result)
     except (KeyError, TypeError, AttributeError):
         return None  # Somebody else wrote it.
 

@@ -10,7 +10,7 @@ from pipeline.job.batch_transforms import FormBatches
 from pipeline.job.budget import Failures
 from pipeline.job.options import RunOptions
 from pipeline.job.plan_transforms import PlanPairs, ReadCatalog
-from pipeline.job.report_transforms import WriteReports
+from pipeline.job.report_transforms import MakePages, WriteReports
 from pipeline.job.stylize_transforms import Stylize
 from pipeline.job.wave_transforms import GiveOutcomes, TakeTasks
 from pipeline.records.reports import Place
@@ -24,7 +24,10 @@ def build(
     catalog = pipeline | ReadCatalog(options.manifest, options.output)
     planned = catalog | PlanPairs(options, failures)
     outcomes = (*_done(planned["todo"], options, place, failures), *planned["ended"])
-    outcomes | beam.Flatten() | WriteReports(place, about)
+    summary = outcomes | beam.Flatten() | WriteReports(place, about)
+    if options.report and options.beam_values("--template_location"):
+        # No process waits for the job, which could make it.
+        summary | MakePages(options.output)
 
 
 def build_wave(pipeline: beam.Pipeline, options: RunOptions, place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,9 +13,11 @@ from pipeline.records import reports
 from pipeline.records.reports import FAILURES, Gatherer, Lines, Place
 from pipeline.records.statistics import Statistics
 from pipeline.records.tasks import Outcome
+from pipeline.report.after_run import report_after_run
 
 # Of one file. Flink makes one record of a bundle's lines and its neighbours', of a few MB at most.
 BYTES_IN_MEMORY = 256 * 1024
+_LOGGER = logging.getLogger(__name__)
 
 
 class WriteReports(beam.PTransform):  # type: ignore[misc]
@@ -46,6 +49,18 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
             self.place,
             self.about,
         )
+
+
+class MakePages(beam.PTransform):  # type: ignore[misc]
+    """The summary, once it is written → the pages of `nst report`."""
+
+    def __init__(self, output: str) -> None:
+        super().__init__()
+        self.output = output
+
+    def expand(self, summary: Any) -> Any:
+        """PCollection with the one summary → the same."""
+        return summary | beam.Map(_make_pages, self.output)
 
 
 class GatherLines(beam.DoFn):  # type: ignore[misc]
@@ -95,6 +110,12 @@ class MergeStatistics(beam.CombineFn):  # type: ignore[misc]
     def extract_output(self, statistics: Statistics) -> Statistics:
         """Themselves."""
         return statistics
+
+
+def _make_pages(summary: dict[str, Any], output: str) -> dict[str, Any]:
+    if said := report_after_run(output, summary):
+        _LOGGER.info("%s", said)
+    return summary
 
 
 def _write_results(shard: tuple[int, Iterable[Lines]], place: Place) -> str:

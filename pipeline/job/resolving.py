@@ -128,7 +128,7 @@ def _recorded(families: Iterable[_Family]) -> Iterator[tuple[Task, str]]:
         for pair_id, rows in family.rows.items():
             marks = [one.mark for one in family.files.get(pair_id, ()) if one.kind == "records"]
             first = min(rows, key=lambda row: row.number)
-            if len(marks) == 1 and isinstance(first, Task) and not first.pair.redo:
+            if len(marks) == 1 and isinstance(first, Task):
                 yield first, marks[0]
 
 
@@ -250,12 +250,13 @@ def resolve_id(
     if first.config.snapshot_every:
         wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
     in_place = there.issuperset(wanted)
-    is_kept = on_existing == "skip" and not first.pair.redo
     changed = None
     # Two records of one image: runs with other settings met here, and one of them is wrong.
-    if is_kept and in_place and len(marks) == 1:
+    if on_existing == "skip" and in_place and len(marks) == 1:
         verdict = check.verdict(first, *marks)
-        if verdict.done:
+        # What is marked redo is done again once: then its result is another one.
+        redone = first.pair.redo_of and first.pair.redo_of != verdict.result
+        if verdict.done and (redone or not first.pair.redo):
             details = {**records.place_of(verdict.done, output), **verdict.summary}
             yield finished_pair(first.number, first.pair, SKIPPED, details)
             return

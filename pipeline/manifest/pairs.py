@@ -17,6 +17,7 @@ from pipeline.manifest.rows import (
 )
 from pipeline.manifest.values import (
     MARK,
+    MARK_OF,
     MARKS,
     NEAR_MARK,
     OPTION,
@@ -50,7 +51,8 @@ class Pair:
     """What one row asks for; URIs are absolute, `options` are parsed but not validated.
 
     `columns` are the row's other columns; `row` is the whole row in a form that means the same in
-    a manifest elsewhere. Both are JSON-serialisable. `redo`: it is done again though it is done.
+    a manifest elsewhere. Both are JSON-serialisable. `redo`: it is done again though it is done;
+    `redo_of`: if that is still the result that was marked, empty where the row names none.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Pair:
     columns: dict[str, Any]
     row: dict[str, Any]
     redo: bool = False
+    redo_of: str = ""
 
 
 def parse_pair(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> Pair:
@@ -77,7 +80,8 @@ def parse_pair(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> Pa
     content = _content(row, manifest_uri)
     styles = _styles(row, manifest_uri)
     mark = mark_of(row)
-    own = ("id", "content", "style", *OUTCOME, *((MARK,) if mark else ()))
+    own = ("id", "content", "style", *OUTCOME, *((MARK, MARK_OF) if mark else ()))
+    marked = row.columns.get(MARK_OF)
     pair_id = _id(row)
     if not pair_id:
         pair_id = _default_id(*((content, styles) if absolute_ids else as_named(row, styles)))
@@ -93,6 +97,7 @@ def parse_pair(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> Pa
         },
         row=_portable(row, manifest_uri, content, styles) | {"id": pair_id},
         redo=mark == REDO,
+        redo_of=marked.strip() if mark == REDO and isinstance(marked, str) else "",
     )
 
 

@@ -14,6 +14,7 @@ from nst_core.yaml_values import DEPTH_LIMIT, DIGITS_LIMIT, repeated
 OPTION = "options."  # what the columns with settings begin with
 OUTCOME = ("status", "error")  # the columns that failures.csv adds to a row
 MARK = "mark"  # the column in which the report's pages say what somebody thought of a result
+MARK_OF = "mark_of"  # beside it, which result that was, see `records.marks`
 REDO = "redo"
 MARKS = ("keep", REDO, "reject")
 NEAR_MARK = 0.88  # how alike, from 0 to 1, what is nearly a mark is to it

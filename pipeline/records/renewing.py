@@ -38,14 +38,20 @@ class Renewing:
         self._last = last
         self._has_failed = False
         self._ended = threading.Event()
+        self._is_time = threading.Event()
         self._thread = threading.Thread(target=self._live, name="nst-renewing", daemon=True)
         self._thread.start()
 
     def end(self, patience: float | None = None) -> bool:
         """Renew no more; whether the thread is through within so many seconds (None: any)."""
         self._ended.set()
+        self._is_time.set()
         self._thread.join(patience)
         return not self._thread.is_alive()
+
+    def renew_soon(self) -> None:
+        """Do not wait until it is time."""
+        self._is_time.set()
 
     @property
     def is_ended(self) -> bool:
@@ -55,7 +61,12 @@ class Renewing:
     def _live(self) -> None:
         if self._first is not None:
             self._tried(self._first)
-        while not self._ended.wait(self._seconds):
+        while True:
+            self._is_time.wait(self._seconds)
+            # Before the end is looked for, which sets both.
+            self._is_time.clear()
+            if self._ended.is_set():
+                break
             if self._tried(self._renew) is False:
                 return
         if self._last is not None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pipeline import storage
 from pipeline.manifest.schemes import default_schemes
+
+_FAILURES = re.compile(r"/runs/(?P<run>[^/]+)/failures\.csv")
+
+
+def retried_run(manifest: str) -> str | None:
+    """The name of the run whose failures.csv the manifest is; None for any other."""
+    match = _FAILURES.search(manifest)
+    return match["run"] if match else None
 
 
 def retry_arguments(failures: str, output: str, schemes: Sequence[str]) -> list[str]:

@@ -75,6 +75,12 @@ class RunFile:
             self._renew, seconds, "The heartbeat", first=self._first, last=self._last
         )
 
+    def name_job(self, job: dict[str, str] | None) -> None:
+        """Say which job of the runner's it is, at once: this process may not live long."""
+        self.about.job = job
+        if job and self._renewing:
+            self._renewing.renew_soon()
+
     def end(self, state: State, sentence: str | None = None, **more: Any) -> None:
         """Say how the run has ended; the first end counts, and where it has not begun, none does.
 

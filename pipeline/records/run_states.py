@@ -6,13 +6,13 @@ import concurrent.futures
 import dataclasses
 import datetime
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nst_core.errors import shortened
 from pipeline import processes, storage
 from pipeline.records import records, run_file
+from pipeline.records.retry import retried_run
 from pipeline.records.run_file import LAPSE
 from pipeline.records.tasks import counts_by_kind
 
@@ -25,7 +25,6 @@ ENDED_EARLY = ("stopped", "failed", "died", "unknown")
 STATES = (*ACTIVE, "finished", *ENDED_EARLY)
 
 _SUMMARY = "summary.json"
-_FAILURES = re.compile(r"/runs/(?P<run>[^/]+)/failures\.csv")
 _MOST_BYTES = 4 * 2**20
 _MOST_SHOWN = 500
 
@@ -216,8 +215,8 @@ def _last_retries(
 def _chain(run: RunState, by_name: Mapping[str, RunState]) -> list[RunState]:
     """The run, that whose failures it retries, and so on."""
     chain = [run]
-    while match := _FAILURES.search(chain[-1].manifest):
-        before = by_name.get(match["run"])
+    while name := retried_run(chain[-1].manifest):
+        before = by_name.get(name)
         if before is None or before in chain:
             break
         chain.append(before)

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline import storage
-from pipeline.manifest.values import MARK
-from pipeline.records import records
+from pipeline.manifest.values import MARK, MARK_OF
+from pipeline.records import marks, records
 from pipeline.records.curves import curve_of_csv
 from pipeline.records.reading import image_extension
 from pipeline.records.tasks import OK
@@ -24,9 +24,11 @@ MEASURES = ("total", "content_loss", "style_loss", "ssim", "gram_error", "second
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A row that failed in the last run: how, and as cells of a manifest that means the same."""
+    """A row that failed: in which run, when that ended, how, and as cells that mean the same."""
 
     id: str
+    run: str
+    failed_at: str
     status: str
     error: str
     content: str
@@ -84,7 +86,10 @@ def of_record(
         "facts": _facts(record, mark),
         "columns": columns,
         "command": settings.stylize_command(pair_id, sources["content"], styles, changes),
-        "row": _row(pair_id, sources["content"], styles, changes, cells),
+        "row": {
+            **_row(pair_id, sources["content"], styles, changes, cells),
+            MARK_OF: marks.identity_of(record),
+        },
         "error": failure.error if failure else None,
     }
     return Entry(
@@ -101,14 +106,14 @@ def of_record(
             "date": _epoch(record.get("finished_at")),
         },
         measures=measures_of(record),
-        columns={name: cell for name, cell in cells.items() if name != MARK},
+        columns={name: cell for name, cell in cells.items() if name not in (MARK, MARK_OF)},
         detail=detail,
         group=group_of(styles, changes),
         about=_about(record),
     )
 
 
-def of_failure(failure: Failure, output: str, run: str) -> Entry:
+def of_failure(failure: Failure, output: str) -> Entry:
     """A pair that has none, since it failed."""
     detail = {
         **_sources(failure.content, failure.styles, output, {}),
@@ -121,7 +126,7 @@ def of_failure(failure: Failure, output: str, run: str) -> Entry:
         index={
             "content": failure.content,
             "style": _label(failure.styles),
-            "run": run,
+            "run": failure.run,
             "preset": "",
             "status": failure.status,
             "extension": "",

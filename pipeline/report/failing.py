@@ -1,14 +1,13 @@
-"""The runs of an output, and what failed in the last of them."""
+"""What failed in the runs of an output, and was neither done nor tried again since."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime
+import itertools
 import json
+import logging
 import shlex
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, PairError
@@ -18,74 +17,47 @@ from pipeline.manifest.columns import ManifestError, Row
 from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.rows import read_rows
 from pipeline.manifest.schemes import default_schemes, scheme_name
-from pipeline.manifest.values import OPTION, OUTCOME
-from pipeline.records.tasks import OK
+from pipeline.manifest.values import MARK_OF, OPTION, OUTCOME
 from pipeline.report import settings
 from pipeline.report.entries import Failure
+from pipeline.report.runs import Run, last_tries, without_failure
 
 # Failed rows that the pages show; failures.csv has all.
 MOST_FAILURES = 20_000
+_LOGGER = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One run that came to its end, by its summary."""
+def failures_of(runs: Sequence[Run], output: str) -> list[Failure]:
+    """The rows that failed, with the last failure of each id; it is empty where none became a pair.
 
-    name: str
-    started_at: str
-    finished_at: str
-    statuses: dict[str, int]
-    failures: str
-    hours: float
+    Not those of a run that was tried again as a whole, nor those that a later run has found done.
+    Whether a record has come since, who reads the records knows.
 
-    @property
-    def done(self) -> int:
-        """Pairs that it made."""
-        return self.statuses.get(OK, 0)
-
-    @property
-    def failed(self) -> int:
-        """Rows that failed."""
-        left = {OK, "skipped", "postponed"}
-        return sum(count for status, count in self.statuses.items() if status not in left)
-
-    @property
-    def pairs_per_hour(self) -> float | None:
-        """How many it made in an hour, from its begin to its end; None where it made none."""
-        return self.done / self.hours if self.done and self.hours > 0 else None
-
-
-def runs_of(output: str) -> list[Run]:
-    """The runs that have a summary, the last first."""
-    folder = storage.join(output, "runs")
-    found = []
-    for uri in storage.list_uris(folder):
-        if uri.endswith("/summary.json"):
-            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-                found.append(_run(uri, json.loads(storage.read_bytes(uri))))
-    return sorted(found, key=lambda run: run.finished_at, reverse=True)
+    Args:
+        runs: all of the output, the last first.
+    """
+    found: list[Failure] = []
+    ids: set[str] = set()
+    tries = last_tries(runs)
+    for place, run in enumerate(tries):
+        # Of the same id twice in a run, all.
+        failures = [one for one in _failures_in(run) if one.id not in ids] if run.failed else []
+        own = {one.id for one in failures} - {""}
+        done: set[str] = set()
+        for later in tries[:place] if own else ():
+            done |= without_failure(later, own)
+        found += (one for one in failures if one.id not in done)
+        ids |= own
+        if len(found) > MOST_FAILURES:
+            _LOGGER.warning("The report shows %d failures of %s.", MOST_FAILURES, output)
+            return found[:MOST_FAILURES]
+    return found
 
 
-def _run(uri: str, summary: dict[str, Any]) -> Run:
-    begin, end = (
-        datetime.datetime.fromisoformat(summary[f"{name}_at"]) for name in ("started", "finished")
-    )
-    folder = storage.directory(uri)
-    return Run(
-        name=folder.rpartition("/")[2],
-        started_at=summary["started_at"],
-        finished_at=summary["finished_at"],
-        statuses={str(name): int(count) for name, count in summary["statuses"].items()},
-        failures=storage.join(folder, "failures.csv"),
-        hours=max((end - begin).total_seconds(), 1) / 3600,
-    )
-
-
-def failures_of(run: Run) -> Iterator[Failure]:
-    """The rows that failed in a run; ids are empty for those that never became a pair."""
+def _failures_in(run: Run) -> Iterator[Failure]:
     config = _config_of(run)
     with contextlib.suppress(ManifestError):
-        for row in read_rows(run.failures):
+        for row in itertools.islice(read_rows(run.failures), MOST_FAILURES + 1):
             yield _failure(row, run, config)
 
 
@@ -95,16 +67,20 @@ def _failure(row: Row, run: Run, config: StyleConfig) -> Failure:
     try:
         pair = parse_pair(row, run.failures)
     except PairError:
-        named = {name: str(columns.get(name) or "") for name in ("content", "style")}
-        return Failure("", status, error, named["content"], ({"uri": named["style"]},), {}, {})
+        content, style = (str(columns.get(name) or "") for name in ("content", "style"))
+        named = ({"uri": style},)
+        return Failure("", run.name, run.finished_at, status, error, content, named, {}, {})
     styles = tuple(style.to_dict() for style in pair.styles)
+    # A mark of before is of no result that this failure is about.
+    others = {k: v for k, v in pair.row.items() if not k.startswith(OPTION) and k != MARK_OF}
     cells = {
-        **settings.other_cells({k: v for k, v in pair.row.items() if not k.startswith(OPTION)}),
+        **settings.other_cells(others),
         "id": pair.id,
         "style": settings.style_cell(styles),
         **_options(pair, config),
     }
-    return Failure(pair.id, status, error, pair.content, styles, pair.columns, cells)
+    when = (run.name, run.finished_at)
+    return Failure(pair.id, *when, status, error, pair.content, styles, pair.columns, cells)
 
 
 def _options(pair: Pair, config: StyleConfig) -> dict[str, str]:
@@ -130,8 +106,16 @@ def config_uri(run: Run) -> str:
     return storage.join(storage.directory(run.failures), "config.yaml")
 
 
-def retry_command(run: Run, output: str, failures: list[Failure]) -> str:
-    """The command that does again what failed in a run."""
+def retry_commands(
+    runs: Iterable[Run], output: str, failures: Sequence[Failure]
+) -> Iterator[tuple[Run, str]]:
+    """The runs, of these, that these failures are of, with the command that does them again."""
+    for run in runs:
+        if those := [one for one in failures if one.run == run.name]:
+            yield run, _retry_command(run, output, those)
+
+
+def _retry_command(run: Run, output: str, failures: Sequence[Failure]) -> str:
     words = ["--manifest", run.failures, "--output", output, "--config", config_uri(run)]
     named = {scheme_name(uri["uri"]) for one in failures for uri in one.styles if one.id}
     named |= {scheme_name(one.content) for one in failures if one.id}

@@ -5,21 +5,20 @@ from __future__ import annotations
 import collections
 import dataclasses
 import datetime
-import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pipeline import storage
 from pipeline.records.reading import RecordName, read_each, record_names
 from pipeline.report import links, page
 from pipeline.report.entries import Entry, Failure, of_failure, of_record
-from pipeline.report.failing import MOST_FAILURES, Run, failures_of, retry_command, runs_of
+from pipeline.report.failing import failures_of, retry_commands
+from pipeline.report.runs import runs_of
 from pipeline.report.shards import Shards
 
 KEPT = 2  # reports: the last one, and the one before for pages that are still open
-_LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,51 +52,48 @@ def make_report(output: str, *, told: Callable[[int], None] = lambda _: None) ->
     name = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ-") + secrets.token_hex(2)
     folder = storage.join(root, name)
     runs = runs_of(output)
-    last = runs[0] if runs else None
-    failures = _failures(last, output)
-    failed = {failure.id: failure for failure in failures if failure.id}
+    failures = failures_of(runs, output)
+    # Of one id the first row's: the others are duplicates.
+    failed = {failure.id: failure for failure in reversed(failures) if failure.id}
+    without_record = dict(failed)
+    done_since: set[str] = set()
     shards, unreadable = Shards(folder), 0
-    for pair_id, found in _entries(output, failed, last):
-        failed.pop(pair_id, None)
+    for pair_id, found in _entries(output, failed, done_since):
+        without_record.pop(pair_id, None)
         if found is None:
             unreadable += 1
             continue
         shards.add(found)
         if shards.count % 10_000 == 0:
             told(shards.count)
-    if last:
-        for failure in failed.values():
-            shards.add(of_failure(failure, output, last.name))
+    for failure in without_record.values():
+        shards.add(of_failure(failure, output))
     shards.close()
+    failures = [failure for failure in failures if failure.id not in done_since]
     page.write_assets(folder)
     uri = storage.join(root, "index.html")
     seconds = time.monotonic() - started
     head = page.Head(output, name, runs, failures, seconds, unreadable)
-    retry = retry_command(last, output, failures) if last and failures else ""
-    storage.write_bytes(uri, page.render(head, shards, retry), "text/html; charset=utf-8")
+    retries = list(retry_commands(runs, output, failures))
+    storage.write_bytes(uri, page.render(head, shards, retries), "text/html; charset=utf-8")
     _remove_old(root)
     return Made(uri, shards.count, unreadable, time.monotonic() - started)
 
 
-def _failures(last: Run | None, output: str) -> list[Failure]:
-    found: list[Failure] = []
-    for failure in failures_of(last) if last else ():
-        if len(found) == MOST_FAILURES:
-            _LOGGER.warning("The report shows %d failures of %s.", MOST_FAILURES, output)
-            break
-        found.append(failure)
-    return found
-
-
 def _entries(
-    output: str, failed: dict[str, Failure], last: Run | None
+    output: str, failed: Mapping[str, Failure], done_since: set[str]
 ) -> Iterator[tuple[str, Entry | None]]:
-    """Every record's id and pair; None where it is none, or has gone since it was listed."""
+    """Every record's id and pair; None where it is none, or has gone since it was listed.
+
+    Args:
+        done_since: gets the ids of those that another run has done since they failed.
+    """
 
     def pair_of(record: dict[str, Any], name: RecordName) -> Entry:
         failure = failed.get(name.id)
-        if failure and last and str(record.get("finished_at")) > last.finished_at:
-            failure = None  # Another run has done it since.
+        if failure and str(record.get("finished_at")) > failure.failed_at:
+            done_since.add(name.id)
+            failure = None
         return of_record(record, name.id, name.fingerprint, output, failure)
 
     for name, entry in read_each(output, record_names(output), pair_of):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import storage
 from pipeline.records.tasks import OK
 from pipeline.report.entries import Failure
-from pipeline.report.failing import Run
 from pipeline.report.numbers import histogram
+from pipeline.report.runs import Run
 from pipeline.report.shards import DETAIL_PAIRS, SCRIPT, Shards
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ def write_assets(folder: str) -> None:
         storage.write_bytes(storage.join(folder, name), data, "text/css; charset=utf-8")
 
 
-def render(head: Head, shards: Shards, retry: str) -> bytes:
+def render(head: Head, shards: Shards, retries: list[tuple[Run, str]]) -> bytes:
     """The page as HTML.
 
     Args:
-        retry: the command that does the failures again; "" where there are none.
+        retries: runs with failures, and the command that does them again.
     """
     totals, ssim = shards.numbers("total"), shards.numbers("ssim")
     text = _template().render(
@@ -68,7 +68,8 @@ def render(head: Head, shards: Shards, retry: str) -> bytes:
         runs=head.runs[:RUNS_SHOWN],
         failures=_by_status(head.failures),
         shown_failures=FAILURES_SHOWN,
-        retry=retry,
+        failed=len(head.failures),
+        retries=retries,
         histograms=[
             ("Loss", "logarithmic", histogram(totals, logarithmic=True)),
             ("SSIM", "1 is the content itself", histogram(ssim)),

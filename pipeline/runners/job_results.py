@@ -5,25 +5,27 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from pipeline.job.options import RunOptions
-
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs/{region}/{id}?project={project}"
 BYTES = {"bytes_read": "read", "bytes_written": "written"}
 
 
-def job_of(result: Any, options: RunOptions) -> dict[str, str] | None:
-    """A job's id and, on Dataflow, its page in the console; None where the runner gives no id."""
+def job_of(result: Any, options: Any) -> dict[str, str] | None:
+    """A job's id and, on Dataflow, its page in the console; None where the runner gives no id.
+
+    Args:
+        options: Beam's, of the pipeline: it looks up region and project that nobody gave.
+    """
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
     found = None
     with contextlib.suppress(Exception):
         found = result.job_id()
     if not found:
         return None
-    region, project = (
-        next(iter(options.beam_values(name)), "") for name in ("--region", "--project")
-    )
+    cloud = options.view_as(GoogleCloudOptions)
     job = {"id": str(found)}
-    if region and project:
-        job["console"] = CONSOLE.format(region=region, id=found, project=project)
+    if cloud.region and cloud.project:
+        job["console"] = CONSOLE.format(region=cloud.region, id=found, project=cloud.project)
     return job
 
 

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
+from pipeline import processes
+
 EXIT_JOB = 1
 # Shells add this to the number of the signal that ended a command.
 EXIT_SIGNAL = 128
@@ -23,6 +25,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # A job whose worker has died may still say itself why.
 SECONDS_TO_SAY_WHY = 2.0
+# How a worker has ended is known so soon after its connection has broken.
+SECONDS_TO_KNOW_HOW = 0.2
 # Then the process ends, whatever the storage and the terminal are doing.
 MOST_SECONDS = 10.0
 
@@ -127,17 +131,32 @@ class _Listener:
     def _listen(self) -> None:
         while heard := os.read(self._pipe, 1):
             number = heard[0]
+            codes: list[int] = []
             if number == _DEATH:
+                codes = self._stop_workers()
                 time.sleep(SECONDS_TO_SAY_WHY)
             elif number not in SIGNALS:
                 continue
             if not self._end.acquire(blocking=False):
                 return
             if number == _DEATH:
-                self._leave(Ending(death_sentence(self._codes), EXIT_JOB))
+                self._leave(Ending(death_sentence(codes), EXIT_JOB))
             name = signal.Signals(number).name
             sentence = f"Stopped by {name}; the same command goes on where this run ended."
             self._leave(Ending(sentence, EXIT_SIGNAL + number))
+
+    def _stop_workers(self) -> list[int]:
+        """End the workers that are left, and tell the exit codes of those that ended before.
+
+        Their job has failed. Beam leaves them at work and closes their channels, which each would
+        answer with a traceback on this process's stderr.
+        """
+        until = time.monotonic() + SECONDS_TO_KNOW_HOW
+        while not self._codes and time.monotonic() < until:
+            time.sleep(0.005)
+        codes = list(self._codes)
+        processes.kill_descendants()
+        return codes
 
     def _leave(self, ending: Ending) -> NoReturn:
         """End this process."""

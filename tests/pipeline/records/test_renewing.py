@@ -35,6 +35,19 @@ def test_it_renews_between_the_first_and_the_last() -> None:
     assert {*calls[1:-1]} == {"renewed"}
 
 
+def test_what_is_to_be_renewed_soon_waits_for_no_time() -> None:
+    renewed = threading.Event()
+
+    def renew() -> bool:
+        renewed.set()
+        return True
+
+    renewing = Renewing(renew, 3600, "The file")
+    renewing.renew_soon()
+    assert renewed.wait(30)
+    assert renewing.end(30)
+
+
 def test_trouble_is_one_warning_for_as_long_as_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
     left = 6
     through = threading.Event()

@@ -123,6 +123,49 @@ def test_a_row_marked_redo_is_done_again_and_the_others_are_not(catalog: Catalog
     assert after["b"] == before["b"]
 
 
+def marks_of(catalog: Catalog, marks: dict[str, str]) -> None:
+    """The CSV of marks that the report's page would save: its rows, each with its mark."""
+    assert main(["report", catalog.uri("out")]) == 0
+    rows = {pair["row"]["id"]: pair["row"] for pair in pairs_of(catalog)}
+    catalog.manifest([{**rows[name], "mark": mark} for name, mark in marks.items()], "m.csv")
+
+
+def test_a_marked_result_is_done_again_once(catalog: Catalog) -> None:
+    catalog.pairs(("a.png", "b.png"))
+    assert catalog.run("--no-report") == 0
+    before = catalog.records()
+    marks_of(catalog, {"a": "redo", "b": "keep"})
+    assert catalog.run("--no-report", manifest="m.csv") == 0
+    assert catalog.statuses() == ["ok", "skipped"]
+    after = catalog.records()
+    assert after["a"]["run"] != before["a"]["run"]
+    # Nothing is paid for twice.
+    assert catalog.run("--no-report", manifest="m.csv") == 0
+    assert catalog.statuses() == ["skipped", "skipped"]
+    assert catalog.records() == after
+    # The new result may be marked too, and whoever wants all again has them.
+    marks_of(catalog, {"a": "redo", "b": "keep"})
+    assert catalog.run("--no-report", manifest="m.csv") == 0
+    assert catalog.statuses() == ["ok", "skipped"]
+    assert catalog.run("--no-report", "--on-existing=redo", manifest="m.csv") == 0
+    assert catalog.statuses() == ["ok", "ok"]
+    assert catalog.records()["a"]["columns"] == {}
+
+
+def test_a_marked_result_with_other_settings_is_done_again_once_for_each(catalog: Catalog) -> None:
+    catalog.pairs(("a.png",))
+    assert catalog.run("--no-report") == 0
+    assert main(["report", catalog.uri("out")]) == 0
+    (pair,) = pairs_of(catalog)
+    for weight, statuses in (("0.5", ["ok", "skipped"]), ("0.7", ["ok", "skipped"])):
+        row = {**pair["row"], "mark": "redo", "options.content_weight": weight}
+        catalog.manifest([row], "m.csv")
+        for status in statuses:
+            assert catalog.run("--no-report", manifest="m.csv") == 0
+            assert catalog.statuses() == [status]
+    assert catalog.records()["a"]["config"]["content_weight"] == 0.7
+
+
 def test_a_column_mark_of_another_meaning_travels_and_a_misspelt_mark_fails(
     catalog: Catalog,
 ) -> None:
@@ -161,3 +204,89 @@ def test_thumbnails_are_replaced_with_their_pictures(catalog: Catalog) -> None:
     with Image.open(io.BytesIO(catalog.read("out/thumbnails/a@240.webp"))) as image:
         assert image.size == (32, 24)
     assert catalog.read("out/thumbnails/a@240.webp") != first
+
+
+def failed(catalog: Catalog) -> dict[str, str]:
+    """Id and status of the failures that the report's page lists, and of the pairs without any."""
+    html = catalog.read("out/report/index.html").decode()
+    listed = re.findall(r"<li><b><bdi>([^<]+)</bdi></b>", html)
+    (told,) = re.findall(r"not done since</dt><dd>(\d+)<", html)
+    assert len(listed) == int(told)
+    found = {pair["row"]["id"]: pair.get("error") for pair in pairs_of(catalog)}
+    assert {name for name, error in found.items() if error} == {*listed}
+    return {name: found[name] for name in listed}
+
+
+def retries(catalog: Catalog) -> list[str]:
+    """The runs whose failures the page says how to retry."""
+    html = catalog.read("out/report/index.html").decode()
+    return re.findall(r'<code id="retry[^>]*>nst run --manifest [^ ]*/runs/([^/]+)/failures', html)
+
+
+def bad_pairs(catalog: Catalog, names: str, manifest: str) -> None:
+    """A manifest of these pairs, of which those in capitals have no picture."""
+    for name in names:
+        catalog.picture(f"{name}.png")
+        if name.isupper():
+            catalog.write(f"{name}.png", b"no picture")
+    catalog.picture("s.png")
+    rows = [{"id": name, "content": f"{name}.png", "style": "s.png"} for name in names]
+    catalog.manifest(rows, manifest)
+
+
+def test_what_failed_in_a_run_of_another_manifest_stays_until_it_is_done(catalog: Catalog) -> None:
+    bad_pairs(catalog, "aBC", "first.csv")
+    bad_pairs(catalog, "dE", "second.csv")
+    assert catalog.run("--run-id=first", "--no-report", manifest="first.csv") == 3
+    assert catalog.run("--run-id=second", manifest="second.csv") == 3
+    assert failed(catalog).keys() == {"B", "C", "E"}
+    assert retries(catalog) == ["second", "first"]
+    # Done under another manifest's name, it is no failure any more.
+    bad_pairs(catalog, "d", "third.csv")
+    catalog.picture("B.png")
+    catalog.manifest([{"id": "B", "content": "B.png", "style": "s.png"}], "third.csv")
+    assert catalog.run("--run-id=third", manifest="third.csv") == 0
+    assert failed(catalog).keys() == {"C", "E"}
+
+
+def test_a_retry_s_failures_count_instead_of_those_that_it_has_tried_again(
+    catalog: Catalog,
+) -> None:
+    bad_pairs(catalog, "aBC", "pairs.csv")
+    assert catalog.run("--run-id=first", "--no-report") == 3
+    catalog.picture("B.png")
+    again = "out/runs/first/failures.csv"
+    assert catalog.run("--run-id=retry", manifest=again) == 3
+    assert failed(catalog).keys() == {"C"}
+    assert retries(catalog) == ["retry"]
+    # The whole manifest, of which somebody has removed the row: nobody wants it any more.
+    bad_pairs(catalog, "aB", "pairs.csv")
+    catalog.picture("B.png")
+    assert catalog.run("--run-id=whole", "--on-existing=redo") == 0
+    assert failed(catalog) == {}
+
+
+def test_with_a_limit_what_was_not_tried_again_stays_failed(catalog: Catalog) -> None:
+    bad_pairs(catalog, "aBC", "pairs.csv")
+    assert catalog.run("--run-id=first", "--no-report") == 3
+    catalog.picture("B.png")
+    assert catalog.run("--run-id=second", "--limit=1") == 0
+    assert catalog.statuses() == ["skipped", "ok", "postponed"]
+    assert failed(catalog).keys() == {"C"}
+    assert retries(catalog) == ["first"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_failure_beside_an_older_result_goes_when_a_later_run_finds_that(
+    catalog: Catalog, form: str
+) -> None:
+    more = (f"--results-format={form}",)
+    bad_pairs(catalog, "a", "pairs.csv")
+    assert catalog.run(*more, "--no-report") == 0
+    row = {"id": "a", "content": "a.png", "style": "s.png", "mark": "redo", "options.steps": "no"}
+    catalog.manifest([row], "marks.csv")
+    assert catalog.run("--run-id=marks", *more, manifest="marks.csv") == 3
+    assert failed(catalog).keys() == {"a"}
+    assert catalog.run("--run-id=whole", *more) == 0
+    assert main(["report", catalog.uri("out")]) == 0
+    assert failed(catalog) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,8 @@ def test_a_submitted_job_asks_for_gpus_where_it_stylizes_and_nowhere_else(
         if hints.get(transform.environment_id)
     }
     assert hinted == {"Stylize/ParDo(StylizeBatches)": HINTS}
+    names = {transform.unique_name for transform in components.transforms.values()}
+    assert "MakePages" not in names
 
 
 def test_options_of_one_s_own_travel_along_and_those_of_gpu_give_way(recorder: Recorder) -> None:
@@ -116,6 +119,38 @@ def test_a_job_that_fails_on_dataflow_is_one_sentence_and_status_1(
     assert said[0].startswith("nst: The job failed: Dataflow")
 
 
+def test_run_json_and_status_name_the_job_and_its_page(
+    recorder: Recorder, gcs: EmulatedBucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit(recorder) == 0
+    told = json.loads(storage.read_bytes(gcs.uri("out/runs/tonight/run.json")))
+    page = "https://console.cloud.google.com/dataflow/jobs/us-central1/2026-job-1?project=proj"
+    assert told["job"] == {"id": "2026-job-1", "console": page}
+    assert (told["runner"], told["state"], told["done"]) == ("DataflowRunner", "finished", 1)
+    capsys.readouterr()
+    assert main(["status", "gs://catalog/out"]) == 0
+    assert f"Job: {page}\n" in capsys.readouterr().out
+
+
+def test_a_job_that_goes_on_is_named_at_once(
+    recorder: Recorder, gcs: EmulatedBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str] = []
+
+    def wait(_: Any) -> None:
+        until = time.monotonic() + 30  # Half of the time between two heartbeats.
+        while not named and time.monotonic() < until:
+            told = json.loads(storage.read_bytes(gcs.uri("out/runs/tonight/run.json")))
+            named.extend([told["job"]["id"]] if told["job"] else [])
+
+    monkeypatch.setattr(
+        "apache_beam.runners.dataflow.dataflow_runner.DataflowPipelineResult.wait_until_finish",
+        wait,
+    )
+    assert submit(recorder) == 0
+    assert named == ["2026-job-1"]
+
+
 def test_with_a_template_location_the_job_is_written_there_and_not_submitted(
     recorder: Recorder,
     gcs: EmulatedBucket,
@@ -136,6 +171,9 @@ def test_with_a_template_location_the_job_is_written_there_and_not_submitted(
     (pool,) = json.loads(storage.read_bytes(place))["environment"]["workerPools"]
     assert pool["numThreadsPerWorker"] == 2
     assert {image["containerImage"] for image in pool["sdkHarnessContainerImages"]} == {IMAGE}
+    # Nobody waits for it, who would make the report.
+    steps = staged_pipeline(gcs).components.transforms.values()
+    assert "MakePages" in {step.unique_name for step in steps}
 
 
 def options_of(*more: str, without: str = "") -> RunOptions:

@@ -74,6 +74,19 @@ def test_the_death_of_a_worker_ends_it(code: int, how: str) -> None:
     assert sentence.startswith(f"nst: A worker process has died ({how})")
 
 
+def test_the_workers_that_are_left_say_nothing_of_the_job_that_they_have_lost() -> None:
+    done = ended(
+        "import subprocess\n"
+        "other = 'import sys, time; time.sleep(1); print(\"Traceback\", file=sys.stderr)'\n"
+        "with shutdown.heeding(stop, tidy, say):\n"
+        "    subprocess.Popen([sys.executable, '-c', other])\n"
+        "    lose_worker(137)\n"
+        "    in_c()\n"
+    )
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("nst: A worker process has died (killed by SIGKILL)")
+
+
 def test_a_job_that_says_itself_why_its_worker_died_has_the_word() -> None:
     done = ended(
         "with shutdown.heeding(stop, tidy, say):\n"
