@@ -225,8 +225,8 @@ def mark_of(row: Row) -> str | None:
     """
     value = row.columns.get(MARK)
     said = value.strip().casefold() if isinstance(value, str) else ""
-    if said in MARKS:
-        return said
+    if not said or said in MARKS:
+        return said or None
     near = difflib.get_close_matches(said, MARKS, n=1, cutoff=NEAR_MARK)
     if near:
         raise ManifestInvalid(

@@ -73,6 +73,7 @@ def test_every_parameter_is_described_and_has_a_pattern(parameter: dict[str, Any
         ("set", "image_size=640;steps=[60, 40]", "image_size"),
         ("weights", "imagenet", "vgg19.h5"),
         ("on_existing", "redo", "replace"),
+        ("inputs", "trust", "ignore"),
         ("batch_size", "8", "0"),
         ("results_shards", "10", "-1"),
         ("limit", "1000", "0"),
