@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -63,7 +64,7 @@ class _Recorded:
 
 
 class RecordCheck:
-    """Judges records of one output.
+    """Judges records of one output; for any thread.
 
     Args:
         mode: `trust`: an input of the same name is the same, without a look.
@@ -78,6 +79,7 @@ class RecordCheck:
         self._recorded: dict[str, _Recorded | None] = {}
         self._versions: dict[str, storage.Version | None] = {}
         self._checksums: dict[str, str] = {}
+        self._not_listed: set[str] = set()
 
     def prepare(self, several: Sequence[tuple[Task, str]]) -> None:
         """Read what `verdict` needs of these tasks and fingerprints, many files at once.
@@ -101,11 +103,16 @@ class RecordCheck:
         for uri in uris.difference(self._versions):
             folders[storage.directory(uri)].append(uri)
         for folder, wanted in folders.items():
-            if len(wanted) < LISTED_FROM:
+            if len(wanted) < LISTED_FROM or folder in self._not_listed:
                 continue
-            found = storage.list_versions(folder, LISTED_TIMES * len(wanted))
-            if found is not None:
-                self._versions.update((uri, found.get(uri)) for uri in wanted)
+            found = None
+            # Who may read its files may not be allowed to list a folder.
+            with contextlib.suppress(storage.StorageError):
+                found = storage.list_versions(folder, LISTED_TIMES * len(wanted))
+            if found is None:
+                self._not_listed.add(folder)
+            else:
+                self._versions.update({**dict.fromkeys(wanted), **found})
         remaining = [*uris.difference(self._versions)]
         if remaining:
             with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
@@ -119,7 +126,8 @@ class RecordCheck:
             JobError: trouble with a storage that is not about one file.
         """
         uri = records.record_uri(self._output, task.pair.id, mark)
-        recorded = self._recorded.pop(uri) if uri in self._recorded else _read(uri)
+        # Other threads prepare theirs meanwhile: then it is read here.
+        recorded = self._recorded.pop(uri, None) or _read(uri)
         if recorded is None:
             return Verdict(None)
         done = dataclasses.replace(task, fingerprint=mark)
@@ -165,18 +173,22 @@ class RecordCheck:
         return dataclasses.replace(before, uri=uri, mark=now.mark) if is_same else None
 
     def _version(self, uri: str) -> storage.Version | None:
-        if uri not in self._versions:
-            if len(self._versions) > VERSIONS_KEPT:
-                self._versions.clear()
-            self._versions[uri] = _version(uri)
-        return self._versions[uri]
+        with contextlib.suppress(KeyError):
+            return self._versions[uri]
+        if len(self._versions) > VERSIONS_KEPT:
+            self._versions.clear()
+        found = self._versions[uri] = _version(uri)
+        return found
 
     def _checksum(self, uri: str) -> str:
-        if uri not in self._checksums:
-            with storage.open_binary(uri) as file:
-                digest = hashlib.file_digest(cast(Any, file), "sha256")
-            self._checksums[uri] = digest.hexdigest()
-        return self._checksums[uri]
+        if found := self._checksums.get(uri):
+            return found
+        if len(self._checksums) > VERSIONS_KEPT:
+            self._checksums.clear()
+        with storage.open_binary(uri) as file:
+            digest = hashlib.file_digest(cast(Any, file), "sha256")
+        found = self._checksums[uri] = digest.hexdigest()
+        return found
 
     def _renew(self, uri: str, task: Task, inputs: Iterable[tuple[str, Identity]]) -> None:
         """Write the record anew, with its inputs as they are now."""

@@ -236,3 +236,24 @@ def test_a_damaged_catalog_file_stops_the_run_with_a_sentence(
     catalog.write("out/catalog.json", text.encode())
     assert main(catalog.arguments()) == 1
     assert "catalog.json" in one_sentence(capsys.readouterr().err)
+
+
+def test_a_folder_that_may_not_be_listed_is_asked_for_each_file(
+    bucket: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"p/{number}.png" for number in range(LISTED_FROM + 1)]
+    for name in ("s.png", *names):
+        bucket.picture(name, (16, 16))
+    bucket.manifest(
+        [{"id": str(n), "content": name, "style": "s.png"} for n, name in enumerate(names)]
+    )
+    small = ("--set", "image_size=32", "--set", "steps=1")
+    assert bucket.run(*small) == 0
+
+    def refused(*_: Any) -> None:
+        raise storage.AccessDenied("Nobody may list this bucket; ask its owner.")
+
+    monkeypatch.setattr(storage, "list_versions", refused)
+    bucket.write(names[3], bucket.read("s.png"))
+    assert bucket.run(*small) == 0
+    assert bucket.summary()["statuses"] == {"ok": 1, "skipped": LISTED_FROM}
