@@ -160,10 +160,10 @@ class RecordCheck:
             if now is None:
                 # What is gone cannot be done again either.
                 return before if before.uri == uri else None
-            if before.uri == uri and now.mark and now[:2] == before.version[:2]:
-                return before
             if now.bytes != before.bytes:
                 return None
+            if now.mark and now.mark == before.mark and before.uri == uri:
+                return before
             if now.crc32c:
                 is_same = now.crc32c == before.crc32c
             else:

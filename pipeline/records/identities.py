@@ -29,11 +29,6 @@ class Identity:
     crc32c: str
     sha256: str
 
-    @property
-    def version(self) -> storage.Version:
-        """Of its file."""
-        return storage.Version(self.bytes, self.mark, self.crc32c)
-
     def to_dict(self, role: str) -> dict[str, Any]:
         """As an entry of a record's `inputs`."""
         return {"role": role, **dataclasses.asdict(self)}
@@ -59,8 +54,10 @@ def identities_in(record: dict[str, Any]) -> tuple[Identity, ...] | None:
     """
     if "inputs" not in record:
         return None
-    names = [field.name for field in dataclasses.fields(Identity)]
-    return tuple(Identity(**{name: one[name] for name in names}) for one in record["inputs"])
+    return tuple(
+        Identity(one["uri"], one["bytes"], one["mark"], one["crc32c"], one["sha256"])
+        for one in record["inputs"]
+    )
 
 
 def identified(task: Task, read: dict[str, Identity]) -> Task:
