@@ -120,13 +120,7 @@ class Catalog:
         options = self.options
         for manifest in find_manifests(options.manifest):
             for row in read_rows(manifest):
-                yield planning.plan_row(
-                    row,
-                    manifest,
-                    options.config,
-                    options.schemes,
-                    absolute_ids=options.absolute_ids,
-                )
+                yield planning.plan_row_of(row, manifest, options)
 
     @functools.cached_property
     def on_gpu(self) -> bool:

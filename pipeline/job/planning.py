@@ -15,6 +15,7 @@ from nst_core.config import SETTINGS, StyleConfig, unknown_setting
 from nst_core.errors import ConfigError, OptionsInvalid, PairError, WeightsError
 from nst_core.setting_text import URI_SETTINGS, names_file
 from pipeline import storage
+from pipeline.job.options import RunOptions
 from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.schemes import check_option, check_sources
@@ -63,6 +64,17 @@ def plan_row(
     except PairError as error:
         return failed_pair(number, pair, error)
     return Task(number, pair, own, of_pair, names=names_in(row, pair))
+
+
+def plan_row_of(row: Row, manifest_uri: str, options: RunOptions) -> Task | Outcome:
+    """`plan_row` with the options of a run."""
+    return plan_row(
+        row,
+        manifest_uri,
+        options.config,
+        options.schemes,
+        absolute_ids=options.absolute_ids,
+    )
 
 
 def row_config(

@@ -144,7 +144,7 @@ def foresee(options: RunOptions, is_over: Callable[[], bool]) -> None:
 def _filled(options: RunOptions, index: Index) -> Iterator[list[Planned]]:
     """The rows of the manifest, planned, some at a time; the index has them and the files."""
     index.add_files(list_existing(options.output))
-    planned = (_planned(manifest, row, options) for manifest, row in _read(options))
+    planned = (planning.plan_row_of(row, manifest, options) for manifest, row in _read(options))
     while some := list(itertools.islice(planned, READ_AT_ONCE)):
         index.add_rows([id_of(row) for row in some])
         yield some
@@ -154,12 +154,6 @@ def _read(options: RunOptions) -> Iterator[tuple[str, Row]]:
     for manifest in find_manifests(options.manifest):
         for row in read_rows(manifest):
             yield manifest, row
-
-
-def _planned(manifest: str, row: Row, options: RunOptions) -> Planned:
-    return planning.plan_row(
-        row, manifest, options.config, options.schemes, absolute_ids=options.absolute_ids
-    )
 
 
 def _likely(options: RunOptions, index: Index) -> list[int]:
@@ -176,7 +170,8 @@ def _cut(first: list[Planned], options: RunOptions, index: Index) -> Iterator[li
     for start in range(0, index.rows, WAVE_ROWS):
         count = min(WAVE_ROWS, index.rows - start)
         rows, first = first, []
-        rows += (_planned(*read, options) for read in itertools.islice(later, count - len(rows)))
+        some = itertools.islice(later, count - len(rows))
+        rows += (planning.plan_row_of(row, manifest, options) for manifest, row in some)
         if len(rows) < count or not index.holds(start, [id_of(row) for row in rows]):
             raise JobError(
                 f"The manifest {options.manifest} has changed since the run began; leave it as it "

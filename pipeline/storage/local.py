@@ -72,31 +72,29 @@ def version(uri: str) -> Version:
     """See `storage.version`."""
     path = local_path(uri)
     with reading(path):
-        return _version(_check_file(_existing(path)))
+        return _version(_found(path)[1])
 
 
 def _version(status: os.stat_result) -> Version:
     return Version(status.st_size, f"modified:{status.st_mtime_ns}")
 
 
-def _existing(path: str) -> str:
-    """The path, or the other spelling of it under which there is something."""
-    return path if os.path.lexists(path) else other_spelling(path, os.path.lexists) or path
+def _found(path: str) -> tuple[str, os.stat_result]:
+    """The path of a file, or the other spelling under which there is one, and its metadata."""
+    try:
+        return path, _check_file(path)
+    except FileNotFoundError:
+        found = other_spelling(path, os.path.lexists)
+        if found is None:
+            raise
+        return found, _check_file(found)
 
 
 def stream(uri: str) -> io.BufferedReader:
     """See `storage.open_binary`."""
     path = local_path(uri)
     with reading(path):
-        try:
-            _check_file(path)
-        except FileNotFoundError:
-            found = other_spelling(path, os.path.lexists)
-            if found is None:
-                raise
-            path = found
-            _check_file(path)
-        return io.BufferedReader(SourceFile(path))
+        return io.BufferedReader(SourceFile(_found(path)[0]))
 
 
 def exists(uri: str) -> bool:
