@@ -24,7 +24,7 @@ from pipeline.records import lock, reports
 from pipeline.records.reports import Gatherer, Place
 from pipeline.records.retry import retry_arguments
 from pipeline.records.run_file import RunFile
-from pipeline.records.tasks import NO_FAILURES, OK, counts_by_kind
+from pipeline.records.tasks import NO_FAILURES, counts_by_kind
 from pipeline.runners.job_results import bytes_of
 from pipeline.runners.shutdown import Ending
 
@@ -73,6 +73,8 @@ class LiveRun:
         """What a run leaves behind whose job has failed, or bears no more failures."""
         is_stopped = isinstance(error, BudgetError | KeyboardInterrupt)
         sentence = str(error) or type(error).__name__
+        with contextlib.suppress(JobError):
+            self._look_elsewhere()
         self.run_file.end("stopped" if is_stopped else "failed", sentence)
         self._write_so_far()
 
@@ -95,12 +97,18 @@ class LiveRun:
 
     def statuses_so_far(self) -> dict[str, int]:
         """How many pairs of each status a run has that ends before its end."""
-        if not storage.scheme(self.options.output):
-            # Elsewhere counting takes long; the last count has to do.
-            self.tracker.count_records()
-        if self.tracker.is_elsewhere and self.tracker.done_elsewhere:
-            return {OK: self.tracker.done_elsewhere}
+        self._look_elsewhere()
+        if self.tracker.is_elsewhere:
+            return self.tracker.statuses_elsewhere
         return dict(sorted(self.tracker.statuses.items()))
+
+    def _look_elsewhere(self) -> None:
+        """Bring up to date what is known of workers in other processes. Raises StorageError."""
+        if not storage.scheme(self.options.output):
+            self.tracker.count_records()
+        elif self.tracker.failures_elsewhere:
+            # Counting takes long there; the last count has to do.
+            self.tracker.failures_elsewhere.look()
 
     def tidy(self) -> None:
         """What a run that is stopped leaves to nobody: neither temporary files nor its lock."""
@@ -112,13 +120,16 @@ class LiveRun:
     def _write_so_far(self) -> None:
         """The results and failures so far; what goes wrong with it is not what went wrong."""
         with contextlib.suppress(JobError):
+            failures = self.place.uri("failures.csv")
+            is_read = any(
+                storage.is_same_file(one, failures) for one in find_manifests(self.options.manifest)
+            )
+            elsewhere = self.tracker.failures_elsewhere
             if self.gatherer:
-                failures = self.place.uri("failures.csv")
-                is_read = any(
-                    storage.is_same_file(one, failures)
-                    for one in find_manifests(self.options.manifest)
-                )
                 reports.write_so_far(self.gatherer, self.place, failures=not is_read)
+            elif elsewhere and not is_read:
+                # Of what is done the records tell.
+                reports.write_failures_csv(elsewhere.lines, self.place)
         self._forget_spills()
 
     def _forget_spills(self) -> None:

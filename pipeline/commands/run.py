@@ -132,9 +132,13 @@ def _begun(
     others: list[events.Listener] = [pulse.take]
     if gatherer:
         others.append(functools.partial(_hear, gatherer.hear))
-    folder = None if is_here else storage.join(options.output, "records")
     tracker = stack.enter_context(
-        watching(verbose=verbose, records=folder, log_format=log_format, others=others)
+        watching(
+            verbose=verbose,
+            elsewhere=None if is_here else place,
+            log_format=log_format,
+            others=others,
+        )
     )
     about = About(
         command=shlex.join(command),

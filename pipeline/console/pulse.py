@@ -65,7 +65,7 @@ class Pulse:
 
         `pairs`: rows of the manifest; `to_do`: those that had no result (likely, of a large
         manifest). Both None until they are known. With workers in other processes `done` is the
-        count of records that have appeared, and failures are known at the end alone.
+        count of records that have appeared, `failed` of the failures that they have noted.
         """
         if tracker.is_elsewhere:
             found = _elsewhere(tracker)
@@ -78,22 +78,25 @@ class Pulse:
             pace = self._pace.per_hour(found["done"])
             oldest = min(self._begun.items(), key=lambda item: item[1], default=None)
             reasons = self._reasons.commonest()
+        if tracker.is_elsewhere and tracker.failures_elsewhere:
+            reasons = tracker.failures_elsewhere.reasons
         found["pairs_per_hour"] = None if pace is None else round(pace, 1)
         found["oldest"] = oldest and {"id": oldest[0], "since": _moment(oldest[1])}
         return {**found, "reasons": reasons}
 
 
 def _elsewhere(tracker: Tracker) -> dict[str, Any]:
-    done, pairs, to_do = tracker.done_elsewhere or 0, tracker.pairs, tracker.to_do
+    pairs, to_do = tracker.pairs, tracker.to_do
+    statuses = {OK: 0, **tracker.statuses_elsewhere}
+    counts = counts_by_kind(statuses)
     return {
         "pairs": pairs,
         "to_do": to_do,
-        "done": done,
+        **counts,
         "skipped": None if pairs is None or to_do is None else pairs - to_do,
         "postponed": None,
-        "failed": None,
-        "left": None if to_do is None else max(0, to_do - done),
-        "statuses": {OK: done},
+        "left": None if to_do is None else max(0, to_do - counts["done"] - counts["failed"]),
+        "statuses": statuses,
     }
 
 

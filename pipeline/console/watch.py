@@ -20,7 +20,9 @@ from nst_core.errors import JobError
 from pipeline import storage
 from pipeline.console import events, logs
 from pipeline.console.verdict import duration, verdict
-from pipeline.records.tasks import NO_FAILURES, OK, SKIPPED
+from pipeline.records.failures_so_far import FailuresSoFar
+from pipeline.records.reports import Place
+from pipeline.records.tasks import NO_FAILURES, OK, SKIPPED, counts_by_kind
 
 SECONDS_PER_LINE = 15.0
 # The last line of the traceback of an error that is this program's own; Beam logs those of other
@@ -62,11 +64,16 @@ class OfNoPair(logging.Filter):
 
 
 class Tracker:
-    """Counts of this run so far, and where its current optimisation is."""
+    """Counts of this run so far, and where its current optimisation is.
 
-    def __init__(self, records: str | None = None) -> None:
+    Args:
+        place: of the run, where the workers may be in other processes.
+    """
+
+    def __init__(self, place: Place | None = None) -> None:
         self._lock = threading.Lock()
-        self._records = records
+        self._records = storage.join(place.output, "records") if place else None
+        self.failures_elsewhere = FailuresSoFar(place) if place else None
         self._records_before: int | None = None
         # Takes away what stands in the terminal.
         self.hide: Callable[[], None] = lambda: None
@@ -128,14 +135,24 @@ class Tracker:
     def count_records(self) -> None:
         """Count what workers in other processes have done since the first call, if there are any.
 
+        And what has failed there.
+
         Raises:
-            StorageError: the records cannot be listed.
+            StorageError: the records, or the run's own files, cannot be listed.
         """
-        if self._records is not None:
+        if self._records is not None and self.failures_elsewhere is not None:
             count = sum(1 for _ in storage.list_uris(self._records))
             if self._records_before is None:
                 self._records_before = count
             self.done_elsewhere = count - self._records_before
+            self.failures_elsewhere.look()
+
+    @property
+    def statuses_elsewhere(self) -> dict[str, int]:
+        """What has ended in other processes, as far as is known."""
+        failed = self.failures_elsewhere.statuses if self.failures_elsewhere else {}
+        done = {OK: self.done_elsewhere} if self.done_elsewhere else {}
+        return {**done, **failed}
 
     @property
     def left(self) -> int:
@@ -145,7 +162,8 @@ class Tracker:
     def counts(self) -> str:
         """One line for the bar and the log."""
         if self.done_elsewhere is not None and self.is_elsewhere:
-            return f"{self.done_elsewhere} done by workers in other processes"
+            failed = counts_by_kind(self.statuses_elsewhere)["failed"]
+            return f"{self.done_elsewhere} done, {failed} failed in other processes"
         return f"{self.done} done, {self.failed} failed, {self.skipped} skipped, {self.left} left"
 
     def estimate(self) -> str:
@@ -169,19 +187,20 @@ class Tracker:
 def watching(
     *,
     verbose: bool,
-    records: str | None,
+    elsewhere: Place | None,
     log_format: logs.LogFormat = "text",
     others: Sequence[events.Listener] = (),
 ) -> Iterator[Tracker]:
     """Show how the run goes until the block ends; set logging up for it.
 
-    Events of this process tell it; where the workers are in others, the records that appear in
-    the folder `records`, where it is given, are counted instead.
+    Events of this process tell it. Where the workers are in others, the records and failures that
+    appear are counted instead.
 
     Args:
+        elsewhere: the run's place, where workers may be in other processes.
         others: who is to hear of the events too.
     """
-    tracker = Tracker(records)
+    tracker = Tracker(elsewhere)
     console = Console(stderr=True)
     has_bar = sys.stderr.isatty() and log_format == "text"
     shown = _bar(tracker, console) if has_bar else _lines(tracker)
@@ -195,7 +214,7 @@ def watching(
             # Nothing else happens for a while.
             show(at_once=isinstance(event, events.Compilation))
 
-        if records is not None:
+        if elsewhere is not None:
             arguments = (tracker, ended, show)
             threading.Thread(target=_count_records, args=arguments, daemon=True).start()
         events.listen(take)

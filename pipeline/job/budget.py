@@ -9,6 +9,8 @@ import threading
 from typing import Literal
 
 from nst_core.errors import ConfigError, JobError
+from pipeline.records import failures_so_far
+from pipeline.records.reports import Place
 from pipeline.records.tasks import Outcome
 
 # The first failure of a run says little about the share of them: fewer pairs count as so many.
@@ -65,10 +67,14 @@ _counts: collections.defaultdict[str, _Counts] = collections.defaultdict(_Counts
 
 @dataclasses.dataclass(frozen=True)
 class Failures:
-    """Counts a run's failures, and stops it past the limit; all copies in a process are one."""
+    """Counts a run's failures, and stops it past the limit; all copies in a process are one.
+
+    `place`: of the run, where this process is not that which tells of it: see `failures_so_far`.
+    """
 
     run: str
     most: MaxFailures | None
+    place: Place | None = None
 
     def take(self, step: Step, *outcomes: Outcome | None) -> None:
         """Count pairs that a step has taken: how they ended in it, None where they go on.
@@ -79,12 +85,22 @@ class Failures:
         Raises:
             BudgetError: with the last of them.
         """
+        failed = [outcome for outcome in outcomes if outcome and outcome.failed]
+        if self.place:
+            failures_so_far.note(self.place, failed)
+        try:
+            self._count(step, len(outcomes), failed)
+        except BudgetError:
+            if self.place:
+                failures_so_far.note(self.place, (), at_once=True)
+            raise
+
+    def _count(self, step: Step, pairs: int, failed: list[Outcome]) -> None:
         if self.most is None:
             return
-        failed = [outcome for outcome in outcomes if outcome and outcome.failed]
         with _lock:
             counts = _counts[self.run]
-            counts.taken[step] += len(outcomes)
+            counts.taken[step] += pairs
             counts.failed[step] += len(failed)
             taken, here, everywhere = (
                 counts.taken[step],

@@ -20,7 +20,7 @@ def build(
     pipeline: beam.Pipeline, options: RunOptions, place: Place, about: dict[str, Any]
 ) -> None:
     """The whole road that data takes; nothing runs yet."""
-    failures = Failures(place.run, options.max_failures)
+    failures = Failures(place.run, options.max_failures, place)
     catalog = pipeline | ReadCatalog(options.manifest, options.output)
     planned = catalog | PlanPairs(options, failures)
     outcomes = (*_done(planned["todo"], options, place, failures), *planned["ended"])

@@ -22,6 +22,8 @@ ResultsFormat = Literal["jsonl", "parquet"]
 # Lines on their way into a file of the run: themselves, or the URI of the file that they wait in.
 Lines = bytes | str
 
+# What waits for the reports, or stands in for them where a run is stopped.
+SPILLED = "spill-"
 FAILURES = -1  # beside the numbers of the results' shards
 
 
@@ -48,15 +50,15 @@ def forget(place: Place) -> None:
 
     As many shards as that try had, and its summary, would stand beside this one's.
     """
-    _delete(place, "summary.json", "results-", "spill-")
+    _delete(place, "summary.json", "results-", SPILLED)
 
 
-def spill(lines: bytes, place: Place) -> str:
+def spill(lines: bytes, place: Place, prefix: str = SPILLED) -> str:
     """Put lines into a file of their own until their report is written; its URI.
 
     All that goes into one report meets in one place, and there is no memory for a large catalog's.
     """
-    uri = place.uri(f"spill-{uuid4().hex}.jsonl")
+    uri = place.uri(f"{prefix}{uuid4().hex}.jsonl")
     storage.write_bytes(uri, lines, CONTENT_TYPES["jsonl"])
     return uri
 
@@ -140,7 +142,7 @@ def write_so_far(gatherer: Gatherer, place: Place, *, failures: bool) -> None:
 
 def remove_spills(place: Place) -> None:
     """Once the reports are written, or never will be; also those of tries that failed."""
-    _delete(place, "spill-")
+    _delete(place, SPILLED)
 
 
 def _delete(place: Place, *prefixes: str) -> None:

@@ -56,6 +56,19 @@ class RunState:
         return uri if isinstance(uri, str) else ""
 
     @property
+    def manifest_content(self) -> tuple[str, ...] | None:
+        """What is the same for every copy of its manifest; None where the run has not told it."""
+        found = self.told.get("manifest")
+        if not isinstance(found, dict):
+            return None
+        files = found.get("files")
+        if not isinstance(files, list) or not files or found.get("count") != len(files):
+            return None
+        identities = [one.get("identity") for one in files if isinstance(one, dict)]
+        texts = tuple(identity for identity in identities if isinstance(identity, str))
+        return texts if len(texts) == len(files) else None
+
+    @property
     def pairs_per_hour(self) -> float | None:
         """Over the last ten minutes before its last heartbeat; of a finished one over all."""
         return _number(self.told.get("pairs_per_hour"))
@@ -166,9 +179,10 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
     """The state of the catalog over all runs, which come in their order.
 
     A run of another's failures.csv is a retry: what it has done is taken from the failures of the
-    last run of the manifest they came from, if it began after that.
+    last run of the manifest they came from, if it began after that. A manifest that was moved or
+    copied is the same one.
     """
-    ordered = list(runs)
+    ordered = _with_one_name_for_each_manifest(runs)
     by_name = {run.run: run for run in ordered}
     sums = dict.fromkeys(("pairs", "done", "failed", "postponed", "left"), 0)
     heads: list[RunState] = []
@@ -194,6 +208,23 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
         for name in sums:
             sums[name] += counts[name]
     return CatalogState(len(roots), **sums, heads=tuple(heads))
+
+
+def _with_one_name_for_each_manifest(runs: Iterable[RunState]) -> list[RunState]:
+    """The runs, those of one manifest with the URI under which it was known first."""
+    names: dict[str, str] = {}
+    contents: dict[tuple[str, ...], str] = {}
+    found = []
+    for run in runs:
+        uri, content = run.manifest, run.manifest_content
+        first = names.get(uri) or (contents.get(content) if content else None) or uri
+        names.setdefault(uri, first)
+        if content:
+            contents.setdefault(content, first)
+        if first != uri:
+            run = dataclasses.replace(run, told={**run.told, "manifest": first})
+        found.append(run)
+    return found
 
 
 def _last_retries(

@@ -11,15 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline import storage
+from pipeline.records import run_file
 from pipeline.records.retry import retried_run
 from pipeline.records.tasks import NO_FAILURES, OK, POSTPONED, SKIPPED
 
+FINISHED = "finished"
 _RESULTS = re.compile(r"/results-\d+-of-\d+\.(jsonl|parquet)$")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run that came to its end; `results`: the URIs of its results."""
+    """One run that has ended; `results`: the URIs of its results.
+
+    `state`: `finished`, or `stopped` or `failed` before its own end.
+    """
 
     name: str
     manifest: str
@@ -29,6 +34,7 @@ class Run:
     failures: str
     results: tuple[str, ...]
     hours: float
+    state: str
 
     @property
     def done(self) -> int:
@@ -42,8 +48,8 @@ class Run:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has left no row of its manifest for later."""
-        return not self.statuses.get(POSTPONED)
+        """Whether it came to its own end, and has left no row of its manifest for later."""
+        return self.state == FINISHED and not self.statuses.get(POSTPONED)
 
     @property
     def pairs_per_hour(self) -> float | None:
@@ -52,37 +58,40 @@ class Run:
 
 
 def runs_of(output: str) -> list[Run]:
-    """The runs that have a summary, the last first."""
+    """The runs that have ended, the last first: with a summary, or else by what they tell."""
     folder = storage.join(output, "runs")
-    summaries: list[str] = []
-    results: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {}
     for uri in storage.list_uris(folder):
-        if uri.endswith("/summary.json"):
-            summaries.append(uri)
-        elif _RESULTS.search(uri):
-            results.setdefault(storage.directory(uri), []).append(uri)
+        files.setdefault(storage.directory(uri), []).append(uri)
     found = []
-    for uri in summaries:
+    for run, uris in files.items():
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-            those = tuple(results.get(storage.directory(uri), ()))
-            found.append(_run(uri, json.loads(storage.read_bytes(uri)), those))
+            found.append(_run(run, uris))
     return sorted(found, key=lambda run: (run.finished_at, run.started_at, run.name), reverse=True)
 
 
-def _run(uri: str, summary: dict[str, Any], results: tuple[str, ...]) -> Run:
-    begin, end = (
-        datetime.datetime.fromisoformat(summary[f"{name}_at"]) for name in ("started", "finished")
-    )
-    folder = storage.directory(uri)
+def _run(folder: str, uris: Sequence[str]) -> Run:
+    """Raises ValueError, KeyError, TypeError, AttributeError where nothing tells of its end."""
+    summary, account = (storage.join(folder, name) for name in ("summary.json", run_file.NAME))
+    has_summary = summary in uris
+    told = json.loads(storage.read_bytes(summary if has_summary else account))
+    if not has_summary:
+        # Stopped before its end, or its process is gone.
+        manifest, end = told["manifest"]["uri"], told["ended_at"]
+        told = {**told, "manifest": manifest, "finished_at": end}
+    statuses = {str(name): int(count) for name, count in told["statuses"].items()}
+    started_at, finished_at = told["started_at"], told["finished_at"]
+    begin, end = map(datetime.datetime.fromisoformat, (started_at, finished_at))
     return Run(
         name=folder.rpartition("/")[2],
-        manifest=str(summary.get("manifest", "")),
-        started_at=summary["started_at"],
-        finished_at=summary["finished_at"],
-        statuses={str(name): int(count) for name, count in summary["statuses"].items()},
+        manifest=str(told.get("manifest", "")),
+        started_at=started_at,
+        finished_at=finished_at,
+        statuses=statuses,
         failures=storage.join(folder, "failures.csv"),
-        results=results,
+        results=tuple(uri for uri in uris if _RESULTS.search(uri)),
         hours=max((end - begin).total_seconds(), 1) / 3600,
+        state=FINISHED if has_summary else str(told["state"]),
     )
 
 

@@ -155,11 +155,11 @@ def test_events_of_nobody_s_interest_are_dropped() -> None:
 def test_without_a_terminal_there_is_a_line_every_so_often(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], catalog: Catalog
 ) -> None:
-    records = catalog.uri("out/records")
-    with watching(verbose=False, records=records):
+    elsewhere = Place(catalog.uri("out"), "r", 1)
+    with watching(verbose=False, elsewhere=elsewhere):
         events.emit(STEPS)
     assert capsys.readouterr().err == ""
-    with watching(verbose=False, records=records):
+    with watching(verbose=False, elsewhere=elsewhere):
         monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.0)
         events.emit(PairPlanned())
         events.emit(STEPS)
@@ -173,7 +173,7 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
 def test_a_compilation_is_told_when_it_begins(
     log_format: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with watching(verbose=False, records=None, log_format=log_format):
+    with watching(verbose=False, elsewhere=None, log_format=log_format):
         events.emit(PairPlanned())
         events.emit(COMPILATION)
         events.emit(STEPS)
@@ -183,7 +183,7 @@ def test_a_compilation_is_told_when_it_begins(
 
 
 def test_the_bar_says_what_is_compiled(terminal: Terminal) -> None:
-    with terminal.shown(), watching(verbose=False, records=None):
+    with terminal.shown(), watching(verbose=False, elsewhere=None):
         for event in (*PLANNED, COMPILATION):
             events.emit(event)
     shown = terminal.text()
@@ -196,11 +196,11 @@ def test_pairs_that_other_processes_do_are_counted_by_their_records(
 ) -> None:
     monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.05)
     catalog.write("out/records/old.json", b"{}")
-    with watching(verbose=False, records=catalog.uri("out/records")):
-        waited_until(lambda: "0 done by workers in other" in capsys.readouterr().err)
+    with watching(verbose=False, elsewhere=Place(catalog.uri("out"), "r", 1)):
+        waited_until(lambda: "0 done, 0 failed in other" in capsys.readouterr().err)
         for name in ("a", "b"):
             catalog.write(f"out/records/{name}.json", b"{}")
-        waited_until(lambda: "2 done by workers in other" in capsys.readouterr().err)
+        waited_until(lambda: "2 done, 0 failed in other" in capsys.readouterr().err)
         events.emit(PairPlanned())
         waited_until(lambda: events.emit(STEPS) or "1 left" in capsys.readouterr().err)
 
@@ -223,8 +223,8 @@ def waited_until(happened: Callable[[], bool]) -> None:
 
 
 def test_in_a_terminal_there_is_a_bar(terminal: Terminal, catalog: Catalog) -> None:
-    records = catalog.uri("out/records")
-    with terminal.shown(), watching(verbose=False, records=records) as tracker:
+    elsewhere = Place(catalog.uri("out"), "r", 1)
+    with terminal.shown(), watching(verbose=False, elsewhere=elsewhere) as tracker:
         tracker.started -= 120
         for event in (*PLANNED, DONE, DIVERGED, STEPS):
             events.emit(event)
@@ -274,7 +274,7 @@ def test_verbose_logs_every_pair(catalog: Catalog, capsys: pytest.CaptureFixture
 def test_logging_is_as_it_was_afterwards(catalog: Catalog) -> None:
     root = logging.getLogger()
     before = (root.level, list(root.handlers))
-    with watching(verbose=True, records=catalog.uri("out/records")):
+    with watching(verbose=True, elsewhere=Place(catalog.uri("out"), "r", 1)):
         assert root.level == logging.INFO
     assert (root.level, list(root.handlers)) == before
 
@@ -366,7 +366,7 @@ def test_what_workers_in_other_processes_did_is_counted_once_more_at_the_stop(
 ) -> None:
     monkeypatch.setattr("pipeline.processes.kill_descendants", lambda: None)
     options = RunOptions(catalog.uri("pairs.csv"), catalog.uri("out"), StyleConfig())
-    tracker = Tracker(catalog.uri("out/records"))
+    tracker = Tracker(Place(catalog.uri("out"), "r", 1))
     catalog.write("out/records/old.json", b"{}")
     tracker.count_records()
     for name in ("a", "b"):

@@ -169,6 +169,23 @@ def test_the_catalog_is_as_the_last_run_of_each_manifest_has_left_it(output: Out
     assert {run.run for run in catalog_of(output.read()).heads} == {"c", "d"}
 
 
+def test_a_manifest_that_was_moved_or_copied_counts_once(output: Output) -> None:
+    def manifest(uri: str, identity: str | None) -> dict[str, Any]:
+        return {"uri": uri, "count": 1, "files": [{"uri": uri, "identity": identity}]}
+
+    counts = {"pairs": 10, "failed": 0, "postponed": 0, "left": 0}
+    output.run("a", "finished", **counts, manifest=manifest("/here/m.csv", "sha256:1"))
+    # Rows were added to it, and it was moved then.
+    output.run("b", "finished", **counts, manifest=manifest("/here/m.csv", "sha256:2"))
+    moved = {**counts, "pairs": 12, "failed": 2}
+    output.run("c", "finished", **moved, manifest=manifest("/there/m.csv", "sha256:2"))
+    output.run("d", "finished", **counts, manifest=manifest("/other.csv", None))
+    output.run("e", "finished", **counts, manifest=manifest("/another.csv", None))
+    found = catalog_of(output.read())
+    assert (found.manifests, found.pairs, found.failed) == (3, 32, 2)
+    assert {run.run for run in found.heads} == {"c", "d", "e"}
+
+
 def test_retries_of_failures_take_them_from_the_run_that_they_came_from(output: Output) -> None:
     output.run("a", "finished", started_at=ago(hours=5), pairs=10, done=4, failed=6, left=0)
     again = {"manifest": "/elsewhere/out/runs/a/failures.csv", "pairs": 6, "left": 0}

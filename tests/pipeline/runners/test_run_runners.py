@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -132,3 +133,27 @@ def test_tracebacks_of_what_the_last_line_says_are_not_logged_and_others_are() -
     assert not SaidOnce().filter(lost)
     escaped = 'message: "it failed\\nnst_core.errors.WeightsError: The file is damaged.\\n"'
     assert not passes(RuntimeError(escaped))
+
+
+def test_a_run_of_other_processes_that_is_stopped_leaves_its_failures(
+    catalog: Catalog, nst: Command
+) -> None:
+    for name in (*NAMES, "s.png"):
+        catalog.picture(name)
+    gone = [f"gone{number}.png" for number in range(8)]
+    catalog.manifest([{"content": name, "style": "s.png"} for name in (*NAMES, *gone)])
+    done = run_apart(catalog, nst, "--max-failures=2", *MULTI_PROCESSING)
+    assert done.returncode == 1
+    assert "--max-failures 2" in done.stderr
+    failures = catalog.failures()
+    assert {row["status"] for row in failures} == {"input_not_found"}
+    assert {row["content"] for row in failures} <= {catalog.uri(name) for name in gone}
+    assert len(failures) >= 3
+    assert not [name for name in catalog.names("out/runs") if "spill" in name]
+    status = json.loads(nst("status", catalog.uri("out"), "--json").stdout)
+    (run,) = status["runs"]
+    assert run["state"] == "stopped"
+    nst("report", catalog.uri("out"))
+    page = catalog.read("out/report/index.html").decode()
+    assert "gone" in page
+    assert "(stopped)" in page

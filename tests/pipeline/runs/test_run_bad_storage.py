@@ -318,7 +318,8 @@ def test_a_disk_that_fills_up_during_a_run_stops_it_and_the_next_run_finishes(
     assert "cannot be written, disk full" in said
     assert "free space there" in said
     done = catalog.records().keys() - {"probe"}
-    assert 0 < len(done) < 3
+    # None where all three were being written at once.
+    assert len(done) < 3
     assert catalog.names("out/images") >= {f"{name}.png" for name in done}
     for name in catalog.names("out/images"):
         catalog.pixels(name)
