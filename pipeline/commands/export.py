@@ -50,6 +50,9 @@ def export(arguments: argparse.Namespace) -> int:
                 "nst run has as --output."
             )
         chosen = selection.choose(names, output)
+        if destination and arguments.format != "csv":
+            # Of an export that was killed before it had a file.
+            storage.sweep(destination)
         with made as target:
             done = export_results(
                 chosen,

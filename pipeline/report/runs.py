@@ -16,7 +16,9 @@ from pipeline.records.retry import retried_run
 from pipeline.records.tasks import NO_FAILURES, OK, POSTPONED, SKIPPED
 
 FINISHED = "finished"
+_SUMMARY = "summary.json"
 _RESULTS = re.compile(r"/results-\d+-of-\d+\.(jsonl|parquet)$")
+_TELLING = re.compile(rf"/({re.escape(_SUMMARY)}|{re.escape(run_file.NAME)})$|{_RESULTS.pattern}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,8 @@ def runs_of(output: str) -> list[Run]:
     folder = storage.join(output, "runs")
     files: dict[str, list[str]] = {}
     for uri in storage.list_uris(folder):
-        files.setdefault(storage.directory(uri), []).append(uri)
+        if _TELLING.search(uri):
+            files.setdefault(storage.directory(uri), []).append(uri)
     found = []
     for run, uris in files.items():
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
@@ -72,9 +75,9 @@ def runs_of(output: str) -> list[Run]:
 
 def _run(folder: str, uris: Sequence[str]) -> Run:
     """Raises ValueError, KeyError, TypeError, AttributeError where nothing tells of its end."""
-    summary, account = (storage.join(folder, name) for name in ("summary.json", run_file.NAME))
-    has_summary = summary in uris
-    told = json.loads(storage.read_bytes(summary if has_summary else account))
+    accounts = {uri.rpartition("/")[2]: uri for uri in uris}
+    has_summary = _SUMMARY in accounts
+    told = json.loads(storage.read_bytes(accounts[_SUMMARY if has_summary else run_file.NAME]))
     if not has_summary:
         # Stopped before its end, or its process is gone.
         manifest, end = told["manifest"]["uri"], told["ended_at"]

@@ -23,6 +23,15 @@ from pipeline.__main__ import main
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "output-0.1.0" / "out"
 PAIRS = 11
+# A process that is killed while it writes a file.
+BEGIN = """
+import os, signal
+from pipeline import storage
+with storage.open_writer({path!r}, "image/png") as stream:
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 # Columns that a manifest may have, and which other names some of them get.
 COLUMNS = {"note": "=1+2", "total": "gross", "side_file_name": "x.jpg", "said": 'a "b",\nc'}
 
@@ -329,6 +338,20 @@ def test_an_interrupted_export_leaves_nothing_that_looks_whole(
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".nst")]
     if kind == "webdataset":  # Ten samples came before, of which three shards are whole.
         assert left == {"000000.tar", "000001.tar", "000002.tar"}
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "webdataset"])
+def test_what_a_killed_export_has_begun_goes_with_the_next(
+    kind: str, output: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    target = tmp_path / "new"
+    target.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = BEGIN.format(path=str(target / "a.png"))
+    subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert [path.name.startswith(".nst-tmp-") for path in target.iterdir()] == [True]
+    assert main(["export", str(output), "--format", kind, "-o", str(target)]) == 0
+    assert not [path for path in target.rglob("*") if path.name.startswith(".nst-tmp-")]
 
 
 def test_what_a_destination_holds_stays(

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from pipeline import storage
 from pipeline.__main__ import main
 
 Catalog = Any
@@ -119,6 +120,18 @@ def test_results_of_an_earlier_version_go_to_a_destination(
     assert {*images_of(events)} == {("images/result", 1), ("images/result", 2)}
     assert main(arguments) == 2
     assert "holds files already" in capsys.readouterr().err
+
+
+def test_events_of_a_bucket_go_into_it(gcs: Any, tmp_path: pathlib.Path) -> None:
+    for path in GOLDEN.rglob("*.*"):
+        name = path.relative_to(GOLDEN).as_posix()
+        storage.write_bytes(gcs.uri(f"out/{name}"), path.read_bytes(), "application/octet-stream")
+    assert main(["export", gcs.uri("out"), "--format=tensorboard", "--ids", "moving"]) == 0
+    (found,) = [uri for uri in storage.list_uris(gcs.uri("out/runs")) if uri.endswith(FILE_NAME)]
+    assert found == gcs.uri(f"out/runs/golden/tensorboard/moving/{FILE_NAME}")
+    (tmp_path / FILE_NAME).write_bytes(storage.read_bytes(found))
+    events = events_of(tmp_path / FILE_NAME)
+    check_scalars(events, (GOLDEN / "losses/moving.csv").read_bytes())
 
 
 def test_of_many_pairs_the_worst_are_chosen_and_it_is_said(
