@@ -17,7 +17,7 @@ LABEL = "Repository"
 
 
 def repository() -> str | None:
-    """The address of the repository: of NST_REPOSITORY, PKG-INFO or git's origin; None: no web page."""
+    """The repository's address: of NST_REPOSITORY, PKG-INFO or git's origin; None: not known."""
     if given := os.environ.get("NST_REPOSITORY"):
         return given.rstrip("/")
     if (built := HERE / "PKG-INFO").is_file():
