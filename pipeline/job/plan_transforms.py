@@ -21,6 +21,7 @@ from pipeline.manifest.columns import Row
 from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.records.output_files import Existing, family_of, list_existing, list_readings
 from pipeline.records.tasks import Outcome, RowNumber
+from pipeline.worker import versions
 
 READ_AT_ONCE = 8192  # rows or files in one list
 BUCKETS = 256  # of ids: all rows and files of a family of ids are in one
@@ -41,7 +42,23 @@ class ReadCatalog(beam.PTransform):  # type: ignore[misc]
         """PBegin → PCollection[Chunk], each of manifest with Row or of id with Existing."""
         places = [("rows", manifest) for manifest in find_manifests(self.manifest)]
         places.append(("files", self.output))
-        return begin | beam.Create(places) | beam.FlatMap(_read).with_output_types(Chunk)
+        read = beam.ParDo(ReadPlace(versions.here())).with_output_types(Chunk)
+        return begin | beam.Create(places) | read
+
+
+class ReadPlace(beam.DoFn):  # type: ignore[misc]
+    """Rows of a manifest, or files of an output: a worker's first step, which checks versions."""
+
+    def __init__(self, submitter: versions.Versions) -> None:
+        self._submitter = submitter
+
+    def setup(self) -> None:
+        """Refuse a job of other versions; raises JobError."""
+        versions.check_worker(self._submitter)
+
+    def process(self, place: tuple[str, str]) -> Iterator[Chunk]:
+        """`("rows", manifest)` or `("files", output)` → Chunks, as `ReadCatalog` has them."""
+        yield from _read(place)
 
 
 class PlanPairs(beam.PTransform):  # type: ignore[misc]
