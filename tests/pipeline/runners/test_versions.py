@@ -20,7 +20,7 @@ from pipeline import cli
 from pipeline.__main__ import main
 from pipeline.commands import run
 from pipeline.job.budget import Failures
-from pipeline.job.plan_transforms import ReadPlace
+from pipeline.job.plan_transforms import GivePlaces
 from pipeline.job.stylize_transforms import StylizeBatches
 from pipeline.runners import submission
 from pipeline.runners.worker_pool import WorkerPool
@@ -195,7 +195,7 @@ def test_dataflow_without_a_way_for_the_package_is_refused(
 
 def test_a_worker_s_first_step_refuses_a_job_of_other_versions() -> None:
     for step in (
-        ReadPlace(OTHER),
+        GivePlaces([], OTHER),
         StylizeBatches(options(), "run", Failures("run", None)),
     ):
         step._submitter = OTHER
