@@ -370,5 +370,5 @@ def preset(name: str) -> StyleConfig:
     """
     if name not in PRESETS:
         raise ConfigError(f"{name!r} is not a preset; the presets are {', '.join(PRESETS)}.")
-    text = (resources.files("configs") / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (resources.files("nst_core") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     return StyleConfig().updated(parse_settings(text, f"configs/{name}.yaml"))

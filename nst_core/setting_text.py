@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeGuard
 
 from nst_core.errors import ConfigError, shown
@@ -13,6 +14,9 @@ URI_SETTINGS = {
     "init": ("content", "noise", "style_statistics"),
     "keep": ("none",),
 }
+# Settings that hold layers with their weights.
+LAYER_SETTINGS = ("content_layers", "style_layers")
+_WITHOUT_BLANK = re.compile(r"(\w):(?=[-+.\d])")
 
 
 def parse_value(text: str) -> Any:
@@ -33,9 +37,16 @@ def names_file(value: Any, key: str) -> TypeGuard[str]:
 def parse_setting(key: str, text: str) -> Any:
     """The value of one setting's text: YAML, but a path or URI that is not quoted as it is.
 
+    Layers may go without blanks and braces: `block3_conv2:1,block4_conv2:0.5`.
+
     Raises:
         ConfigError: the text is not YAML.
     """
+    if key in LAYER_SETTINGS:
+        # In YAML, a colon without a blank is a part of the name.
+        text = _WITHOUT_BLANK.sub(r"\1: ", text.strip())
+        is_bare = ": " in text and "\n" not in text and not text.startswith(("{", '"', "'", "["))
+        return parse_value(f"{{{text}}}" if is_bare else text)
     if key not in URI_SETTINGS or text.lstrip().startswith(("'", '"', "{")):
         return parse_value(text)
     # In YAML, `a #1.png` is `a`, `b: 1.png` a mapping, and `%20.png` nothing at all.

@@ -45,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(given: Sequence[str]) -> int:
+    if not given:
+        # As uv and ruff have it: shown, but nothing was asked for.
+        cli.parser().print_help(sys.stderr)
+        return EXIT_USAGE
     arguments = cli.parse(given)
     # Each command's module is imported only when it is wanted: they bring TensorFlow and Beam.
     if arguments.command == "run":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Sequence
 
-from nst_core.config import PRESETS, SETTINGS, StyleConfig
+from nst_core.config import PRESETS, StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.setting_text import URI_SETTINGS
 from pipeline import command_options, storage
@@ -23,6 +22,7 @@ from pipeline.job.options import (
     load_config,
 )
 from pipeline.manifest.schemes import parse_schemes
+from pipeline.settings_help import settings_help
 
 NO_MASK = "-"
 DESCRIPTION = "Neural style transfer for whole catalogs of images."
@@ -31,6 +31,11 @@ DESCRIPTION = "Neural style transfer for whole catalogs of images."
 def parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     top = Parser(prog="nst", description=DESCRIPTION, allow_abbrev=False)
+    top.add_argument(
+        "--version",
+        action=command_options.Version,
+        help="this program's version, Beam's, TensorFlow's and Python's, and exit",
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_plan(commands)
@@ -148,16 +153,7 @@ def options_of(command: str) -> list[argparse.Action]:
     return [action for action in chosen._actions if action.option_strings] if chosen else []
 
 
-def _settings_help() -> str:
-    lines = ["settings (--set key=value, a YAML file for --config, options.KEY in a manifest):"]
-    default = StyleConfig().to_dict()
-    for key, doc in SETTINGS.items():
-        text = f"{doc} (default {default[key]})".replace("`", "")
-        lines += textwrap.wrap(text, 96, initial_indent=f"  {key}: ", subsequent_indent="      ")
-    return "\n".join(lines)
-
-
-def _add_settings(command: argparse.ArgumentParser) -> None:
+def _add_settings(command: argparse._ActionsContainer) -> None:
     command.add_argument(
         "--config", metavar="FILE", help=f"YAML file or URI, or a preset: {', '.join(PRESETS)}"
     )
@@ -171,7 +167,6 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--weights", metavar="W", help="imagenet, procedural, or a Keras VGG19 .h5 (path or URI)"
     )
-    command.epilog = _settings_help()
 
 
 def _add_run(commands: Commands) -> None:
@@ -209,15 +204,17 @@ def _add_plan(commands: Commands) -> None:
 
 def _add_job(command: argparse.ArgumentParser) -> None:
     """What `run` does, and `plan` foretells."""
-    add = command.add_argument
-    add(
+    first = command.add_argument_group("what, where to, and how it looks")
+    first.add_argument(
         "--manifest",
         required=True,
         metavar="M",
         help="CSV, JSON Lines or Parquet; a quoted glob for several",
     )
-    add("--output", required=True, metavar="O", help="folder: local or gs://…")
-    _add_settings(command)
+    first.add_argument("--output", required=True, metavar="O", help="folder: local or gs://…")
+    _add_settings(first)
+    command.epilog = settings_help()
+    add = command.add_argument_group("which pairs are done").add_argument
     add(
         "--on-existing",
         choices=("skip", "redo", "error"),
@@ -232,12 +229,6 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         "(default check)",
     )
     add(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="most pairs optimised together (default: as many as pay on the device)",
-    )
-    add(
         "--limit",
         type=int,
         metavar="N",
@@ -248,6 +239,13 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stop once more pairs have failed: a count, or a share such as 5%%",
     )
+    add(
+        "--allow-schemes",
+        metavar="S",
+        help="schemes that rows may name, such as gs,s3,file (default: the manifest's, the "
+        "output's and gs; file: local paths)",
+    )
+    add = command.add_argument_group("what is told of it").add_argument
     add(
         "--results-shards",
         type=int,
@@ -261,19 +259,27 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         default="jsonl",
         help="JSON Lines or Parquet (default jsonl)",
     )
-    add(
-        "--allow-schemes",
-        metavar="S",
-        help="schemes that rows may name, such as gs,s3,file (default: the manifest's, the "
-        "output's and gs; file: local paths)",
-    )
     add("--run-id", metavar="ID", help="name of the run's folder (default: the time)")
+    add("--no-report", action="store_true", help="leave out the pages in O/report at the end")
+    add("--verbose", action="store_true", help="log every pair, and Beam's own lines")
+    add(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="json: one object in a line, with Cloud Logging's field names (default text)",
+    )
+    add = command.add_argument_group("how it runs").add_argument
+    add(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="most pairs optimised together (default: as many as pay on the device)",
+    )
     add(
         "--lock",
         action="store_true",
         help="end at once, with status 4, while another run with --lock works on the output",
     )
-    add("--no-report", action="store_true", help="leave out the pages in O/report at the end")
     add(
         "--gpu",
         metavar="TYPE",
@@ -284,13 +290,6 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="folder in which GPU workers share what they have compiled: a path that all reach, "
         "or gs://…",
-    )
-    add("--verbose", action="store_true", help="log every pair, and Beam's own lines")
-    add(
-        "--log-format",
-        choices=("text", "json"),
-        default="text",
-        help="json: one object in a line, with Cloud Logging's field names (default text)",
     )
 
 
@@ -312,3 +311,4 @@ def _add_stylize(commands: Commands) -> None:
         "order; - for none",
     )
     _add_settings(stylize)
+    stylize.epilog = settings_help()

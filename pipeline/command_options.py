@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn, TypeAlias
+import importlib.metadata
+import platform
+from typing import Any, NoReturn, TypeAlias
 
 from nst_core.errors import ConfigError
 from pipeline.export import SHARD_PAIRS, WORST_OF_TENSORBOARD
@@ -16,6 +18,27 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong as a ConfigError."""
         raise ConfigError(f"{message}; see {self.prog} --help.")
+
+
+class Version(argparse.Action):
+    """`--version`: prints versions as packages' metadata have them, for importing them is slow."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{**given, "dest": argparse.SUPPRESS, "nargs": 0})
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        """Print them, and exit with status 0."""
+        found = {name: _version(name) for name in ("nst-catalog", "apache-beam", "tensorflow")}
+        found["Python"] = platform.python_version()
+        print("\n".join(f"{name} {version}" for name, version in found.items()))
+        parser.exit()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 # In quotes, since argparse's own class takes no type outside annotations.

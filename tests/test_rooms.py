@@ -31,6 +31,7 @@ ORDER = {
         "__main__",
         "cli",
         "command_options",
+        "settings_help",
         "commands",
         "runners",
         "job",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -40,6 +41,9 @@ def serve(channel: socket.socket, memory: int) -> None:
         nonce, request, data = found
         answer = _answer(channel, memory, nonce, request, data)
         del data, found
+        if answer.kind in (Kind.TOO_LARGE, Kind.UNREADABLE):
+            # What an error's frames hold, in circles, would count against the next file's memory.
+            gc.collect()
         messages.send_answer(channel, nonce, answer)
 
 

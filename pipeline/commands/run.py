@@ -35,6 +35,7 @@ from pipeline.records.reports import Place
 from pipeline.records.run_file import About, RunFile
 from pipeline.records.tasks import NO_FAILURES, Outcome, Task
 from pipeline.report.after_run import report_after_run
+from pipeline.runners import submission
 from pipeline.runners.job_results import job_of
 from pipeline.runners.shutdown import death_sentence, heeding
 from pipeline.worker import checkpoints
@@ -163,8 +164,9 @@ def preflight(options: RunOptions) -> list[str]:
     What would not, but should be known, as sentences.
 
     Raises:
-        ManifestError, JobError: the first trouble found.
+        ConfigError, ManifestError, JobError: the first trouble found.
     """
+    submission.check_versions(options)
     notes = check_manifests(options.manifest)
     check_weights(options.config.weights)
     storage.check_writable(options.output)

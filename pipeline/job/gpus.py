@@ -88,17 +88,25 @@ NAMES = tuple(GPUS)
 
 
 def find(name: str) -> Gpu:
-    """The GPU of this name, `--gpu`'s or Dataflow's own.
+    """The GPU of this name, `--gpu`'s or Dataflow's own, or of an end or a part of it: `l4`.
 
     Raises:
-        ConfigError: there is none; with the nearest known one.
+        ConfigError: there is none, or several; with all names, or the nearest one.
     """
     by_name = {**{gpu.accelerator: gpu for gpu in GPUS.values()}, **GPUS}
-    if name not in by_name:
-        near = difflib.get_close_matches(name, by_name, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(NAMES)}."
-        raise ConfigError(f"--gpu {name} is not known; {hint}")
-    return by_name[name]
+    wanted = name.strip().lower().replace("_", "-")
+    if wanted in by_name:
+        return by_name[wanted]
+    ending = [gpu for known, gpu in by_name.items() if f"-{known}".endswith(f"-{wanted}")]
+    holding = [gpu for known, gpu in by_name.items() if f"-{wanted}-" in f"-{known}-"]
+    meant = dict.fromkeys(gpu.name for gpu in ending or holding)
+    if len(meant) == 1:
+        return GPUS[next(iter(meant))]
+    if meant:
+        raise ConfigError(f"--gpu {name} may be {' or '.join(meant)}; give one of these.")
+    near = difflib.get_close_matches(wanted, by_name, n=1)
+    hint = f"did you mean {near[0]}? There are" if near else "give one of"
+    raise ConfigError(f"--gpu {name} is not known; {hint} {', '.join(NAMES)}.")
 
 
 def shapes(work: Iterable[Work], *, compiled: bool) -> dict[str, Any]:

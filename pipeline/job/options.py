@@ -7,12 +7,14 @@ import dataclasses
 import difflib
 import functools
 import importlib.util
+import itertools
 import pathlib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nst_core.config import PRESETS, StyleConfig, preset
+from nst_core.config import PRESETS, SETTINGS, StyleConfig, preset
 from nst_core.errors import ConfigError
 from nst_core.setting_text import parse_setting, parse_settings
 from nst_core.yaml_values import TEXT_LIMIT
@@ -163,10 +165,23 @@ def check_option_names(arguments: Sequence[str], command: str, own: Sequence[str
             raise ConfigError(_NO_DRY_RUN[command].format(name))
         if name in known:
             continue
+        if "--set" in own and (key := name.strip("-").replace("-", "_")) in SETTINGS:
+            value = _value_of(name, arguments)
+            raise ConfigError(f"{name} is a setting, not an option; give --set {key}={value}.")
         near = _nearest(name, own, sorted(known), cutoff)
         if near or cutoff != _SURELY:
             hint = f"did you mean {near}?" if near else "see --help."
             raise ConfigError(f"{name} is no option of nst {command}{beam}; {hint}")
+
+
+def _value_of(name: str, arguments: Sequence[str]) -> str:
+    """What an option is given, for an example of how to give it otherwise."""
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        given, has_value, value = argument.partition("=")
+        if given == name:
+            value = value if has_value else following
+            return "VALUE" if not value or value.startswith("--") else shlex.quote(value)
+    return "VALUE"
 
 
 def _is_dry_run(name: str) -> bool:
@@ -200,7 +215,10 @@ def check_beam_arguments(arguments: Sequence[str]) -> None:
     for argument in arguments:
         is_option = argument.startswith("--")
         if not is_option and not value_may_follow:
-            raise ConfigError(f"{argument!r} is not an option; see --help.")
+            # A shell makes two words of a={b,c}.
+            is_setting = argument.partition("=")[0] in SETTINGS
+            hint = "give --set before it, and quotes around braces" if is_setting else "see --help"
+            raise ConfigError(f"{argument!r} is not an option; {hint}.")
         value_may_follow = is_option and "=" not in argument
 
 

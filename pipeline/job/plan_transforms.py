@@ -6,7 +6,7 @@ import collections
 import functools
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -21,9 +21,15 @@ from pipeline.manifest.columns import Row
 from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.records.output_files import Existing, family_of, list_existing, list_readings
 from pipeline.records.tasks import Outcome, RowNumber
+from pipeline.worker import versions
 
 READ_AT_ONCE = 8192  # rows or files in one list
 BUCKETS = 256  # of ids: all rows and files of a family of ids are in one
+
+
+# What is read there, "rows" or "files", and where; numbered, since places are spread by number.
+_Place = tuple[str, str]
+_Keyed = tuple[int, _Place]
 
 
 class ReadCatalog(beam.PTransform):  # type: ignore[misc]
@@ -41,7 +47,33 @@ class ReadCatalog(beam.PTransform):  # type: ignore[misc]
         """PBegin → PCollection[Chunk], each of manifest with Row or of id with Existing."""
         places = [("rows", manifest) for manifest in find_manifests(self.manifest)]
         places.append(("files", self.output))
-        return begin | beam.Create(places) | beam.FlatMap(_read).with_output_types(Chunk)
+        return (
+            begin
+            | beam.Impulse()
+            | beam.ParDo(GivePlaces(places, versions.here())).with_output_types(_Keyed)
+            | "Distribute" >> beam.GroupByKey()
+            | "Read" >> beam.FlatMapTuple(_read_all).with_output_types(Chunk)
+        )
+
+
+class GivePlaces(beam.DoFn):  # type: ignore[misc]
+    """Numbered places: a worker's first step, in a stage of its own, which checks versions.
+
+    Not `Create`: this stage is to hold nothing but what every Python can read, and a lambda, which
+    `Create` and `Reshuffle` are made of, ends another Python's process without a word.
+    """
+
+    def __init__(self, places: Sequence[_Place], submitter: versions.Versions) -> None:
+        self._places = places
+        self._submitter = submitter
+
+    def setup(self) -> None:
+        """Refuse a job of other versions; raises JobError."""
+        versions.check_worker(self._submitter)
+
+    def process(self, _: bytes) -> Iterator[_Keyed]:
+        """All places."""
+        yield from enumerate(self._places)
 
 
 class PlanPairs(beam.PTransform):  # type: ignore[misc]
@@ -86,7 +118,11 @@ class TakeFirst(beam.PTransform):  # type: ignore[misc]
         return tasks | "Postpone" >> split(_within, beam.pvalue.AsSingleton(numbers))
 
 
-def _read(place: tuple[str, str]) -> Iterator[Chunk]:
+def _read_all(_: int, places: Iterable[_Place]) -> Iterator[Chunk]:
+    return itertools.chain.from_iterable(map(_read, places))
+
+
+def _read(place: _Place) -> Iterator[Chunk]:
     kind, uri = place
     entries: Iterator[tuple[str, Row | Existing]] = (
         ((uri, row) for row in read_rows(uri)) if kind == "rows" else list_existing(uri)

@@ -15,6 +15,7 @@ from pipeline.job.elements import NAMESPACE, Chunk, at_the_end, log_outcome
 from pipeline.job.gpus import resource_hints
 from pipeline.job.options import RunOptions
 from pipeline.records.tasks import Batch, Outcome
+from pipeline.worker import versions
 from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.program_cache import ProgramCache
@@ -66,9 +67,15 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._program_cache = options.program_cache
         self._run = run
         self._failures = failures
+        self._submitter = versions.here()
 
     def setup(self) -> None:
-        """Take hold of the process's engines and pictures; none is loaded yet."""
+        """Take hold of the process's engines and pictures; none is loaded yet.
+
+        Raises:
+            JobError: the job was made with other versions.
+        """
+        versions.check_worker(self._submitter)
         self._caches = _shared.acquire(
             lambda: _Caches(EngineCache(), PictureCache(), ProgramCache(self._program_cache)),
             self._run,

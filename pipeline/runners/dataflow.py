@@ -31,6 +31,12 @@ def completed(options: RunOptions) -> RunOptions:
     is_dataflow = (options.runner or "").lower() in RUNNERS
     if is_dataflow:
         _refuse_local_places(options)
+        if options.gpu is None and not options.beam_values(*_BRINGING_PACKAGES):
+            raise ConfigError(
+                "Dataflow's own image has no nst-catalog; give --sdk_container_image "
+                "(deploy/dataflow/build.sh makes one), or --setup_file=./setup.py in a copy of the "
+                "project, so that workers have the version that submits."
+            )
     if options.lock and options.beam_values("--template_location"):
         raise ConfigError(
             "--lock is held by the process that waits for the job, and with --template_location "
@@ -99,6 +105,11 @@ def _contradictions(options: RunOptions, gpu: Gpu, *, is_dataflow: bool) -> Iter
             )
 
 
+# Options by which workers come to have this package.
+_BRINGING_PACKAGES = (
+    *("--sdk_container_image", "--worker_harness_container_image", "--setup_file"),
+    *("--extra_package", "--extra_packages", "--requirements_file"),
+)
 _SERVICE_OPTIONS = ("--dataflow_service_option", "--dataflow_service_options")
 _EXPERIMENTS = ("--experiment", "--experiments")
 

@@ -25,7 +25,8 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
 from nst_core.errors import ConfigError
-from pipeline.runners import sockets
+from pipeline.runners import sockets, submission
+from pipeline.worker import versions
 
 WORKER = (
     "import sys; from apache_beam.runners.worker.sdk_worker import SdkHarness; "
@@ -92,6 +93,9 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type
         """Nothing: the worker ends with its connection."""
         return beam_fn_api_pb2.StopWorkerResponse()
 
+    def _versions(self, request: bytes, context: Any) -> bytes:  # noqa: ARG002
+        return versions.to_text(versions.here()).encode()
+
     def serve(self, port: int) -> int:
         """Listen at a port of 127.0.0.1 (0: a free one) until `close`; the port.
 
@@ -102,6 +106,10 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type
         alone = [("grpc.so_reuseport", 0)]
         self._server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=alone)
         beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(self, self._server)
+        # Before it submits a job, nst run asks for the versions that its workers will have.
+        tell = grpc.unary_unary_rpc_method_handler(self._versions)
+        told = grpc.method_handlers_generic_handler(submission.SERVICE, {submission.METHOD: tell})
+        self._server.add_generic_rpc_handlers((told,))
         try:
             self._port = int(self._server.add_insecure_port(f"{HOST}:{port}"))
         except RuntimeError as error:

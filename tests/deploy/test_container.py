@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pathlib
 import re
@@ -25,10 +24,10 @@ Stages = dict[str, tuple[str, list[tuple[str, str]]]]
 
 
 def linter(name: str) -> str:
-    """The path of a linter that requirements.txt installs beside Python."""
+    """The path of a linter that requirements-dev.txt installs beside Python."""
     folder = pathlib.Path(sys.executable).parent
     found = shutil.which(name, path=f"{folder}{os.pathsep}{os.environ['PATH']}")
-    assert found, f"{name} is not installed; see requirements.txt"
+    assert found, f"{name} is not installed; see requirements-dev.txt"
     return found
 
 
@@ -59,10 +58,11 @@ def inherited(stages: Stages, name: str) -> list[tuple[str, str]]:
 
 
 def pins(*names: str) -> dict[str, str]:
-    """Versions by package, of files of pinned requirements."""
+    """Versions by package, of locked requirements, as this Python takes them."""
     lines = [line for name in names for line in (ROOT / name).read_text().splitlines()]
-    found = [line.partition("==") for line in lines if line and not line.startswith("#")]
-    return {name.lower().replace("_", "-"): version for name, _, version in found}
+    pinned = [Requirement(line.removesuffix("\\")) for line in lines if line[:1].isalnum()]
+    taken = [one for one in pinned if one.marker is None or one.marker.evaluate()]
+    return {one.name: str(one.specifier).removeprefix("==") for one in taken}
 
 
 def test_the_linter_of_dockerfiles_finds_nothing() -> None:
@@ -158,11 +158,31 @@ def test_what_is_copied_makes_the_package(stages: Stages, tmp_path: pathlib.Path
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {
-        "configs/default.yaml",
+        "nst_catalog.py",
         "nst_core/engine/style_engine.py",
+        "nst_core/presets/default.yaml",
         "nst_core/py.typed",
         "pipeline/template.py",
     } <= {*names}
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "deploy/requirements-gpu.txt"]
+)
+def test_a_lock_has_hashes_and_names_no_registry(name: str) -> None:
+    text = (ROOT / name).read_text()
+    for one in re.split(r"\n(?=\w)", text)[1:]:
+        assert re.match(r"[\w.-]+==\S+( ;[^\n]+)? \\\n    --hash=sha256:[0-9a-f]{64}", one), one
+    assert not re.search(r"://|--(extra-)?index|--find-links|--trusted", text)
+
+
+def test_users_install_nothing_that_only_tests_need_and_all_take_the_same_versions() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    users, everything = pins("requirements.txt"), pins("requirements-dev.txt")
+    assert everything.items() >= users.items() <= pins("deploy/requirements-gpu.txt").items()
+    wanted = {Requirement(one).name.lower() for one in project["optional-dependencies"]["dev"]}
+    assert wanted <= everything.keys()
+    assert not {"pandas", "scipy", "mypy", "pytest", "ruff", "playwright"} & users.keys()
 
 
 def test_everything_that_is_installed_is_pinned() -> None:
@@ -184,7 +204,7 @@ def test_the_gpu_s_packages_are_pinned_as_tensorflow_wants_them() -> None:
         for one in map(Requirement, importlib.metadata.requires("tensorflow") or [])
         if one.marker and one.marker.evaluate({"extra": "and-cuda"}) and "nvidia" in one.name
     ]
-    assert {one.name for one in wanted} == {*pinned}
+    assert {one.name for one in wanted} == {one for one in pinned if one.startswith("nvidia-")}
     for one in wanted:
         assert pinned[one.name] in one.specifier
 
@@ -203,16 +223,11 @@ def test_the_script_of_the_user_adds_one_with_a_home_once(
 
 
 @pytest.mark.parametrize(
-    ("kind", "suffix", "constraints"),
-    [
-        ("cpu", "", ["requirements.txt"]),
-        ("gpu", "[gpu]", ["requirements.txt", "requirements-gpu.txt"]),
-    ],
+    ("kind", "lock"), [("cpu", "requirements.txt"), ("gpu", "requirements-gpu.txt")]
 )
 def test_the_script_that_installs_takes_pinned_packages_alone(
     kind: str,
-    suffix: str,
-    constraints: list[str],
+    lock: str,
     tmp_path: pathlib.Path,
     stand_ins: StandIns,
 ) -> None:
@@ -220,12 +235,13 @@ def test_the_script_that_installs_takes_pinned_packages_alone(
     target = str(tmp_path / "python")
     done = stand_ins.run(str(SCRIPTS / "install.sh"), kind, "/source", target)
     assert done.returncode == 0, done.stderr
-    made, installed, checked = stand_ins.calls()
+    made, locked, installed, checked = stand_ins.calls()
     assert made == ["python", "-m", "venv", target]
-    assert installed[:2] == ["pip", "install"]
-    assert installed[-1] == f"/source{suffix}"
-    given = [b for a, b in itertools.pairwise(installed) if a == "--constraint"]
-    assert given == [f"/source/{name}" for name in constraints]
+    for install in (locked, installed):
+        assert install[:2] == ["pip", "install"]
+        assert "--no-deps" in install
+    assert locked[-3:] == ["--require-hashes", "--requirement", f"/source/{lock}"]
+    assert installed[-2:] == ["--no-build-isolation", "/source"]
     assert checked == ["pip", "check"]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import pathlib
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +19,7 @@ from nst_core.errors import ConfigError
 from pipeline import cli
 from pipeline.__main__ import main
 from pipeline.job.budget import MaxFailures
+from pipeline.job.gpus import GPUS
 
 COMMANDS = (
     *("run", "plan", "status", "stylize", "manifest", "report", "export", "demo", "weights"),
@@ -25,7 +28,6 @@ RUN = ["run", "--manifest", "pairs.csv", "--output", "out", "--weights", "proced
 
 # Command lines that are wrong, and what the sentence must name.
 USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
-    "no command": ([], ("COMMAND",)),
     "unknown command": (["rnu"], ("rnu", "run")),
     "run without manifest": (["run", "--output", "out"], ("--manifest",)),
     "run without output": (["run", "--manifest", "pairs.csv"], ("--output",)),
@@ -40,6 +42,28 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "no shards": ([*RUN, "--results-shards=-1"], ("--results-shards", "-1")),
     "run id that is no name": ([*RUN, "--run-id", "a/b"], ("--run-id", "a/b")),
     "GPU of nobody's": ([*RUN, "--gpu", "nvidia-l5"], ("nvidia-l5", "nvidia-l4")),
+    "GPU that may be two": ([*RUN, "--gpu", "80gb"], ("nvidia-a100-80gb or nvidia-h100",)),
+    "GPU of no part of a name": ([*RUN, "--gpu", "xy"], ("xy", "nvidia-l4", "nvidia-h100")),
+    "GPU by a part, elsewhere": ([*RUN, "--gpu", "L4"], ("--gpu nvidia-l4", "DataflowRunner")),
+    "setting as an option": ([*RUN, "--device", "gpu"], ("give --set device=gpu.",)),
+    "setting as an option with =": ([*RUN, "--image-size=300"], ("--set image_size=300.",)),
+    "setting as an option at the end": ([*RUN, "--seed"], ("--set seed=VALUE.",)),
+    "setting as an option of stylize": (
+        ["stylize", "a.png", "s.png", "-o", "x.png", "--style-scale", "2"],
+        ("--set style_scale=2.",),
+    ),
+    "setting as an option of a portable runner": (
+        [*RUN, "--runner=FlinkRunner", "--device=gpu"],
+        ("--set device=gpu.",),
+    ),
+    "braces that a shell has taken apart": (
+        [*RUN, "--set", "content_layers=block3_conv2:1", "content_layers=block4_conv2:1"],
+        ("content_layers=block4_conv2:1", "quotes around braces"),
+    ),
+    "unknown layer without blank": (
+        [*RUN, "--set", "content_layers={block3_conv9:1}"],
+        ("block3_conv9", "block5_conv4"),
+    ),
     "GPU elsewhere than on Dataflow": ([*RUN, "--gpu", "nvidia-l4"], ("--runner=DataflowRunner",)),
     "Dataflow with a local manifest": ([*RUN, "--runner=DataflowRunner"], ("pairs.csv", "gs://")),
     "unknown form of logs": ([*RUN, "--log-format", "xml"], ("xml", "json")),
@@ -233,6 +257,70 @@ def test_the_program_s_help_names_every_command(helps: dict[str, Answer]) -> Non
 def test_help_documents_every_setting(command: str, helps: dict[str, Answer]) -> None:
     for key in SETTINGS:
         assert f"  {key}: " in helps[command].stdout
+
+
+def test_help_of_run_begins_with_the_five_options_and_the_five_settings_that_matter(
+    helps: dict[str, Answer],
+) -> None:
+    text = helps["run"].stdout.partition("show this help message")[2]
+    for mark, five in (
+        ("  --", ("--manifest", "--output", "--config", "--set", "--weights")),
+        ("\n  ", ("image_size", "content_weight", "style_scale", "preserve_colors", "steps")),
+    ):
+        part = text.partition("settings (--set")[2] if mark == "\n  " else text
+        places = [part.index(f"{mark}{name.removeprefix('--')}") for name in five]
+        assert places == sorted(places)
+        others = [part.find(f"\n  {name}: ") for name in SETTINGS if name not in five]
+        others += [part.find(f"\n  {name} ") for name in ("--limit", "--gpu", "--lock")]
+        assert all(place > places[-1] for place in others if place >= 0)
+
+
+def test_every_setting_is_in_the_help_once(helps: dict[str, Answer]) -> None:
+    for key in SETTINGS:
+        assert helps["run"].stdout.count(f"\n  {key}: ") == 1
+
+
+def test_without_a_command_the_help_is_shown_and_nothing_was_asked_for(
+    tmp_path: pathlib.Path, helps: dict[str, Answer]
+) -> None:
+    (answer,) = ask(tmp_path, [[]])
+    assert (answer.status, answer.stdout) == (2, "")
+    assert answer.stderr == helps[""].stdout
+
+
+def test_the_version_is_told_with_those_of_what_it_runs_on(tmp_path: pathlib.Path) -> None:
+    (answer,) = ask(tmp_path, [["--version"]])
+    packages = ("nst-catalog", "apache-beam", "tensorflow")
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
+    versions.append(f"Python {platform.python_version()}")
+    assert (answer.status, answer.stdout.splitlines()) == (0, versions)
+    assert answer.imported == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("block3_conv2: 1.0, block4_conv2: .5", "{block3_conv2: 1.0, block4_conv2: .5}"),
+        *("block3_conv2:1.0,block4_conv2:.5", "{block3_conv2:1.0,block4_conv2:.5}"),
+        *('{"block3_conv2":1.0,"block4_conv2":0.5}', " { block3_conv2:1 , block4_conv2:5e-1 } "),
+    ],
+)
+def test_layers_are_understood_without_blanks_and_without_braces(text: str) -> None:
+    for key in ("content_layers", "style_layers"):
+        config = options_of("--set", f"{key}={text}").config
+        assert getattr(config, key) == {"block3_conv2": 1.0, "block4_conv2": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        *(("l4", "nvidia-l4"), ("T4", "nvidia-tesla-t4"), ("a100", "nvidia-a100")),
+        *(("A100_80GB", "nvidia-a100-80gb"), ("h100", "nvidia-h100")),
+        *(("tesla-a100", "nvidia-a100"), ("h100-80gb", "nvidia-h100")),
+    ],
+)
+def test_a_gpu_is_found_by_a_part_of_its_name(given: str, name: str) -> None:
+    assert options_of("--gpu", given).gpu == GPUS[name]
 
 
 def test_the_command_in_its_own_process_exits_with_2_and_one_line(
