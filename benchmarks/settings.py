@@ -1,9 +1,9 @@
 """What the settings do: one pair under `default`, and under `default` with one thing changed.
 
-The pictures go into docs/settings/, one file for each; docs/reference/settings.md shows them. SSIM is to the content (1: the content itself), the Gram
-error that to the style, relative, the mean over five layers of `default` (0: the style itself):
-where the style layers or the styles are others, it is to these. Made weights are scaled to
-features as large as those of ImageNet's weights.
+The pictures go into docs/settings/, one file for each; docs/reference/settings.md shows them. SSIM
+is to the content (1: the content itself), the Gram error that to the style, relative, the mean over
+five layers of `default` (0: the style itself): where the style layers or the styles are others, it
+is to these. Made weights are scaled to features as large as those of ImageNet's weights.
 """
 
 from __future__ import annotations

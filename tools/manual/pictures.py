@@ -77,6 +77,10 @@ def main() -> None:
     """Make every picture that is wanted."""
     PICTURES.mkdir(exist_ok=True)
     mask().save(PHOTOGRAPHS / "coffee_mask.png", optimize=True)
+    for path in PAINTINGS.glob("*.jpg"):
+        with Image.open(path) as painting:
+            painting.thumbnail((SIZE, SIZE))
+            painting.save(PICTURES / f"{path.stem}.webp", quality=84, method=6)
     kept = np.asarray(mask(), np.float32) / 255
     engine = StyleEngine("procedural")
     for one in WANTED:
