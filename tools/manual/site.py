@@ -7,6 +7,7 @@ anything else as it is.
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import posixpath
@@ -18,6 +19,7 @@ from mkdocs.structure.files import File
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = "docs"
 BELOW = "repository"
+SCHEMAS = "<!-- every file in docs/schemas -->"
 README, FIRST_PAGE = "README.md", "index.md"
 # The target of a link or picture, without scheme; its anchor.
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(#[^)\s]*)?(?=\))")
@@ -55,7 +57,17 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
             return match[0]
         return posixpath.relpath(in_site(name), posixpath.dirname(here)) + (match[2] or "")
 
-    return LINK.sub(replaced, markdown)
+    return LINK.sub(replaced, markdown).replace(SCHEMAS, schemas(posixpath.dirname(here)))
+
+
+def schemas(folder: str) -> str:
+    """A list of the JSON Schemas in docs/schemas, each with its title."""
+    found = sorted((ROOT / DOCS / "schemas").glob("*.json"))
+    return "\n".join(
+        f"- [{path.name}]({posixpath.relpath(f'schemas/{path.name}', folder)}): "
+        + str(json.loads(path.read_text(encoding="utf-8")).get("title", ""))
+        for path in found
+    )
 
 
 def meant(page: str, link: str) -> str:
