@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nst_core.config import StyleConfig
+from nst_core.config import StyleConfig, preset
 from pipeline import cli
 from pipeline.__main__ import main
 from pipeline.job.options import load_config
@@ -47,12 +47,19 @@ def quick() -> Iterator[None]:
     engines = EngineCache()
 
     def load_once(config: StyleConfig, *more: Any, **given: Any) -> Any:
-        key = (config.weights, config.pooling, config.padding, config.precision, repr((more, given)))
+        key = (
+            config.weights,
+            config.pooling,
+            config.padding,
+            config.precision,
+            repr((more, given)),
+        )
         if key not in loaded:
             loaded[key] = load_engine(config, *more, **given)
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch, quick_beam():
+        patch.setattr("nst_core.config.preset", lambda name: small(preset(name)))
         patch.setattr(cli, "load_config", lambda *given: small(load_config(*given)))
         patch.setattr("pipeline.worker.engine_cache.load_engine", load_once)
         for command in ("plan", "stylize"):

@@ -1,6 +1,6 @@
 """`python -m tools.manual.command_line`: every command's options, as the page of the reference.
 
-    python -m tools.manual.command_line > docs/reference/command_line.md
+python -m tools.manual.command_line > docs/reference/command_line.md
 """
 
 from __future__ import annotations
