@@ -93,12 +93,13 @@ def run_page() -> Callable[[list[Fence], pathlib.Path], pathlib.Path]:
 
 def run(blocks: list[Fence], folder: pathlib.Path) -> pathlib.Path:
     """Run blocks one after the other, as a reader would; the folder that they end in."""
+    known = {"__name__": "page"}
     with contextlib.chdir(folder):
         for block in blocks:
             if block.reason or block.language not in ("bash", "python"):
                 continue
             if block.language == "python":
-                exec(compile(block.text, "page", "exec"), {"__name__": "page"})
+                exec(compile(block.text, "page", "exec"), known)
             else:
                 for line in lines(block.text):
                     run_line(line)

@@ -25,6 +25,7 @@ FOREIGN = {
     *("--build-arg", "--experiments", "--gpus", "--help", "--parallelism", "--project"),
     *("--region", "--runner"),
 }
+COMMANDS = ["run", "plan", "status", "stylize", "manifest", "report", "export", "demo", "weights"]
 MOST_BYTES = 4_000_000
 
 
@@ -77,7 +78,7 @@ def test_the_options_page_is_the_program_s() -> None:
 
 def test_every_option_is_in_the_reference() -> None:
     text = (DOCS / "reference/command_line.md").read_text()
-    for command in ("run", "plan", "status", "stylize", "manifest", "report", "export", "demo"):
+    for command in COMMANDS:
         for action in cli.options_of(command):
             if action.dest != "help":
                 assert all(name in text for name in action.option_strings), action.dest
@@ -97,15 +98,15 @@ def test_every_option_that_is_named_is_one(page: pathlib.Path) -> None:
         "weights",
     )
     known = {name for one in commands for a in cli.options_of(one) for name in a.option_strings}
-    # What stands in quotes of code, or alone there, without a value.
-    for said in re.findall(r"`(?:nst )?[^`\n]*`", page.read_text(encoding="utf-8")):
+    # What other programs take stands behind their names.
+    for said in re.findall(r"`(?:nst |--)[^`\n]*`", page.read_text(encoding="utf-8")):
         for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]*", said):
             assert "_" in option or option in {*known, *COMING, *FOREIGN}, said
 
 
 def test_every_setting_that_is_said_in_a_command_is_one() -> None:
     for page in PAGES:
-        for key in re.findall(r"--set (\w+)=", page.read_text(encoding="utf-8")):
+        for key in re.findall(r"--set ([a-z_]+)=", page.read_text(encoding="utf-8")):
             assert key in SETTINGS, f"{page}: {key}"
 
 
