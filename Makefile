@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-fast check bench clean
+.PHONY: demo test test-fast check docs bench clean
 
 demo: $(READY)
 	$(BIN)/nst demo --output out/demo
@@ -20,11 +20,14 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out site
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

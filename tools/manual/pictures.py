@@ -87,8 +87,7 @@ def main() -> None:
         config = StyleConfig(weights="procedural", image_size=SIZE).updated(one.settings)
         content = _read(PHOTOGRAPHS / f"{one.photograph}.jpg")
         styles = [Style(_read(PAINTINGS / f"{one.painting}.jpg"))]
-        given = {"keep": kept} if one.keep else {}
-        result = engine.stylize(content, styles, config, **given)
+        result = engine.stylize(content, styles, config, keep=kept if one.keep else None)
         picture = Image.fromarray(result.image.round().astype(np.uint8))
         picture.save(PICTURES / f"{one.name}.webp", quality=84, method=6)
         print(f"{one.name}: {result.seconds:.0f} s", flush=True)
