@@ -115,6 +115,7 @@ def test_pages_fit_their_window_and_ask_nobody(
 def test_the_search_finds_a_message(address: str, browser: Any) -> None:
     page = browser.new_page(viewport={"width": WIDE, "height": 900})
     page.goto(f"{address}/index.html")
-    page.fill("[data-md-component=search-query]", "Git LFS pointer")
+    page.click("[data-md-component=search-query]")
+    page.keyboard.type("pointer")
     page.wait_for_selector(".md-search-result__link[href*=troubleshooting]", timeout=20_000)
     page.close()
