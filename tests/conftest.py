@@ -18,6 +18,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # Whole runs, other processes, and the network compiled in many ways: not in `make test-fast`.
 LONG = (
+    "manual/test_manual_commands.py",
+    "manual/test_manual_site.py",
     "nst_core/engine/",
     "pipeline/runners/",
     "pipeline/runs/",

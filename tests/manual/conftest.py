@@ -40,7 +40,7 @@ def small(config: StyleConfig) -> StyleConfig:
     return config.updated({**LEAST, "weights": weights})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def quick() -> Iterator[None]:
     """Commands compute little, and load a network once."""
     loaded: dict[tuple[str, ...], Any] = {}
@@ -69,7 +69,7 @@ def quick() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tutorial(quick: None, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The folder that the tutorial makes, after its last command."""
     del quick
@@ -85,7 +85,7 @@ def folder(tutorial: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(shutil.copytree(tutorial, tmp_path / tutorial.name))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run_page() -> Callable[[list[Fence], pathlib.Path], pathlib.Path]:
     """See `run`."""
     return run

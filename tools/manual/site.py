@@ -7,6 +7,7 @@ anything else as it is.
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from mkdocs.structure.files import File
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = "docs"
 BELOW = "repository"
+BARS = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")
 SCHEMAS = "<!-- every file in docs/schemas -->"
 README, FIRST_PAGE = "README.md", "index.md"
 # The target of a link or picture, without scheme; its anchor.
@@ -57,7 +59,14 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
             return match[0]
         return posixpath.relpath(in_site(name), posixpath.dirname(here)) + (match[2] or "")
 
+    markdown = BARS.sub(with_bars, markdown)
     return LINK.sub(replaced, markdown).replace(SCHEMAS, schemas(posixpath.dirname(here)))
+
+
+def with_bars(code: re.Match[str]) -> str:
+    """Code in a table whose bars have a backslash, which Python-Markdown would show."""
+    text = html.escape(code[1], quote=False).replace("\\|", "&#124;")
+    return f"<code>{text}</code>"
 
 
 def schemas(folder: str) -> str:
