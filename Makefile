@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --quiet --custom-compile-command "make lock"
 
-.PHONY: demo test test-fast test-fast-others check bench lock lock-upgrade wheel clean
+.PHONY: demo test test-fast test-fast-others check docs bench lock lock-upgrade wheel clean
 
 demo: $(READY)
 	$(BIN)/nst demo --output out/demo
@@ -36,13 +36,16 @@ check: $(DEV_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DEV_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks
 
 # Every version that is locked already stays, unless pyproject.toml forbids it.
 lock: $(BIN)/uv
 	$(LOCK) $(UPGRADE) --output-file requirements.txt
-	$(LOCK) $(UPGRADE) --constraint requirements.txt --extra dev --output-file requirements-dev.txt
+	$(LOCK) $(UPGRADE) --constraint requirements.txt --extra dev --extra docs --output-file requirements-dev.txt
 	$(LOCK) $(UPGRADE) --constraint requirements.txt --extra gpu --output-file deploy/requirements-gpu.txt
 
 lock-upgrade:
@@ -52,7 +55,7 @@ wheel: $(DEV_READY)
 	$(BIN)/uv build --no-build-isolation --quiet
 
 clean:
-	rm -rf $(VENV) $(addprefix .venv-,$(VERSIONS)) build dist out
+	rm -rf $(VENV) $(addprefix .venv-,$(VERSIONS)) build dist out site
 
 $(BIN)/python:
 	@test -n "$(PYTHON)"

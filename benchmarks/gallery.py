@@ -1,4 +1,4 @@
-"""Pictures for the documentation: images stylized here, on sheets in docs/."""
+"""Pictures for the documentation: images stylized here, in docs/, alone or on sheets."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from nst_core.network.weights import VggWeights
 from nst_core.results import Progress, Style, StyleResult
 from pipeline.records.contact_sheet import Picture, contact_sheet
 
+PICTURE_SIDE = 256  # px
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
 # Root of the mean square of ImageNet's features in each block, after ReLU: what the loss logs
@@ -81,6 +82,16 @@ def write_sheet(name: str, shown: Sequence[tuple[str, np.ndarray]], columns: int
     width = max(rgb.shape[1] for _, rgb in shown[columns:])
     sheet = Image.open(io.BytesIO(contact_sheet(rows, width)))
     sheet.save(DOCS / name, quality=88, optimize=True)
+
+
+def write_picture(name: str, rgb: np.ndarray) -> None:
+    """A WebP in docs/ of one picture, RGB `[H, W, 3]` in 0…255, its long side `PICTURE_SIDE` px."""
+    picture = Image.fromarray(np.asarray(rgb).round().astype(np.uint8))
+    scale = PICTURE_SIDE / max(picture.size)
+    size = (round(picture.width * scale), round(picture.height * scale))
+    path = DOCS / f"{name}.webp"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.resize(size, Image.Resampling.LANCZOS).save(path, quality=82, method=6)
 
 
 def _png(rgb: np.ndarray) -> bytes:

@@ -19,6 +19,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Whole runs, other processes, and the network compiled in many ways: not in `make test-fast`.
 LONG = (
     "deploy/test_package.py",
+    "manual/test_manual_commands.py",
+    "manual/test_manual_site.py",
     "nst_core/engine/",
     "pipeline/runners/",
     "pipeline/runs/",

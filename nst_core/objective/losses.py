@@ -135,7 +135,8 @@ def style_loss(style: Tensor, combination: Tensor, size: Tensor) -> Tensor:
     """Squared Gram differences of two feature maps, over 4 · 3² · size² `→ [B]`.
 
     Args:
-        style, combination: feature maps `[B, H, W, C]`; H and W may differ between the two.
+        style: feature maps `[B, H, W, C]`.
+        combination: feature maps of as many channels; H and W may be others.
         size: height × width of the combination image, pixels.
     """
     return gram_loss(gram_matrix(style), gram_matrix(combination), size)

@@ -16,7 +16,7 @@ from pipeline.runners import dataflow
 from tests.deploy.conftest import ROOT
 
 TEXT = (ROOT / "docs/running.md").read_text()
-BLOCKS = re.findall(r"^```\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 LINES = [line for block in BLOCKS for line in re.sub(r"\\\n", " ", block).splitlines()]
 COMMANDS = [part for line in LINES for part in line.split(" && ") if part.startswith("nst ")]
 

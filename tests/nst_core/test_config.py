@@ -375,9 +375,9 @@ def test_default_layers_are_not_shared_between_configurations() -> None:
     assert StyleConfig().style_layers is not StyleConfig().style_layers
 
 
-def test_the_readmes_table_is_the_settings() -> None:
-    readme = pathlib.Path(__file__).parents[2] / "README.md"
-    table = readme.read_text(encoding="utf-8").partition("\n| key | default |")[2]
+def test_the_manual_s_table_is_the_settings() -> None:
+    page = pathlib.Path(__file__).parents[2] / "docs/reference/settings.md"
+    table = page.read_text(encoding="utf-8").partition("\n| key | default |")[2]
     rows = re.findall(r"^\| `(\w+)` \| `([^|]+)` \| ([^|]+) \|$", table, re.MULTILINE)
     default = StyleConfig().to_dict()
     assert rows == [(key, json.dumps(default[key]), doc) for key, doc in SETTINGS.items()]
