@@ -58,10 +58,11 @@ def _dispatch(given: Sequence[str]) -> int:
             command=("nst", *given),
         )
     if arguments.command == "plan":
-        options = cli.run_options(arguments)
+        options, price = cli.run_options(arguments), cli.gpu_price(arguments)
         from pipeline.commands.plan import plan
 
-        return plan(options, as_json=arguments.json, workers=arguments.workers)
+        workers = arguments.workers
+        return plan(options, as_json=arguments.json, workers=workers, gpu_price=price)
     if arguments.command == "status":
         from pipeline.commands.status import status
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -130,6 +131,28 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
     )
 
 
+def gpu_price(arguments: argparse.Namespace) -> float | None:
+    """What an hour of a GPU costs whoever asks for a plan; None where they have not said.
+
+    Raises:
+        ConfigError: it is no price, or of no GPU.
+    """
+    price: float | None = arguments.gpu_price
+    if price is None:
+        return None
+    if not 0 <= price < math.inf:
+        raise ConfigError(
+            f"--gpu-price is {price:g}, which is no price; give what one GPU costs in an hour, "
+            "such as 0.71."
+        )
+    if arguments.gpu is None:
+        raise ConfigError(
+            f"--gpu-price is {price:g}, but no GPU is named whose price it is; add --gpu, one of "
+            f"{', '.join(gpus.NAMES)}."
+        )
+    return price
+
+
 def _program_cache(given: str | None) -> str | None:
     if given is None:
         return None
@@ -198,6 +221,13 @@ def _add_plan(commands: Commands) -> None:
         default=1,
         metavar="N",
         help="with --gpu: how many workers will share the pairs (default 1)",
+    )
+    plan.add_argument(
+        "--gpu-price",
+        type=float,
+        metavar="PRICE",
+        help="with --gpu: what an hour of one such GPU costs you, with its machine, in any "
+        "currency; tells what all of them will cost",
     )
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     plan.epilog = (
