@@ -23,6 +23,7 @@ from pipeline.job.options import (
     check_run_id,
     load_config,
 )
+from pipeline.manifest.reading import STANDARD_INPUT
 from pipeline.manifest.schemes import parse_schemes
 
 NO_MASK = "-"
@@ -97,7 +98,7 @@ def style_masks(arguments: argparse.Namespace) -> list[str | None]:
 
 
 def run_options(arguments: argparse.Namespace) -> RunOptions:
-    """The options of `nst run` and `nst plan`, with absolute URIs.
+    """The options of `nst run` and `nst plan`, with absolute URIs; rows: see `commands.sources`.
 
     Raises:
         ConfigError: with what is wrong.
@@ -111,7 +112,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         check_run_id(arguments.run_id)
     most, schemes = arguments.max_failures, arguments.allow_schemes
     return RunOptions(
-        manifest=storage.resolve(arguments.manifest, HERE),
+        manifest=storage.resolve(arguments.manifest or STANDARD_INPUT, HERE),
         output=storage.resolve(arguments.output, HERE),
         config=config_of(arguments),
         on_existing=arguments.on_existing,
@@ -240,12 +241,7 @@ def _add_plan(commands: Commands) -> None:
 def _add_job(command: argparse.ArgumentParser) -> None:
     """What `run` does, and `plan` foretells."""
     add = command.add_argument
-    add(
-        "--manifest",
-        required=True,
-        metavar="M",
-        help="CSV, JSON Lines or Parquet; a quoted glob for several",
-    )
+    command_options.add_sources(command)
     add("--output", required=True, metavar="O", help="folder: local or gs://…")
     _add_settings(command)
     add(

@@ -51,7 +51,7 @@ def plan(
         ManifestError: the manifest as a whole cannot be used.
         JobError: `nst run` would fail at once, by these words.
     """
-    for note in check_manifests(options.manifest):
+    for note in check_manifests(options.manifest, options.reading):
         print(note, file=sys.stderr)
     check_weights(options.config.weights)
     warn_of_small_features(options.config)
@@ -124,7 +124,7 @@ class Catalog:
     def _planned(self) -> Iterator[Task | Outcome]:
         options = self.options
         for manifest in find_manifests(options.manifest):
-            for row in read_rows(manifest):
+            for row in read_rows(manifest, options.reading):
                 yield planning.plan_row_of(row, manifest, options)
 
     @functools.cached_property
@@ -167,7 +167,7 @@ class Catalog:
         failed = {k: n for k, n in sorted(self.statuses.items()) if k not in (SKIPPED, POSTPONED)}
         to_do = sum(one.pairs for one in canvases.values())
         return {
-            "manifest": self.options.manifest,
+            "manifest": self.options.manifest_name,
             "output": self.options.output,
             "pairs": to_do + self.statuses.total(),
             "to_do": to_do,
@@ -176,7 +176,13 @@ class Catalog:
             "postponed": self.statuses[POSTPONED],
             "invalid": failed,
             "reasons": [
-                {**one.number._asdict(), "id": one.id, "status": one.status, "error": one.error}
+                {
+                    "manifest": self.options.reading.name or one.number.manifest,
+                    "row": one.number.row,
+                    "id": one.id,
+                    "status": one.status,
+                    "error": one.error,
+                }
                 for one in self.failures
             ],
             "canvases": [canvases[size].to_dict(size, sample) for size in sorted(canvases)],

@@ -18,6 +18,7 @@ from pipeline.job.elements import Chunk, parted, split
 from pipeline.job.options import RunOptions
 from pipeline.job.resolving import Families, id_of, settled
 from pipeline.manifest.columns import Row
+from pipeline.manifest.reading import Reading
 from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.records.output_files import Existing, family_of, list_existing, list_readings
 from pipeline.records.tasks import Outcome, RowNumber
@@ -32,16 +33,17 @@ class ReadCatalog(beam.PTransform):  # type: ignore[misc]
     In one collection: to bring two together, Beam would carry every element once more.
     """
 
-    def __init__(self, manifest: str, output: str) -> None:
+    def __init__(self, options: RunOptions) -> None:
         super().__init__()
-        self.manifest = manifest
-        self.output = output
+        self.options = options
 
     def expand(self, begin: Any) -> Any:
         """PBegin → PCollection[Chunk], each of manifest with Row or of id with Existing."""
-        places = [("rows", manifest) for manifest in find_manifests(self.manifest)]
-        places.append(("files", self.output))
-        return begin | beam.Create(places) | beam.FlatMap(_read).with_output_types(Chunk)
+        options = self.options
+        places = [("rows", manifest) for manifest in find_manifests(options.manifest)]
+        places.append(("files", options.output))
+        read = beam.FlatMap(_read, options.reading).with_output_types(Chunk)
+        return begin | beam.Create(places) | read
 
 
 class PlanPairs(beam.PTransform):  # type: ignore[misc]
@@ -86,10 +88,10 @@ class TakeFirst(beam.PTransform):  # type: ignore[misc]
         return tasks | "Postpone" >> split(_within, beam.pvalue.AsSingleton(numbers))
 
 
-def _read(place: tuple[str, str]) -> Iterator[Chunk]:
+def _read(place: tuple[str, str], reading: Reading) -> Iterator[Chunk]:
     kind, uri = place
     entries: Iterator[tuple[str, Row | Existing]] = (
-        ((uri, row) for row in read_rows(uri)) if kind == "rows" else list_existing(uri)
+        ((uri, row) for row in read_rows(uri, reading)) if kind == "rows" else list_existing(uri)
     )
     while some := Chunk(itertools.islice(entries, READ_AT_ONCE)):
         yield some

@@ -12,6 +12,7 @@ from nst_core.errors import ConfigError, shown
 from pipeline import storage
 from pipeline.manifest.values import MARK, MARK_OF, OPTION
 
+STANDARD_INPUT = "-"  # as --manifest
 # The columns that this program knows, beside those of settings.
 KNOWN = ("content", "style", "id", MARK, MARK_OF)
 # What a folder of images says of them, by the convention of Hugging Face's datasets: the image of

@@ -48,7 +48,7 @@ def forget(place: Place) -> None:
 
     As many shards as that try had, and its summary, would stand beside this one's.
     """
-    _delete(place, "summary.json", "results-", "spill-")
+    _delete(place, "summary.json", "results-", "spill-", "manifest.")
 
 
 def spill(lines: bytes, place: Place) -> str:

@@ -105,7 +105,10 @@ _EXPERIMENTS = ("--experiment", "--experiments")
 
 def _refuse_local_places(options: RunOptions) -> None:
     config = options.config
-    places = {"--manifest": options.manifest, "--output": options.output}
+    places = {"--output": options.output}
+    if options.reading.name is None:
+        # Rows that are no file of their own go into the output.
+        places["--manifest"] = options.manifest
     if options.program_cache:
         places["--program-cache"] = options.program_cache
     for key, names in URI_SETTINGS.items():
