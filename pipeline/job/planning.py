@@ -16,6 +16,7 @@ from nst_core.errors import ConfigError, OptionsInvalid, PairError, WeightsError
 from nst_core.setting_text import URI_SETTINGS, names_file
 from pipeline import storage
 from pipeline.job.options import RunOptions
+from pipeline.manifest.blanks import trimmed
 from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.schemes import check_option, check_sources
@@ -55,6 +56,7 @@ def plan_row(
     """
     number = RowNumber(manifest_uri, row.number)
     beside = base or manifest_uri
+    row = trimmed(row, beside, schemes)
     try:
         pair = parse_pair(row, beside, absolute_ids=absolute_ids)
     except PairError as error:
