@@ -52,7 +52,7 @@ def manifest_kind(uri: str) -> tuple[str, bool]:
     if kind is None or (packed and kind == "parquet"):
         raise ManifestError(
             f"The extension of the manifest {uri} is not known; name it {EXTENSIONS}, or give a "
-            f"folder that has {METADATA[0]}."
+            f"folder that has {METADATA[0]}; without any, --contents and --styles name pictures."
         )
     return kind, packed
 
