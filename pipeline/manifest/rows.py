@@ -106,7 +106,7 @@ def check_manifests(pattern: str, reading: Reading = AS_IT_IS) -> list[str]:
     notes = list(reading.notes)
     is_filled = False
     for manifest in find_manifests(pattern):
-        notes += _check_encoding(manifest, reading)
+        notes += encoding_notes(manifest, reading)
         columns = check_header(manifest, reading)
         is_filled |= columns is not None
         bare |= bare_settings(columns or {})
@@ -134,7 +134,7 @@ def check_header(uri: str, reading: Reading = AS_IT_IS) -> dict[str, Any] | None
         ManifestError: it is missing, has an unknown extension, no usable header, is of an
             encoding that is not read, or is damaged.
     """
-    _check_encoding(uri, reading)
+    encoding_notes(uri, reading)
     rows: Iterator[Row] = itertools.islice(_plain_rows(uri, reading), LOOKED_AT)
     first = next(rows, None)
     if first is None:
@@ -156,7 +156,7 @@ def _with_columns(rows: Iterable[Row], source: Source) -> Row:
     return next((row for row in several if row.problem is None), several[0])
 
 
-def _check_encoding(uri: str, reading: Reading) -> list[str]:
+def encoding_notes(uri: str, reading: Reading = AS_IT_IS) -> list[str]:
     """That a text is read as Windows-1252, as sentences.
 
     Raises:
