@@ -107,7 +107,7 @@ def check_manifests(pattern: str, reading: Reading = AS_IT_IS) -> list[str]:
     is_filled = False
     for manifest in find_manifests(pattern):
         notes += encoding_notes(manifest, reading)
-        columns = check_header(manifest, reading)
+        columns = _first_columns(manifest, reading)
         is_filled |= columns is not None
         bare |= bare_settings(columns or {})
         untaken |= dict.fromkeys(_untaken(columns or {}, source_of(manifest, reading)))
@@ -135,6 +135,10 @@ def check_header(uri: str, reading: Reading = AS_IT_IS) -> dict[str, Any] | None
             encoding that is not read, or is damaged.
     """
     encoding_notes(uri, reading)
+    return _first_columns(uri, reading)
+
+
+def _first_columns(uri: str, reading: Reading) -> dict[str, Any] | None:
     rows: Iterator[Row] = itertools.islice(_plain_rows(uri, reading), LOOKED_AT)
     first = next(rows, None)
     if first is None:
