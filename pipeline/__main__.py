@@ -52,20 +52,27 @@ def _dispatch(given: Sequence[str]) -> int:
     arguments = cli.parse(given)
     # Each command's module is imported only when it is wanted: they bring TensorFlow and Beam.
     if arguments.command == "run":
-        options = dataflow.completed(cli.run_options(arguments))
-        from pipeline.commands.run import run
-
-        return run(
-            options,
-            verbose=arguments.verbose,
-            log_format=arguments.log_format,
-            command=("nst", *given),
-        )
-    if arguments.command == "plan":
         options = cli.run_options(arguments)
-        from pipeline.commands.plan import plan
+        from pipeline.commands.sources import with_rows
 
-        return plan(options, as_json=arguments.json, workers=arguments.workers)
+        with with_rows(options, arguments) as options:
+            options = dataflow.completed(options)
+            from pipeline.commands.run import run
+
+            return run(
+                options,
+                verbose=arguments.verbose,
+                log_format=arguments.log_format,
+                command=("nst", *given),
+            )
+    if arguments.command == "plan":
+        options, price = cli.run_options(arguments), cli.gpu_price(arguments)
+        from pipeline.commands.plan import plan
+        from pipeline.commands.sources import with_rows
+
+        workers = arguments.workers
+        with with_rows(options, arguments) as options:
+            return plan(options, as_json=arguments.json, workers=workers, gpu_price=price)
     if arguments.command == "status":
         from pipeline.commands.status import status
 

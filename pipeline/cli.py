@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 
 from nst_core.config import PRESETS, StyleConfig
@@ -21,6 +22,7 @@ from pipeline.job.options import (
     check_run_id,
     load_config,
 )
+from pipeline.manifest.reading import STANDARD_INPUT
 from pipeline.manifest.schemes import parse_schemes
 from pipeline.settings_help import settings_help
 
@@ -101,7 +103,7 @@ def style_masks(arguments: argparse.Namespace) -> list[str | None]:
 
 
 def run_options(arguments: argparse.Namespace) -> RunOptions:
-    """The options of `nst run` and `nst plan`, with absolute URIs.
+    """The options of `nst run` and `nst plan`, with absolute URIs; rows: see `commands.sources`.
 
     Raises:
         ConfigError: with what is wrong.
@@ -115,7 +117,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         check_run_id(arguments.run_id)
     most, schemes = arguments.max_failures, arguments.allow_schemes
     return RunOptions(
-        manifest=storage.resolve(arguments.manifest, HERE),
+        manifest=storage.resolve(arguments.manifest or STANDARD_INPUT, HERE),
         output=storage.resolve(arguments.output, HERE),
         config=config_of(arguments),
         on_existing=arguments.on_existing,
@@ -133,6 +135,28 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         program_cache=_program_cache(arguments.program_cache),
         beam_arguments=arguments.beam_arguments,
     )
+
+
+def gpu_price(arguments: argparse.Namespace) -> float | None:
+    """What an hour of a GPU costs whoever asks for a plan; None where they have not said.
+
+    Raises:
+        ConfigError: it is no price, or of no GPU.
+    """
+    price: float | None = arguments.gpu_price
+    if price is None:
+        return None
+    if not 0 <= price < math.inf:
+        raise ConfigError(
+            f"--gpu-price is {price:g}, which is no price; give what one GPU costs in an hour, "
+            "such as 0.71."
+        )
+    if arguments.gpu is None:
+        raise ConfigError(
+            f"--gpu-price is {price:g}, but no GPU is named whose price it is; add --gpu, one of "
+            f"{', '.join(gpus.NAMES)}."
+        )
+    return price
 
 
 def _program_cache(given: str | None) -> str | None:
@@ -194,6 +218,13 @@ def _add_plan(commands: Commands) -> None:
         metavar="N",
         help="with --gpu: how many workers will share the pairs (default 1)",
     )
+    plan.add_argument(
+        "--gpu-price",
+        type=float,
+        metavar="PRICE",
+        help="with --gpu: what an hour of one such GPU costs you, with its machine, in any "
+        "currency; tells what all of them will cost",
+    )
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     plan.epilog = (
         "Takes every option of run, Beam's too; those that say how it is run change no plan.\n"
@@ -205,12 +236,7 @@ def _add_plan(commands: Commands) -> None:
 def _add_job(command: argparse.ArgumentParser) -> None:
     """What `run` does, and `plan` foretells."""
     first = command.add_argument_group("what, where to, and how it looks")
-    first.add_argument(
-        "--manifest",
-        required=True,
-        metavar="M",
-        help="CSV, JSON Lines or Parquet; a quoted glob for several",
-    )
+    command_options.add_sources(first)
     first.add_argument("--output", required=True, metavar="O", help="folder: local or gs://…")
     _add_settings(first)
     command.epilog = settings_help()

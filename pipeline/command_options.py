@@ -1,4 +1,4 @@
-"""The options of the commands that run no job: status, manifest, report, export, demo, weights."""
+"""Options: which pairs a job has; all of the commands that run none, such as status and export."""
 
 from __future__ import annotations
 
@@ -56,6 +56,20 @@ def add_command(commands: Commands, name: str, doc: str) -> Parser:
     )
 
 
+def _add_pictures(
+    command: argparse._ActionsContainer, name: str, more: str = "", *, required: bool = False
+) -> None:
+    command.add_argument(
+        f"--{name}",
+        required=required,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="GLOB",
+        help=f"{name[:-1]} images: globs, quoted or not, or folders, local or gs://…{more}",
+    )
+
+
 def add_status(commands: Commands) -> None:
     """What `nst status` takes."""
     status = add_command(commands, "status", "Tell how the runs of an output go; starts nothing.")
@@ -70,21 +84,38 @@ def add_status(commands: Commands) -> None:
     )
 
 
+def add_sources(command: argparse._ActionsContainer) -> None:
+    """What tells a job which pairs there are."""
+    command.add_argument(
+        "--manifest",
+        metavar="M",
+        help="CSV, JSON Lines or Parquet; a quoted glob for several; a folder with "
+        "metadata.jsonl; - for standard input",
+    )
+    command.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="the manifest's own names of columns, such as "
+        "content=image_url,style=look,id=sku,options.steps=steps",
+    )
+    for name, more in (
+        ("contents", "every one with every style, in place of --manifest"),
+        ("styles", "also for the rows of a manifest that have none"),
+    ):
+        _add_pictures(command, name, f"; {more}")
+
+
 def add_manifest(commands: Commands) -> None:
     """What `nst manifest` takes."""
     manifest = add_command(
         commands, "manifest", "Write a manifest of every content with every style."
     )
-    for name, what in (("contents", "content"), ("styles", "style")):
-        manifest.add_argument(
-            f"--{name}",
-            required=True,
-            nargs="+",
-            metavar="GLOB",
-            help=f"{what} images: globs, quoted or not, or folders, local or gs://…",
-        )
+    for name in ("contents", "styles"):
+        _add_pictures(manifest, name, required=True)
     manifest.add_argument(
-        "-o", "--output", required=True, metavar="M", help=".csv, .jsonl or .parquet"
+        "-o", "--output", required=True, metavar="M", help=".csv, .tsv, .jsonl or .parquet"
     )
     manifest.add_argument(
         "--id",

@@ -21,9 +21,16 @@ LEFT_OUT = ("help", "lock", "log_format")
 SEPARATOR = ";"
 IMAGE = "sdk_container_image"
 BUCKET_URI = "^gs://[a-z0-9][a-z0-9._-]*/.+$"
+_ONE_URI = f"gs://[a-z0-9][a-z0-9._-]*/[^{SEPARATOR}]+"
+BUCKET_URIS = f"^{_ONE_URI}({SEPARATOR}{_ONE_URI})*$"
+# Options that may be given several times: one parameter has all of them.
+SEVERAL = ("set", "contents", "styles")
 # By the parameter; the others' follow from their type.
 _REGEXES = {
     "manifest": BUCKET_URI,
+    "columns": "^[A-Za-z_.]+ *=.+$",
+    "contents": BUCKET_URIS,
+    "styles": BUCKET_URIS,
     "output": BUCKET_URI,
     "config": "^([a-z_]+|gs://.+)$",
     "set": f"^[a-z_]+=[^{SEPARATOR}]+({SEPARATOR}[a-z_]+=[^{SEPARATOR}]+)*$",
@@ -36,7 +43,12 @@ _REGEXES = {
 }
 # Where the command's help speaks of paths, which a job on Dataflow cannot have.
 _HELP = {
-    "manifest": "gs:// URI of a CSV, JSON Lines or Parquet file, or a glob of such URIs",
+    "manifest": "gs:// URI of a CSV (also .tsv), JSON Lines or Parquet file, a glob of such URIs, "
+    "or a folder with metadata.jsonl",
+    "contents": "in place of manifest: gs:// URIs of folders or globs of content images, with "
+    f"{SEPARATOR} between them; every one with every style",
+    "styles": f"gs:// URIs of folders or globs of style images, with {SEPARATOR} between them; "
+    "with manifest: for its rows that have none",
     "output": "gs:// URI of the folder of images, records and reports",
     "config": f"gs:// URI of a YAML file, or a preset: {', '.join(PRESETS)}",
     "set": f"settings, key=value, with {SEPARATOR} between them",
@@ -68,7 +80,7 @@ def options_of(arguments: Sequence[str], image: str) -> Iterator[str]:
         if own[name].nargs == 0:
             yield from [flag] if value == "true" else []
         else:
-            values = value.split(SEPARATOR) if name == "set" else [value]
+            values = value.split(SEPARATOR) if name in SEVERAL else [value]
             yield from (f"{flag}={one}" for one in values)
     if image and IMAGE not in names:
         yield f"--{IMAGE}={image}"

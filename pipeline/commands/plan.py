@@ -39,14 +39,19 @@ REASONS = 5
 TRIES = 5
 
 
-def plan(options: RunOptions, *, as_json: bool, workers: int = 1) -> int:
+def plan(
+    options: RunOptions, *, as_json: bool, workers: int = 1, gpu_price: float | None = None
+) -> int:
     """Print the plan, with `gpu` for so many workers that have one; the exit status.
+
+    Args:
+        gpu_price: of an hour of one GPU, in any currency.
 
     Raises:
         ManifestError: the manifest as a whole cannot be used.
         JobError: `nst run` would fail at once, by these words.
     """
-    for note in check_manifests(options.manifest):
+    for note in check_manifests(options.manifest, options.reading):
         print(note, file=sys.stderr)
     check_weights(options.config.weights)
     warn_of_small_features(options.config)
@@ -57,7 +62,7 @@ def plan(options: RunOptions, *, as_json: bool, workers: int = 1) -> int:
     foreseen = found.costs(sample_of(found.groups.values(), options))
     work = list(found.work())
     foreseen["shapes"] = gpus.shapes(work, compiled=bool(work) and found.on_gpu)
-    foreseen["gpu"] = options.gpu and gpus.plan(options.gpu, workers, work)
+    foreseen["gpu"] = options.gpu and gpus.plan(options.gpu, workers, work, gpu_price)
     if as_json:
         print(json.dumps(foreseen, indent=2, ensure_ascii=False))
     else:
@@ -119,7 +124,7 @@ class Catalog:
     def _planned(self) -> Iterator[Task | Outcome]:
         options = self.options
         for manifest in find_manifests(options.manifest):
-            for row in read_rows(manifest):
+            for row in read_rows(manifest, options.reading):
                 yield planning.plan_row_of(row, manifest, options)
 
     @functools.cached_property
@@ -162,7 +167,7 @@ class Catalog:
         failed = {k: n for k, n in sorted(self.statuses.items()) if k not in (SKIPPED, POSTPONED)}
         to_do = sum(one.pairs for one in canvases.values())
         return {
-            "manifest": self.options.manifest,
+            "manifest": self.options.manifest_name,
             "output": self.options.output,
             "pairs": to_do + self.statuses.total(),
             "to_do": to_do,
@@ -171,7 +176,13 @@ class Catalog:
             "postponed": self.statuses[POSTPONED],
             "invalid": failed,
             "reasons": [
-                {**one.number._asdict(), "id": one.id, "status": one.status, "error": one.error}
+                {
+                    "manifest": self.options.reading.name or one.number.manifest,
+                    "row": one.number.row,
+                    "id": one.id,
+                    "status": one.status,
+                    "error": one.error,
+                }
                 for one in self.failures
             ],
             "canvases": [canvases[size].to_dict(size, sample) for size in sorted(canvases)],
@@ -253,6 +264,8 @@ def show(foreseen: dict[str, Any]) -> None:
         console.print(_sentence(foreseen), markup=False)
     if foreseen["gpu"]:
         console.print(_gpu_sentence(foreseen["gpu"]))
+        if foreseen["gpu"]["price"] is not None:
+            console.print(_price_sentence(foreseen["gpu"]))
     if foreseen["to_do"] and not foreseen["measured"]:
         console.print("No pair could be measured: time, memory and bytes are not known.")
 
@@ -306,4 +319,12 @@ def _gpu_sentence(gpu: dict[str, Any]) -> str:
         f"On {gpu['workers']} × {gpu['gpu']}: about {duration(3600 * gpu['hours'])} and "
         f"{gpu['gpu_hours']:.1f} GPU hours, {gpu['seconds_per_pair']:.2g} s per pair "
         f"({gpu['source']} from the steps' operations, see docs/running.md)."
+    )
+
+
+def _price_sentence(gpu: dict[str, Any]) -> str:
+    per_pair = f", {gpu['price_per_pair']:.2g} for each pair" if gpu["price_per_pair"] else ""
+    return (
+        f"At {gpu['price_per_gpu_hour']:g} for a GPU hour: about {gpu['price']:.2f}{per_pair}; "
+        "without storage, traffic and the workers that have no GPU."
     )

@@ -23,6 +23,7 @@ from rich.console import Console
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
 from pipeline import storage
+from pipeline.commands import sources
 from pipeline.commands.endings import LiveRun, show
 from pipeline.console import events, logs
 from pipeline.console.pulse import Pulse
@@ -89,6 +90,8 @@ def run(
         config = config_yaml(options.config)
         if options.run_id:
             reports.forget(place)
+        live.options = sources.keep(options, place)
+        live.run_file.about.kept = live.options.manifest if options.reading.name else None
         catalog_file.keep(options.output, absolute_ids=absolute)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
         live.run_file.begin()
@@ -143,7 +146,7 @@ def _begun(
     )
     about = About(
         command=shlex.join(command),
-        manifest=options.manifest,
+        manifest=options.manifest_name,
         schemes=options.schemes,
         runner=options.runner,
         started_at=records.now(),
@@ -167,7 +170,7 @@ def preflight(options: RunOptions) -> list[str]:
         ConfigError, ManifestError, JobError: the first trouble found.
     """
     submission.check_versions(options)
-    notes = check_manifests(options.manifest)
+    notes = check_manifests(options.manifest, options.reading)
     check_weights(options.config.weights)
     storage.check_writable(options.output)
     return notes
@@ -209,7 +212,7 @@ def execute(pipeline: Any, live: LiveRun) -> None:
     """
     options, place = live.options, live.place
     about = {
-        "manifest": options.manifest,
+        "manifest": options.manifest_name,
         "output": options.output,
         "started_at": live.run_file.about.started_at,
     }

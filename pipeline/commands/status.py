@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
+import itertools
 import json
 import os
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -20,6 +21,7 @@ from rich.text import Text
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.console.verdict import duration
+from pipeline.manifest.reading import STANDARD_INPUT
 from pipeline.records import records, run_states
 from pipeline.records.retry import retry_arguments
 from pipeline.records.run_states import ACTIVE, ENDED_EARLY, CatalogState, RunState
@@ -152,11 +154,24 @@ def next_command(
 
 def _from_its_folder(run: RunState, command: str) -> str:
     """The command as it was given, from where it was: its names can be relative."""
+    manifest = run.told.get("manifest")
+    kept = manifest.get("kept") if isinstance(manifest, dict) else None
+    if isinstance(kept, str) and reads_standard_input(shlex.split(command)):
+        # What was piped into it, the run has kept.
+        rows = shlex.quote(kept)
+        forms = {"": f"{command} < {rows}", "gs": f"gcloud storage cat {rows} | {command}"}
+        command = forms.get(storage.scheme(kept), f"{command}  # its standard input: {rows}")
     folder = run.text("directory")
     is_local = not storage.scheme(run.manifest) or not storage.scheme(run.text("output") or "")
     if folder and is_local and folder != os.getcwd():
         return f"cd {shlex.quote(folder)} && {command}"
     return command
+
+
+def reads_standard_input(words: Sequence[str]) -> bool:
+    """Whether a command line says that its manifest is standard input."""
+    pairs = itertools.pairwise(words)
+    return "--manifest=-" in words or ("--manifest", STANDARD_INPUT) in pairs
 
 
 def _watch_screen(found: Found, run: str | None, console: Console, *, count: bool) -> int:

@@ -6,6 +6,7 @@ import array
 import dataclasses
 import difflib
 import fnmatch
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from nst_core.errors import ConfigError, PairError, shown
 from pipeline import storage
 from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.pairs import mark_of
-from pipeline.manifest.rows import read_rows
+from pipeline.manifest.rows import encoding_notes, read_rows
 from pipeline.manifest.values import MARK
 from pipeline.records.reading import RecordName, read_each
 from pipeline.report import settings
@@ -24,6 +25,7 @@ from pipeline.report.entries import group_of, measures_of
 from pipeline.report.numbers import result_deviations
 
 REJECT = "reject"
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,8 @@ def read_marks(uri: str) -> dict[str, str]:
         ManifestError: it cannot be read, a row of it has no id or is nearly marked, or none is.
     """
     found = {}
+    for note in encoding_notes(uri):
+        _LOGGER.warning("%s", note)
     for row in read_rows(uri):
         if row.problem:
             raise ManifestError(f"Row {row.number} of the marks {uri} {row.problem}.")

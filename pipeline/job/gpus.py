@@ -131,17 +131,29 @@ def shapes(work: Iterable[Work], *, compiled: bool) -> dict[str, Any]:
     }
 
 
-def plan(gpu: Gpu, workers: int, work: Sequence[Work]) -> dict[str, Any]:
-    """What pairs will cost, as a plan has it."""
+def plan(
+    gpu: Gpu, workers: int, work: Sequence[Work], hour_price: float | None = None
+) -> dict[str, Any]:
+    """What pairs will cost, as a plan has it.
+
+    Args:
+        hour_price: of an hour of one GPU, in the currency of whoever asks; prices are in that,
+            and None without it.
+    """
     seconds = sum(count * gpu.seconds(config, canvas) for config, canvas, count in work)
     pairs = sum(count for _, _, count in work)
     found = cost(seconds, workers, shapes(work, compiled=True)["compile_seconds"])
+    gpu_hours = found.gpu_hours if pairs else 0.0
+    price = None if hour_price is None else hour_price * gpu_hours
     return {
         "gpu": gpu.name,
         "workers": workers,
         "seconds_per_pair": seconds / pairs if pairs else 0.0,
         "hours": found.hours if pairs else 0.0,
-        "gpu_hours": found.gpu_hours if pairs else 0.0,
+        "gpu_hours": gpu_hours,
+        "price_per_gpu_hour": hour_price,
+        "price": price,
+        "price_per_pair": None if price is None or not pairs else price / pairs,
         "source": "estimated",
     }
 

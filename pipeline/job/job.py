@@ -21,7 +21,7 @@ def build(
 ) -> None:
     """The whole road that data takes; nothing runs yet."""
     failures = Failures(place.run, options.max_failures, place)
-    catalog = pipeline | ReadCatalog(options.manifest, options.output)
+    catalog = pipeline | ReadCatalog(options)
     planned = catalog | PlanPairs(options, failures)
     outcomes = (*_done(planned["todo"], options, place, failures), *planned["ended"])
     summary = outcomes | beam.Flatten() | WriteReports(place, about)

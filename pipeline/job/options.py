@@ -23,6 +23,7 @@ from pipeline.job.budget import MaxFailures
 from pipeline.job.checking import InputsMode
 from pipeline.job.gpus import Gpu
 from pipeline.job.resolving import OnExisting
+from pipeline.manifest.reading import AS_IT_IS, Reading
 from pipeline.manifest.schemes import default_schemes
 from pipeline.records.reports import ResultsFormat
 
@@ -49,7 +50,8 @@ _NO_DRY_RUN = {
 class RunOptions:
     """What `nst run` does, and `nst plan` foretells; `beam_arguments` go to Beam as they are.
 
-    `absolute_ids`: of the output, not given by anybody; see `catalog_file`.
+    `absolute_ids`: of the output, not given by anybody; see `catalog_file`. `reading`: how the
+    manifest is read.
     """
 
     manifest: str
@@ -58,6 +60,7 @@ class RunOptions:
     on_existing: OnExisting = "skip"
     inputs: InputsMode = "check"
     absolute_ids: bool = False
+    reading: Reading = AS_IT_IS
     batch_size: int | None = None
     results_shards: int = 1
     results_format: ResultsFormat = "jsonl"
@@ -74,7 +77,15 @@ class RunOptions:
     @property
     def schemes(self) -> tuple[str, ...]:
         """The schemes that the manifest's rows may name."""
-        return self.allow_schemes or default_schemes(self.manifest, self.output)
+        if self.allow_schemes:
+            return self.allow_schemes
+        usual = default_schemes(self.reading.base or self.manifest, self.output)
+        return tuple(sorted({*usual, *self.reading.schemes}))
+
+    @property
+    def manifest_name(self) -> str:
+        """What the manifest is called for people: its URI, where it has one."""
+        return self.reading.name or self.manifest
 
     @property
     def runner(self) -> str | None:

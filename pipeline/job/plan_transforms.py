@@ -18,6 +18,7 @@ from pipeline.job.elements import Chunk, parted, split
 from pipeline.job.options import RunOptions
 from pipeline.job.resolving import Families, id_of, settled
 from pipeline.manifest.columns import Row
+from pipeline.manifest.reading import Reading
 from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.records.output_files import Existing, family_of, list_existing, list_readings
 from pipeline.records.tasks import Outcome, RowNumber
@@ -38,21 +39,21 @@ class ReadCatalog(beam.PTransform):  # type: ignore[misc]
     In one collection: to bring two together, Beam would carry every element once more.
     """
 
-    def __init__(self, manifest: str, output: str) -> None:
+    def __init__(self, options: RunOptions) -> None:
         super().__init__()
-        self.manifest = manifest
-        self.output = output
+        self.options = options
 
     def expand(self, begin: Any) -> Any:
         """PBegin → PCollection[Chunk], each of manifest with Row or of id with Existing."""
-        places = [("rows", manifest) for manifest in find_manifests(self.manifest)]
-        places.append(("files", self.output))
+        options = self.options
+        places = [("rows", manifest) for manifest in find_manifests(options.manifest)]
+        places.append(("files", options.output))
         return (
             begin
             | beam.Impulse()
             | beam.ParDo(GivePlaces(places, versions.here())).with_output_types(_Keyed)
             | "Distribute" >> beam.GroupByKey()
-            | "Read" >> beam.FlatMapTuple(_read_all).with_output_types(Chunk)
+            | "Read" >> beam.FlatMapTuple(_read_all, options.reading).with_output_types(Chunk)
         )
 
 
@@ -118,14 +119,14 @@ class TakeFirst(beam.PTransform):  # type: ignore[misc]
         return tasks | "Postpone" >> split(_within, beam.pvalue.AsSingleton(numbers))
 
 
-def _read_all(_: int, places: Iterable[_Place]) -> Iterator[Chunk]:
-    return itertools.chain.from_iterable(map(_read, places))
+def _read_all(_: int, places: Iterable[_Place], reading: Reading) -> Iterator[Chunk]:
+    return itertools.chain.from_iterable(_read(place, reading) for place in places)
 
 
-def _read(place: _Place) -> Iterator[Chunk]:
+def _read(place: _Place, reading: Reading) -> Iterator[Chunk]:
     kind, uri = place
     entries: Iterator[tuple[str, Row | Existing]] = (
-        ((uri, row) for row in read_rows(uri)) if kind == "rows" else list_existing(uri)
+        ((uri, row) for row in read_rows(uri, reading)) if kind == "rows" else list_existing(uri)
     )
     while some := Chunk(itertools.islice(entries, READ_AT_ONCE)):
         yield some

@@ -16,6 +16,7 @@ from nst_core.errors import ConfigError, OptionsInvalid, PairError, WeightsError
 from nst_core.setting_text import URI_SETTINGS, names_file
 from pipeline import storage
 from pipeline.job.options import RunOptions
+from pipeline.manifest.blanks import trimmed
 from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.schemes import check_option, check_sources
@@ -47,19 +48,22 @@ def plan_row(
     schemes: Sequence[str],
     *,
     absolute_ids: bool = False,
+    base: str | None = None,
 ) -> Task | Outcome:
     """The task that a row asks for, naming files of these schemes, or why it is none.
 
-    `absolute_ids`: as of `parse_pair`.
+    `absolute_ids`: as of `parse_pair`. `base`: as of `Reading`.
     """
-    try:
-        pair = parse_pair(row, manifest_uri, absolute_ids=absolute_ids)
-    except PairError as error:
-        return failed_row(row, manifest_uri, error, absolute_ids=absolute_ids)
     number = RowNumber(manifest_uri, row.number)
+    beside = base or manifest_uri
+    row = trimmed(row, beside, schemes)
+    try:
+        pair = parse_pair(row, beside, absolute_ids=absolute_ids)
+    except PairError as error:
+        return failed_row(number, row, beside, error, absolute_ids=absolute_ids)
     try:
         check_sources(pair, schemes)
-        own = row_config(pair, config, manifest_uri, schemes)
+        own = row_config(pair, config, beside, schemes)
         of_pair = recipe(pair, own, weights_identity(own.weights))
     except PairError as error:
         return failed_pair(number, pair, error)
@@ -74,6 +78,7 @@ def plan_row_of(row: Row, manifest_uri: str, options: RunOptions) -> Task | Outc
         options.config,
         options.schemes,
         absolute_ids=options.absolute_ids,
+        base=options.reading.base,
     )
 
 

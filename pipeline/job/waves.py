@@ -152,7 +152,7 @@ def _filled(options: RunOptions, index: Index) -> Iterator[list[Planned]]:
 
 def _read(options: RunOptions) -> Iterator[tuple[str, Row]]:
     for manifest in find_manifests(options.manifest):
-        for row in read_rows(manifest):
+        for row in read_rows(manifest, options.reading):
             yield manifest, row
 
 
@@ -174,8 +174,8 @@ def _cut(first: list[Planned], options: RunOptions, index: Index) -> Iterator[li
         rows += (planning.plan_row_of(row, manifest, options) for manifest, row in some)
         if len(rows) < count or not index.holds(start, [id_of(row) for row in rows]):
             raise JobError(
-                f"The manifest {options.manifest} has changed since the run began; leave it as it "
-                "is while a run works on it, and run the same command again."
+                f"The manifest {options.manifest_name} has changed since the run began; leave it "
+                "as it is while a run works on it, and run the same command again."
             )
         yield rows
         del rows

@@ -11,7 +11,8 @@ from typing import Any
 
 from nst_core.config import LONGEST_NAME, SETTINGS
 from nst_core.errors import JobError, shown
-from nst_core.yaml_values import repeated
+from pipeline.manifest.header import Header, Names, header_of
+from pipeline.manifest.reading import AS_IT_IS, Reading
 from pipeline.manifest.values import OPTION, defect
 
 # How alike, from 0 to 1, a name must be to what it is taken for.
@@ -38,31 +39,81 @@ class Row:
     problem: str | None = None
 
 
-def check_columns(names: Sequence[str], uri: str) -> None:
-    """Refuse a header (CSV, Parquet) that is none; names are stripped, empty ones are no columns.
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A manifest that is read: what it is called, and what is said of its columns.
+
+    Args:
+        file_name: whether a column of this name is the content where no other is.
+    """
+
+    called: str
+    reading: Reading = AS_IT_IS
+    file_name: bool = False
+
+    @property
+    def required(self) -> list[str]:
+        """The columns that there must be."""
+        return ["content"] if self.reading.styles else ["content", "style"]
+
+    def header(self, cells: Sequence[str]) -> Header:
+        """What the names of columns mean.
+
+        Raises:
+            ValueError: as of `header_of`.
+        """
+        return _header(tuple(cells), self.reading.columns, file_name=self.file_name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _header(cells: tuple[str, ...], columns: Names, *, file_name: bool) -> Header:
+    header = header_of(cells, columns, file_name=file_name)
+    # What would pass for a setting does not travel through beside what it stands for.
+    copies = [(own, name) for own, name in header.copies if _near_option(own) is None]
+    copies = [(own, name) for own, name in copies if _bare_setting(own) is None]
+    return dataclasses.replace(header, copies=tuple(copies))
+
+
+def check_columns(cells: Sequence[str], source: Source) -> Header:
+    """What the header of CSV or Parquet means; empty names are no columns.
 
     Raises:
         ManifestError: content or style is missing, a name is there twice or cannot be written, or
             one is nearly that of a setting.
     """
-    names = [name for name in names if name]
-    problem = defect(names)
+    place = f"The header of the manifest {source.called}"
+    problem = defect(list(cells))
     if problem:
-        raise ManifestError(f"The header of the manifest {uri} {problem}.")
-    twice = repeated(names)
-    if twice is not None:
-        raise ManifestError(
-            f"The header of the manifest {uri} has {shown(twice)} twice; rename one of the columns."
-        )
-    missing = [name for name in ("content", "style") if name not in names]
+        raise ManifestError(f"{place} {problem}.")
+    try:
+        header = source.header(cells)
+    except ValueError as error:
+        raise ManifestError(f"{place} {error}; rename one of the columns.") from error
+    there = [name for name in (cell.strip() for cell in cells) if name]
+    if header.missing:
+        raise ManifestError(missing_sentence(header.missing[0], there, source.called))
+    missing = [name for name in source.required if name not in header.names]
     if missing:
+        mapped = ",".join(f"{name}=NAME" for name in missing)
         raise ManifestError(
-            f"The header of the manifest {uri} has the columns {shown(names)} but not "
-            f"{' and '.join(missing)}; name the columns of the images content and style."
+            f"{place} has the columns {shown(there)} but not {' and '.join(missing)}; name the "
+            "columns of the images content and style, or tell the manifest's own names with "
+            f"--columns {mapped}."
         )
-    problem = misspelt(tuple(names))
+    problem = misspelt(header.names)
     if problem:
-        raise ManifestError(f"The header of the manifest {uri} {problem}.")
+        raise ManifestError(f"{place} {problem}.")
+    return header
+
+
+def missing_sentence(name: str, there: Sequence[str], called: str) -> str:
+    """That `--columns` names what is not there, with what is, and the nearest of it."""
+    near = difflib.get_close_matches(name, there, 1)
+    hint = f"did you mean {near[0]}?" if near else "correct it."
+    return (
+        f"--columns names {shown(name)}, and the manifest {called} has the columns "
+        f"{shown(list(there))}; {hint}"
+    )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -136,19 +187,29 @@ def _as_setting(text: str) -> str:
     return re.sub(r"[\s-]+", "_", text.strip().casefold())
 
 
-def columns_of(names: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:
+def untaken_sentence(name: str) -> str:
+    """That a column is none of this program's, though only capitals make it another."""
+    return (
+        f"The column {shown(name)} of the manifest only travels through to the results; write "
+        f"{name.casefold()} if it is meant as such."
+    )
+
+
+def columns_of(header: Header, cells: Sequence[Any]) -> dict[str, Any]:
     """The cells by the names of their columns; those of columns without a name must be empty.
 
     Raises:
         ValueError: one is not, as a phrase that follows "Row 7".
     """
+    names = header.names
     for place, (name, cell) in enumerate(zip(names, cells, strict=True), start=1):
         if not name and not is_empty(cell):
             raise ValueError(
                 f"has {shown(cell)} in column {place}, which has no name; name the column, or "
                 "quote the cell that the value belongs to"
             )
-    return {name: cell for name, cell in zip(names, cells, strict=True) if name}
+    columns = {name: cell for name, cell in zip(names, cells, strict=True) if name}
+    return columns | {own: columns[name] for own, name in header.copies}
 
 
 def is_empty(cell: Any) -> bool:

@@ -82,6 +82,12 @@ def default_id(content: str, styles: Sequence[str], identity: Sequence[Any]) -> 
     return f"{_stem(content, is_first=True)}--{_cut(stems)}-{digits(identity)}"
 
 
+def styled_id(pair_id: object, style: str) -> object:
+    """The id of a row with one of several styles: `{id}--{style}`; what is no id stays."""
+    is_text = isinstance(pair_id, str | int) and not isinstance(pair_id, bool)
+    return f"{str(pair_id).strip()}--{_cut(_stem(style))}" if is_text else pair_id
+
+
 def digits(identity: Sequence[Any]) -> str:
     """8 hex digits of what JSON can hold."""
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]

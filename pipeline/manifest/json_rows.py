@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from nst_core.errors import shown
-from nst_core.yaml_values import repeated
 from pipeline.manifest.columns import (
     ManifestError,
     Row,
+    Source,
     bare_sentence,
     bare_settings,
     columns_of,
@@ -23,13 +21,13 @@ from pipeline.manifest.values import defect, json_value
 _LOGGER = logging.getLogger(__name__)
 
 
-def json_rows(stream: BinaryIO, uri: str) -> Iterator[Row]:
-    """The rows, read while they are asked for; see `manifest_rows.read_rows`."""
+def json_rows(stream: BinaryIO, source: Source) -> Iterator[Row]:
+    """The rows, read while they are asked for; see `rows.read_rows`."""
     with open_text(stream) as text:
-        yield from _rows(Lines(text), uri)
+        yield from _rows(Lines(text), source)
 
 
-def _rows(lines: Lines, uri: str) -> Iterator[Row]:
+def _rows(lines: Lines, source: Source) -> Iterator[Row]:
     number = 0
     known: dict[str, str] | None = None
     while True:
@@ -40,13 +38,13 @@ def _rows(lines: Lines, uri: str) -> Iterator[Row]:
                 return
             if line.isspace():
                 continue
-            row = Row(number + 1, _object(line))
+            row = Row(number + 1, _object(line, source))
         except ValueError as error:
             row = lines.unreadable(number + 1, str(error))
         number = row.number
         if number == 1 and (problem := misspelt(tuple(row.columns))):
             # What is wrong in the first is wrong in all, as a rule; in a later one it fails alone.
-            raise ManifestError(f"Row 1 of the manifest {uri} {problem}.")
+            raise ManifestError(f"Row 1 of the manifest {source.called} {problem}.")
         if row.problem is None:
             bare = bare_settings(row.columns)
             # Those of the first row are told before the run.
@@ -56,7 +54,7 @@ def _rows(lines: Lines, uri: str) -> Iterator[Row]:
         yield row
 
 
-def _object(line: str) -> dict[str, Any]:
+def _object(line: str, source: Source) -> dict[str, Any]:
     """The object on one line; ValueError: what is wrong, as a phrase that follows "Row 7"."""
     problem = defect(line)
     if problem:
@@ -64,13 +62,8 @@ def _object(line: str) -> dict[str, Any]:
     value = json_value(line)
     if not isinstance(value, dict):
         raise ValueError('is JSON but no object; write {"content": …, "style": …}')
-    return columns_of(_names(tuple(value)), list(value.values()))
-
-
-@functools.lru_cache(maxsize=1024)
-def _names(keys: tuple[str, ...]) -> list[str]:
-    names = [key.strip() for key in keys]
-    twice = repeated(filter(None, names))
-    if twice is not None:
-        raise ValueError(f"has the key {shown(twice)} twice; remove one of them")
-    return names
+    try:
+        header = source.header(tuple(value))
+    except ValueError as error:
+        raise ValueError(f"{error}; rename one of the keys") from error
+    return columns_of(header, list(value.values()))

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from nst_core.config import SETTINGS, StyleConfig
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid, shown
 from nst_core.setting_text import URI_SETTINGS, names_file, parse_setting
 from pipeline import storage
-from pipeline.manifest.columns import Row, misspelt
+from pipeline.manifest.columns import Row, is_empty, misspelt
 from pipeline.manifest.ids import ID_RULE, default_id, usable_id
 from pipeline.manifest.rows import (
     manifest_kind,
@@ -27,6 +28,8 @@ from pipeline.manifest.values import (
     option_text,
     plain,
 )
+
+_TEXT_SETTINGS = {field.name for field in dataclasses.fields(StyleConfig) if field.type == "str"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +144,8 @@ def _portable(
     cells = {name: plain(value) for name, value in row.columns.items() if name not in OUTCOME}
     if manifest_kind(manifest_uri)[0] != "csv":
         for name, cell in cells.items():
-            if name.startswith(OPTION) and isinstance(cell, str):
+            is_option = name.startswith(OPTION) and isinstance(cell, str) and cell.strip()
+            if is_option and not _is_yaml(name.removeprefix(OPTION), cell):
                 cells[name] = option_text(cell)
     # What is no text would be one in CSV, and could pass for the name of a file.
     for name, kinds in (("content", str), ("style", str | list)):
@@ -262,6 +266,11 @@ def _default_id(content: str, styles: Sequence[StyleReference]) -> str:
     return default_id(content, uris, sources)
 
 
+def _is_yaml(key: str, value: Any) -> bool:
+    """Whether a value of JSON or Parquet is text, though the setting is none: YAML, as in CSV."""
+    return isinstance(value, str) and key in SETTINGS and key not in _TEXT_SETTINGS
+
+
 def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
     is_typed = manifest_kind(manifest_uri)[0] != "csv"
     problem = misspelt(tuple(row.columns))
@@ -269,11 +278,12 @@ def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
         raise OptionsInvalid(f"Row {row.number} {problem}.")
     options = {}
     for name, value in row.columns.items():
-        if not name.startswith(OPTION) or value is None or (not is_typed and not value.strip()):
+        if not name.startswith(OPTION) or is_empty(value):
             continue
         key = name.removeprefix(OPTION)
         try:
-            parsed = plain(value) if is_typed else parse_setting(key, value)
+            is_yaml = not is_typed or _is_yaml(key, value)
+            parsed = parse_setting(key, value) if is_yaml else plain(value)
         except ConfigError as error:
             raise OptionsInvalid(f"In {name} of row {row.number}, {error}") from error
         options[key] = parsed

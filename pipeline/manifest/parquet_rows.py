@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 from nst_core.errors import shown
-from pipeline.manifest.columns import Row, check_columns, columns_of, is_empty
+from pipeline.manifest.columns import Row, Source, check_columns, columns_of, is_empty
+from pipeline.manifest.header import Header
 from pipeline.manifest.text import SHOWN_LIMIT
 from pipeline.manifest.values import defect, plain
 
@@ -19,20 +20,19 @@ class _Unreadable:
     """Stands for a cell that has no Python value."""
 
 
-def parquet_rows(stream: BinaryIO, uri: str) -> Iterator[Row]:
-    """The rows, read while they are asked for; see `manifest_rows.read_rows`."""
+def parquet_rows(stream: BinaryIO, source: Source) -> Iterator[Row]:
+    """The rows, read while they are asked for; see `rows.read_rows`."""
     import pyarrow
     from pyarrow import parquet
 
     try:
         table = parquet.ParquetFile(stream, page_checksum_verification=True)
-        names = [name.strip() for name in table.schema_arrow.names]
-        check_columns(names, uri)
+        header = check_columns(table.schema_arrow.names, source)
         numbers = itertools.count(1)
         for batch in table.iter_batches(BATCH_ROWS):
             for cells in zip(*map(_cells, batch.columns), strict=True):
                 if not all(map(is_empty, cells)):
-                    yield _row(next(numbers), names, cells)
+                    yield _row(next(numbers), header, cells)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise OSError(str(error)) from error
 
@@ -67,12 +67,12 @@ def _cell(scalar: Any, coarser: Any) -> Any:
     return _Unreadable()
 
 
-def _row(number: int, names: Sequence[str], cells: Sequence[Any]) -> Row:
-    problem = defect([*names, *cells])
+def _row(number: int, header: Header, cells: Sequence[Any]) -> Row:
+    problem = defect([*header.names, *cells])
     try:
-        columns = columns_of(names, cells)
+        columns = columns_of(header, cells)
     except ValueError as error:
-        columns, problem = dict(zip(names, cells, strict=True)), str(error)
+        columns, problem = dict(zip(header.names, cells, strict=True)), str(error)
     readable = {name: cell for name, cell in columns.items() if not isinstance(cell, _Unreadable)}
     for name in columns.keys() - readable.keys():
         problem = f"has a value that is not UTF-8 or not known to Python in {name}; mend it"

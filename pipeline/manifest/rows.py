@@ -1,24 +1,41 @@
 """The rows of a manifest (CSV, JSON Lines, Parquet), read as a stream."""
 
 import contextlib
+import dataclasses
 import functools
 import gzip
 import itertools
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
+from nst_core.errors import shown
 from pipeline import storage
-from pipeline.manifest.columns import ManifestError, Row, bare_sentence, bare_settings
-from pipeline.manifest.csv_rows import csv_rows
+from pipeline.manifest.columns import (
+    ManifestError,
+    Row,
+    Source,
+    bare_sentence,
+    bare_settings,
+    is_empty,
+    missing_sentence,
+    untaken_sentence,
+)
+from pipeline.manifest.csv_rows import TABS, csv_rows
+from pipeline.manifest.ids import styled_id
 from pipeline.manifest.json_rows import json_rows
 from pipeline.manifest.parquet_rows import parquet_rows
-from pipeline.manifest.text import foreign_bytes
+from pipeline.manifest.reading import AS_IT_IS, METADATA, Reading, is_metadata, relative
+from pipeline.manifest.text import DAMAGE, foreign_bytes
 
-KINDS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+KINDS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+EXTENSIONS = ".csv, .tsv, .jsonl or .ndjson (each also with .gz), or .parquet"
 LOOKED_AT = 100  # rows, until one can be read
-# What bytes that are not whole raise; UTF-16 that is cut off is no text.
-_DAMAGE = (OSError, EOFError, zlib.error, UnicodeDecodeError)
 
 
 @functools.lru_cache(maxsize=64)
@@ -34,21 +51,28 @@ def manifest_kind(uri: str) -> tuple[str, bool]:
     kind = next((KINDS[ending] for ending in KINDS if name.endswith(ending)), None)
     if kind is None or (packed and kind == "parquet"):
         raise ManifestError(
-            f"The extension of the manifest {uri} is not known; name it .csv, .jsonl or .ndjson "
-            "(each also with .gz), or .parquet."
+            f"The extension of the manifest {uri} is not known; name it {EXTENSIONS}, or give a "
+            f"folder that has {METADATA[0]}; without any, --contents and --styles name pictures."
         )
     return kind, packed
 
 
+def is_tabbed(uri: str) -> bool:
+    """Whether a manifest's extension says that tabs are between its values."""
+    return uri.lower().removesuffix(".gz").endswith(".tsv")
+
+
 def find_manifests(pattern: str) -> list[str]:
-    """The manifests that `pattern`, a URI or a glob of URIs, names now, in their order.
+    """The manifests that `pattern` names now, in their order: a URI, a glob of URIs, or a folder.
+
+    Of a folder it is what it says of its images, see `METADATA`.
 
     Raises:
         ManifestError: a glob matches nothing, or its files cannot be listed.
     """
-    if not storage.is_glob(pattern):
-        return [pattern]
     try:
+        if not storage.is_glob(pattern):
+            return [_in_folder(pattern) or pattern]
         found = storage.glob_uris(pattern)
     except storage.AccessDenied as error:
         raise ManifestError(f"The manifests cannot be found: {error}") from error
@@ -59,54 +83,109 @@ def find_manifests(pattern: str) -> list[str]:
     return found
 
 
-def check_manifests(pattern: str) -> list[str]:
+def _in_folder(uri: str) -> str | None:
+    """The file that speaks of a folder's images; None where this can be no such folder."""
+    with contextlib.suppress(ManifestError):
+        manifest_kind(uri)
+        return None
+    names = (storage.join(uri, name) for name in METADATA)
+    return next(filter(storage.exists, names), None)
+
+
+def check_manifests(pattern: str, reading: Reading = AS_IT_IS) -> list[str]:
     """Find what is wrong with the manifests that `pattern` names, before any work.
 
-    What is no error, as sentences, once for all of them: that there are no rows, and which columns
-    have the names of settings without being any.
+    What is no error, as sentences, once for all of them: that there are no rows, which were read as
+    Windows-1252, and which columns have the names of settings without being any.
 
     Raises:
         ManifestError: as of `find_manifests` and `check_header`.
     """
     bare: dict[str, str] = {}
+    untaken: dict[str, None] = {}
+    notes = list(reading.notes)
     is_filled = False
     for manifest in find_manifests(pattern):
-        columns = check_header(manifest)
+        notes += encoding_notes(manifest, reading)
+        columns = _first_columns(manifest, reading)
         is_filled |= columns is not None
         bare |= bare_settings(columns or {})
-    notes = [bare_sentence(name, setting) for name, setting in bare.items()]
+        untaken |= dict.fromkeys(_untaken(columns or {}, source_of(manifest, reading)))
+    notes += [bare_sentence(name, setting) for name, setting in bare.items()]
+    notes += map(untaken_sentence, untaken)
     if not is_filled:
-        notes.append(f"The manifest {pattern} has no rows, so there is nothing to do.")
+        called = reading.name or pattern
+        notes.append(f"The manifest {called} has no rows, so there is nothing to do.")
     return notes
 
 
-def check_header(uri: str) -> dict[str, Any] | None:
+def _untaken(columns: dict[str, Any], source: Source) -> Iterator[str]:
+    if not source.reading.columns:
+        header = source.header(tuple(columns))
+        yield from (name for name in header.untaken if name.casefold() not in columns)
+
+
+def check_header(uri: str, reading: Reading = AS_IT_IS) -> dict[str, Any] | None:
     """The columns of the first row that can be read; None where there are no rows.
 
-    Looks whether all of a text is UTF-8, and else at the first rows alone.
+    Looks at all bytes of a text for its encoding, and else at the first rows alone.
 
     Raises:
         ManifestError: it is missing, has an unknown extension, no usable header, is of an
             encoding that is not read, or is damaged.
     """
-    _check_encoding(uri)
-    found: dict[str, Any] | None = None
-    for row in itertools.islice(read_rows(uri), LOOKED_AT):
-        if row.problem is None:
-            return row.columns
-        found = {}
-    return found
+    encoding_notes(uri, reading)
+    return _first_columns(uri, reading)
 
 
-def _check_encoding(uri: str) -> None:
+def _first_columns(uri: str, reading: Reading) -> dict[str, Any] | None:
+    rows: Iterator[Row] = itertools.islice(_plain_rows(uri, reading), LOOKED_AT)
+    first = next(rows, None)
+    if first is None:
+        return None
+    if manifest_kind(uri)[0] == "jsonl" and reading.columns:
+        rows = iter([first, *rows])
+        first = _with_columns(rows, source_of(uri, reading))
+    readable = itertools.chain([first], rows)
+    return next((row.columns for row in readable if row.problem is None), {})
+
+
+def _with_columns(rows: Iterable[Row], source: Source) -> Row:
+    """The first of rows, which as JSON have no header: each column that is named is in one."""
+    several = list(rows)
+    there = dict.fromkeys(name for row in several for name in row.columns if not row.problem)
+    for name, own in source.reading.columns:
+        if there and name not in there:
+            raise ManifestError(missing_sentence(own, list(there), source.called))
+    return next((row for row in several if row.problem is None), several[0])
+
+
+def encoding_notes(uri: str, reading: Reading = AS_IT_IS) -> list[str]:
+    """That a text is read as Windows-1252, as sentences.
+
+    Raises:
+        ManifestError: it is none either.
+    """
     if manifest_kind(uri)[0] == "parquet":
-        return
-    problem = None
+        return []
+    foreign = None
     # What is damaged is told with its row, by who reads the rows.
-    with _opened(uri) as stream, contextlib.suppress(*_DAMAGE):
-        problem = foreign_bytes(stream)
-    if problem:
-        raise ManifestError(f"The manifest {uri} {problem}.")
+    with _opened(uri) as stream, contextlib.suppress(*DAMAGE):
+        foreign = foreign_bytes(stream)
+    if foreign is None:
+        return []
+    called = source_of(uri, reading).called
+    if foreign.missing:
+        byte, line = foreign.missing
+        raise ManifestError(
+            f"The manifest {called} is neither UTF-8 nor Windows-1252, which has no byte {byte} as "
+            f"there is on line {line}; save the file as UTF-8 (in Excel: CSV UTF-8)."
+        )
+    return [
+        f"The manifest {called} is not UTF-8 and is read as Windows-1252, as Excel saves it: line "
+        f"{foreign.line} as {shown(foreign.seen)}; if that is wrong, save the file as UTF-8 (in "
+        "Excel: CSV UTF-8)."
+    ]
 
 
 @contextlib.contextmanager
@@ -119,27 +198,58 @@ def _opened(uri: str) -> Iterator[BinaryIO]:
         raise ManifestError(f"The manifest cannot be read: {error}") from error
 
 
-def read_rows(uri: str) -> Iterator[Row]:
+def source_of(uri: str, reading: Reading) -> Source:
+    """What is said of the manifest at `uri`."""
+    return Source(reading.name or uri, reading, is_metadata(uri))
+
+
+def read_rows(uri: str, reading: Reading = AS_IT_IS) -> Iterator[Row]:
     """The rows of the manifest at `uri`, read while they are asked for.
+
+    With `reading.styles` a row without a style is as many as these, and rows are counted so.
 
     Raises:
         ManifestError: at the first row, when the file is no manifest; later, when it is damaged.
     """
+    rows = _plain_rows(uri, reading)
+    return _styled(rows, uri, reading) if reading.styles else rows
+
+
+def _styled(rows: Iterable[Row], uri: str, reading: Reading) -> Iterator[Row]:
+    styles = [relative(style, reading.base or uri) for style in reading.styles]
+    numbers = itertools.count(1)
+    for row in rows:
+        if row.problem or not is_empty(row.columns.get("style")):
+            yield dataclasses.replace(row, number=next(numbers))
+            continue
+        for style in styles:
+            columns = {**row.columns, "style": style}
+            if len(styles) > 1 and not is_empty(own := columns.get("id")):
+                # Else all of them would have the one id of the row.
+                columns["id"] = styled_id(own, style)
+            yield Row(next(numbers), columns)
+
+
+def _plain_rows(uri: str, reading: Reading) -> Iterator[Row]:
+    source = source_of(uri, reading)
+    reader = _READERS[manifest_kind(uri)[0]]
+    if is_tabbed(uri):
+        reader = functools.partial(csv_rows, delimiters=TABS)
     reached = 0
     try:
         with _opened(uri) as stream:
-            for row in _READERS[manifest_kind(uri)[0]](stream, uri):
+            for row in reader(stream, source):
                 reached = row.number
                 yield row
-    except _DAMAGE as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split())[:200]
         raise ManifestError(
-            f"The manifest {uri} is damaged or cut off after row {reached} ({reason}); "
+            f"The manifest {source.called} is damaged or cut off after row {reached} ({reason}); "
             "write it anew."
         ) from error
 
 
-_READERS: dict[str, Callable[[BinaryIO, str], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[BinaryIO, Source], Iterator[Row]]] = {
     "csv": csv_rows,
     "jsonl": json_rows,
     "parquet": parquet_rows,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import dataclasses
 import io
 import re
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from typing import BinaryIO, TextIO
 
-from nst_core.errors import shown
 from pipeline.manifest.columns import Row
 
 ROW_LIMIT = 1 << 20  # characters in one row
@@ -24,65 +26,100 @@ _MARKS = (
 )
 # Without a mark: what begins a manifest is ASCII, of which every other byte is then zero.
 _UNMARKED = ((rb"[^\0]\0[^\0]\0", "utf-16-le"), (rb"\0[^\0]\0[^\0]", "utf-16-be"))
-_CHUNK = 1 << 20  # bytes
+_CHUNK = 1 << 17  # bytes
 _AROUND = 30  # characters shown on either side of a byte that is not UTF-8
 _BEYOND_ASCII = re.compile("[^\0-\x7f\udc80-\udcff]")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
+_NOT_WINDOWS = re.compile("[\udc81\udc8d\udc8f\udc90\udc9d]")
+# What bytes that are not whole raise; UTF-16 that is cut off is no text.
+DAMAGE = (OSError, EOFError, zlib.error, UnicodeDecodeError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """The first bytes of a text that are not UTF-8.
+
+    Args:
+        line: where they are, from 1.
+        seen: what is around them, read as Windows-1252.
+        missing: the first byte anywhere that Windows-1252 does not have, with its line.
+    """
+
+    line: int
+    seen: str
+    missing: tuple[str, int] | None = None
 
 
 def encoding_of(stream: BinaryIO) -> str:
-    """Python's name of the encoding, by the first bytes; the stream is at its start, and stays."""
+    """Python's name of the encoding, by the mark or the first bytes, else by the whole text.
+
+    The stream is at its start, and stays. Windows-1252 is what is not UTF-8, see `foreign_bytes`.
+    """
+    start = _marked(stream)
+    if start is None:
+        start = "utf-8" if foreign_bytes(stream) is None else "cp1252"
+        stream.seek(0)
+    return start
+
+
+def _marked(stream: BinaryIO) -> str | None:
     start = stream.read(4)
     stream.seek(0)
     for mark, name in _MARKS:
         if start.startswith(mark):
             return name
-    return next((name for pattern, name in _UNMARKED if re.match(pattern, start)), "utf-8")
+    return next((name for pattern, name in _UNMARKED if re.match(pattern, start)), None)
 
 
 def open_text(stream: BinaryIO) -> TextIO:
     """The text of a stream; what is not of its encoding becomes surrogates, row by row.
 
-    `manifest_values.defect` finds them in the row that they belong to.
+    `values.defect` finds them in the row that they belong to.
     """
     encoding = encoding_of(stream)
-    errors = "surrogateescape" if encoding == "utf-8" else "surrogatepass"
+    errors = "surrogateescape" if encoding in ("utf-8", "cp1252") else "surrogatepass"
     return io.TextIOWrapper(stream, encoding, errors=errors, newline="")
 
 
-def foreign_bytes(stream: BinaryIO) -> str | None:
-    """Why a whole text is of another encoding, as a phrase that follows its name; else None.
+def foreign_bytes(stream: BinaryIO) -> Foreign | None:
+    """What tells that a whole text is of another encoding than Unicode's; else None.
 
-    A text with bytes that are not UTF-8, and without one character beyond ASCII that is. Where
-    there are both, only rows are damaged.
+    Such a text has bytes that are not UTF-8, and not one character beyond ASCII that is. Where
+    there are both, only rows are damaged. What cannot be read to its end is judged by its start.
     """
-    if encoding_of(stream) != "utf-8":
+    if _marked(stream) is not None:
         return None
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    problem = None
-    line = 1
-    chunk, last = b"first", ""
-    while chunk:
-        chunk = stream.read(_CHUNK)
-        text = decoder.decode(chunk, not chunk)
-        if not text.isascii():
-            if _BEYOND_ASCII.search(text):
-                return None
-            if problem is None and (found := _NOT_UTF8.search(text)):
-                before, after = last + text[: found.start()], text[found.start() :]
-                problem = _foreign(before, after, line + text.count("\n", 0, found.start()))
-        line += text.count("\n")
-        last = text[-_AROUND:]
-    return problem
+    found: Foreign | None = None
+    line, last, is_over = 1, "", False
+    with contextlib.suppress(*DAMAGE):
+        while not is_over:
+            chunk = stream.read(_CHUNK)
+            is_over = not chunk
+            if chunk.isascii() and not decoder.getstate()[0]:
+                text = chunk[-_AROUND:].decode()
+                line += chunk.count(b"\n") - text.count("\n")
+            else:
+                text = decoder.decode(chunk, is_over)
+                if _BEYOND_ASCII.search(text):
+                    return None
+                found = _foreign(found, text, last, line)
+            line += text.count("\n")
+            last = text[-_AROUND:] or last
+    return found
 
 
-def _foreign(before: str, after: str, line: int) -> str:
-    same_line = before[-_AROUND:].rpartition("\n")[2] + after[:_AROUND].splitlines()[0]
-    seen = same_line.encode("utf-8", "surrogateescape")
-    return (
-        f"is not UTF-8: line {line} has bytes that read {shown(seen.decode('cp1252', 'replace'))} "
-        "in Windows-1252, as spreadsheets save it; save the file as UTF-8 (in Excel: CSV UTF-8)"
-    )
+def _foreign(found: Foreign | None, text: str, last: str, line: int) -> Foreign | None:
+    """What is found with this piece of the text, which begins on this line after `last`."""
+    if found is None and (first := _NOT_UTF8.search(text)):
+        before, after = last + text[: first.start()], text[first.start() :]
+        same_line = before[-_AROUND:].rpartition("\n")[2] + after[:_AROUND].splitlines()[0]
+        seen = same_line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+        found = Foreign(line + text.count("\n", 0, first.start()), seen)
+    if found and not found.missing and (none := _NOT_WINDOWS.search(text)):
+        where = line + text.count("\n", 0, none.start())
+        found = dataclasses.replace(found, missing=(f"0x{ord(none[0]) - 0xDC00:02X}", where))
+    return found
 
 
 class RowLengthError(ValueError):

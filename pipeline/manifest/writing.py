@@ -1,6 +1,7 @@
 """Manifests written: the cross product of two folders, and the failures of a run."""
 
 import contextlib
+import functools
 import gzip
 import itertools
 import json
@@ -11,11 +12,13 @@ from typing import Any, BinaryIO, cast
 from pipeline import storage
 from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.parquet_rows import BATCH_ROWS
-from pipeline.manifest.rows import manifest_kind
+from pipeline.manifest.reading import relative
+from pipeline.manifest.rows import is_tabbed, manifest_kind
 from pipeline.manifest.values import OPTION, OUTCOME, defect, option_text, plain
 
 CONTENT_TYPES = {
     "csv": "text/csv",
+    "tsv": "text/tab-separated-values",
     "jsonl": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet",
 }
@@ -46,33 +49,38 @@ def cross_product(contents: Sequence[str], styles: Sequence[str]) -> Iterator[di
             yield {"content": absolute_content, "style": style}
 
 
-def write_manifest(uri: str, rows: Iterable[dict[str, str]]) -> int:
+def write_manifest(uri: str, rows: Iterable[dict[str, str]], base: str | None = None) -> int:
     """Writes rows with absolute URIs as the manifest `uri`, in its extension's format: their count.
 
     What lies below the manifest is written relative to it, so that the folder can be moved. All
     rows have the columns of the first.
+
+    Args:
+        base: an absolute URI that stands for the manifest's own where names are made relative.
 
     Raises:
         ManifestError: the extension is not known, or the name of an image is not UTF-8.
         StorageError: the manifest cannot be written.
     """
     kind, packed = manifest_kind(uri)
-    folder = storage.directory(storage.resolve(uri, ""))
-    moved = (_moved(row, uri, folder) for row in rows)
+    beside = base or storage.resolve(uri, "")
+    moved = (_moved(row, uri, beside) for row in rows)
     first = next(moved, None)
     names = list(first or ("content", "style"))
-    content_type = "application/gzip" if packed else CONTENT_TYPES[kind]
+    content_type = CONTENT_TYPES["tsv" if is_tabbed(uri) else kind]
+    content_type = "application/gzip" if packed else content_type
+    write = functools.partial(write_csv, delimiter="\t") if is_tabbed(uri) else _WRITERS[kind]
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(storage.open_writer(uri, content_type))
         if packed:
             # No name and no time inside: the same rows are the same bytes.
             zipped = gzip.GzipFile("", "wb", fileobj=stream, mtime=0)
             stream = cast(BinaryIO, stack.enter_context(zipped))
-        return _WRITERS[kind](itertools.chain([first] if first else [], moved), names, stream)
+        return write(itertools.chain([first] if first else [], moved), names, stream)
 
 
-def _moved(row: dict[str, str], manifest_uri: str, folder: str) -> dict[str, str]:
-    """The row as it stands in a manifest in `folder`."""
+def _moved(row: dict[str, str], manifest_uri: str, base: str) -> dict[str, str]:
+    """The row as it stands in a manifest whose names are relative to that of `base`."""
     for cell in row.values():
         problem = defect(cell)
         if problem:
@@ -81,19 +89,18 @@ def _moved(row: dict[str, str], manifest_uri: str, folder: str) -> dict[str, str
                 f"it {problem}."
             )
     return {
-        name: _relative(cell, manifest_uri, folder) if name in ("content", "style") else cell
+        name: relative(cell, base) if name in ("content", "style") else cell
         for name, cell in row.items()
     }
 
 
-def _relative(uri: str, manifest_uri: str, folder: str) -> str:
-    text = uri.removeprefix(folder.rstrip("/") + "/")
-    # A cell that begins with [ is a list, and a blank one is none.
-    is_uri = text.strip() and not text.startswith("[")
-    return text if is_uri and storage.resolve(text, manifest_uri) == uri else uri
-
-
-def write_csv(rows: Iterable[dict[str, Any]], names: Sequence[str], stream: BinaryIO) -> int:
+def write_csv(
+    rows: Iterable[dict[str, Any]],
+    names: Sequence[str],
+    stream: BinaryIO,
+    *,
+    delimiter: str = ",",
+) -> int:
     """Writes rows as CSV (UTF-8, LF) with these columns, no value altered: their count.
 
     A row's `options.KEY` that is text is YAML already; any other value is written as YAML.
@@ -101,13 +108,13 @@ def write_csv(rows: Iterable[dict[str, Any]], names: Sequence[str], stream: Bina
     count = 0
     header = {name: name for name in names}
     for row in itertools.chain([header], rows):
-        cells = (_csv_cell(name, row.get(name)) for name in names)
-        stream.write((",".join(cells) + "\n").encode("utf-8", "backslashreplace"))
+        cells = (_csv_cell(name, row.get(name), delimiter) for name in names)
+        stream.write((delimiter.join(cells) + "\n").encode("utf-8", "backslashreplace"))
         count += 1
     return count - 1
 
 
-def _csv_cell(name: str, value: Any) -> str:
+def _csv_cell(name: str, value: Any, delimiter: str) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
@@ -119,7 +126,7 @@ def _csv_cell(name: str, value: Any) -> str:
         text = jsonable if isinstance(jsonable, str) else json.dumps(jsonable, ensure_ascii=False)
     text = text.replace("\0", "\ufffd")
     # csv.writer leaves a lone carriage return unquoted, which would end the row.
-    return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
+    return '"' + text.replace('"', '""') + '"' if re.search(f'["{delimiter}\r\n]', text) else text
 
 
 def _write_json(rows: Iterable[dict[str, Any]], names: Sequence[str], stream: BinaryIO) -> int:

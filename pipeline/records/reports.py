@@ -50,7 +50,7 @@ def forget(place: Place) -> None:
 
     As many shards as that try had, and its summary, would stand beside this one's.
     """
-    _delete(place, "summary.json", "results-", SPILLED)
+    _delete(place, "summary.json", "results-", SPILLED, "manifest.")
 
 
 def spill(lines: bytes, place: Place, prefix: str = SPILLED) -> str:

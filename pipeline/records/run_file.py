@@ -41,7 +41,8 @@ class About:
     """What does not change while a run lives.
 
     `command`: the command line as it was given; `next`: with which a person goes on from an end.
-    `job`: on Dataflow its id and its page in the console.
+    `job`: on Dataflow its id and its page in the console. `kept`: where the run keeps its rows,
+    where its manifest is no file of its own.
     """
 
     command: str
@@ -50,6 +51,7 @@ class About:
     runner: str | None
     started_at: str
     job: dict[str, str] | None = None
+    kept: str | None = None
 
 
 class RunFile:
@@ -97,8 +99,10 @@ class RunFile:
             _LOGGER.warning("The last heartbeat could not be written within %.0f s.", PATIENCE)
 
     def _first(self) -> None:
+        if self.about.kept:
+            self._manifest["kept"] = self.about.kept
         self._write()
-        self._manifest = manifest_details(self.about.manifest)
+        self._manifest = manifest_details(self.about.manifest, self.about.kept)
         self._write()
 
     def _last(self) -> None:
@@ -117,6 +121,7 @@ class RunFile:
         # The state before the counts: they are then not older than it.
         state, end = self._state, self._end
         about = dataclasses.asdict(self.about)
+        del about["kept"]
         content = {
             "run": self._place.run,
             "state": state,
@@ -136,11 +141,14 @@ class RunFile:
         storage.write_bytes(uri, records.to_json(content), "application/json")
 
 
-def manifest_details(uri: str) -> dict[str, Any]:
-    """The manifest's URI, the count of its files, and of the first of them size and checksum."""
-    found: dict[str, Any] = {"uri": uri}
+def manifest_details(uri: str, kept: str | None = None) -> dict[str, Any]:
+    """The manifest's URI, the count of its files, and of the first of them size and checksum.
+
+    `kept`: the one file, where `uri` is only what it is called.
+    """
+    found: dict[str, Any] = {"uri": uri, **({"kept": kept} if kept else {})}
     try:
-        manifests = find_manifests(uri)
+        manifests = find_manifests(kept or uri)
         found["count"] = len(manifests)
         found["files"] = [
             {"uri": one, "bytes": storage.size(one), "identity": storage.identity(one)}

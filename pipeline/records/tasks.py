@@ -106,11 +106,15 @@ def sources(pair: Pair) -> dict[str, Any]:
 
 
 def failed_row(
-    row: Row, manifest_uri: str, error: PairError, *, absolute_ids: bool = False
+    number: RowNumber, row: Row, beside: str, error: PairError, *, absolute_ids: bool = False
 ) -> Outcome:
-    """The outcome of a row that never became a pair; `absolute_ids` as of `parse_pair`."""
-    portable = portable_row(row, manifest_uri, absolute_ids=absolute_ids)
-    number = RowNumber(manifest_uri, row.number)
+    """The outcome of a row that never became a pair.
+
+    Args:
+        beside: the file to which relative names are relative.
+        absolute_ids: as of `parse_pair`.
+    """
+    portable = portable_row(row, beside, absolute_ids=absolute_ids)
     return Outcome(number, None, error.status, str(error), portable, {}, {})
 
 

@@ -11,6 +11,7 @@ from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
 from pipeline.job.gpus import Gpu
 from pipeline.job.options import RunOptions
+from pipeline.manifest.schemes import LOCAL
 
 RUNNERS = ("dataflowrunner", "dataflow")
 # CUDA's libraries alone make an image of about 8 GB.
@@ -117,11 +118,19 @@ _EXPERIMENTS = ("--experiment", "--experiments")
 def _refuse_local_places(options: RunOptions) -> None:
     config = options.config
     places = {"--manifest": options.manifest, "--output": options.output}
+    if options.reading.name is not None:
+        # Rows that are no file of their own go into the output.
+        del places["--manifest"]
     if options.program_cache:
         places["--program-cache"] = options.program_cache
     for key, names in URI_SETTINGS.items():
         if getattr(config, key) not in names:
             places[key] = getattr(config, key)
+    if LOCAL in options.reading.schemes:
+        raise ConfigError(
+            "--contents or --styles has pictures on this machine, which Dataflow's workers cannot "
+            "reach; copy them to a bucket and give its gs:// URIs."
+        )
     for name, place in places.items():
         if not storage.scheme(place):
             raise ConfigError(

@@ -60,13 +60,17 @@ def test_every_parameter_is_described_and_has_a_pattern(parameter: dict[str, Any
     assert parameter["helpText"]
     assert [re.compile(pattern) for pattern in parameter["regexes"]]
     assert re.fullmatch("[a-z_]+", parameter["name"])
-    assert parameter["isOptional"] == (parameter["name"] not in ("manifest", "output"))
+    assert parameter["isOptional"] == (parameter["name"] not in ("output",))
 
 
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
         ("manifest", "gs://b/incoming/*.jsonl", "pairs.csv"),
+        ("manifest", "gs://b/incoming.tsv", "-"),
+        ("columns", "content=image_url,options.steps=steps", "content"),
+        ("contents", "gs://b/c/*.jpg;gs://b/d", "gs://b/c;d"),
+        ("styles", "gs://b/s", "s/*.jpg"),
         ("output", "gs://b/out", "gs://B/out"),
         ("config", "quality", "my.yaml"),
         ("config", "gs://b/mine.yaml", "/mine.yaml"),
@@ -124,6 +128,14 @@ def test_parameters_become_the_options_of_run() -> None:
     assert (options.run_id, options.gpu) == ("tonight", gpus.find("nvidia-l4"))
     assert options.beam_values("--template_location") == ["gs://b/staging/job"]
     assert options.beam_values("--sdk_container_image") == [IMAGE]
+
+
+def test_pictures_may_be_named_in_place_of_a_manifest() -> None:
+    given = ["--contents=gs://b/c/*.jpg;gs://b/d", "--styles=gs://b/s", "--columns=id=sku"]
+    arguments = cli.parse(["run", *template.options_of([*given, "--output=gs://b/o"], "")])
+    assert arguments.manifest is None
+    assert (arguments.contents, arguments.styles) == (["gs://b/c/*.jpg", "gs://b/d"], ["gs://b/s"])
+    assert arguments.columns == ["id=sku"]
 
 
 def test_workers_are_started_from_the_image_that_a_parameter_names() -> None:

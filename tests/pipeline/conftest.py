@@ -150,7 +150,7 @@ class Catalog:
         lines = [
             json.loads(line)
             for uri in storage.list_uris(folder)
-            if uri.endswith(".jsonl")
+            if "/results-" in uri and uri.endswith(".jsonl")
             for line in storage.read_bytes(uri).decode().splitlines()
         ]
         results = [{**line, "columns": json.loads(line["columns"])} for line in lines]

@@ -66,6 +66,16 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     ),
     "GPU elsewhere than on Dataflow": ([*RUN, "--gpu", "nvidia-l4"], ("--runner=DataflowRunner",)),
     "Dataflow with a local manifest": ([*RUN, "--runner=DataflowRunner"], ("pairs.csv", "gs://")),
+    "Dataflow with local pictures": (
+        [
+            "run",
+            "--contents=a.png",
+            "--styles=a.png",
+            "--output=gs://b/o",
+            "--runner=DataflowRunner",
+        ],
+        ("--contents or --styles", "gs://"),
+    ),
     "unknown form of logs": ([*RUN, "--log-format", "xml"], ("xml", "json")),
     "limit of 0": ([*RUN, "--limit=0"], ("--limit", "0", "at least 1")),
     "failures in words": ([*RUN, "--max-failures", "few"], ("--max-failures", "few", "5%")),

