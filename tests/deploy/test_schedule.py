@@ -14,6 +14,7 @@ import types
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import kubernetes_validate
 import pytest
 import yaml
 from google.cloud import dataflow as dataflow_api
@@ -25,6 +26,7 @@ from tests.deploy.conftest import DEPLOY, ROOT, StandIns
 from tests.deploy.test_template import PARAMETERS, accepted, options_of
 
 SCHEDULE = DEPLOY / "schedule"
+CACHE = "/opt/nst/weights/cache"
 CREATE = str(SCHEDULE / "cloud-scheduler/create.sh")
 
 
@@ -281,6 +283,55 @@ def test_kubernetes_runs_the_command_on_one_gpu_without_root() -> None:
     assert rule["onExitCodes"]["containerName"] == container["name"]
     (verify,) = pod["initContainers"]
     assert "nst weights verify" in verify["command"][-1]
+
+
+def cron_job() -> dict[str, Any]:
+    """The CronJob, with its place-holders filled in."""
+    text = (SCHEDULE / "kubernetes/cronjob.yaml").read_text()
+    found = yaml.safe_load(text.replace("BUCKET", "bucket").replace("IMAGE", "reg.example/nst:1"))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_kubernetes_takes_the_cron_job_with_no_field_that_it_does_not_know() -> None:
+    kubernetes_validate.validate(cron_job(), kubernetes_validate.latest_version(), strict=True)
+    spoiled = cron_job()
+    spoiled["spec"]["jobTemplate"]["spec"]["activeDeadline"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(spoiled, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_kubernetes_bounds_a_night_and_tries_again_only_what_may_end_otherwise() -> None:
+    job = cron_job()["spec"]["jobTemplate"]["spec"]
+    assert 0 < job["activeDeadlineSeconds"] < 24 * 3600
+    assert 0 < job["backoffLimit"] <= 6
+    assert job["template"]["spec"]["restartPolicy"] == "Never"
+    # SIGTERM, and then time to say what is done.
+    assert job["template"]["spec"]["terminationGracePeriodSeconds"] >= 30
+    ignored, final = job["podFailurePolicy"]["rules"]
+    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == (
+        "Ignore",
+        "DisruptionTarget",
+    )
+    assert (final["action"], final["onExitCodes"]["operator"]) == ("FailJob", "In")
+
+
+def test_kubernetes_lets_nothing_be_written_but_cache_and_temporary_files() -> None:
+    pod = cron_job()["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 10001
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    assert all("sizeLimit" in one["emptyDir"] for one in volumes.values())
+    for container in (*pod["containers"], *pod["initContainers"]):
+        confined = container["securityContext"]
+        assert confined["readOnlyRootFilesystem"]
+        assert not confined["allowPrivilegeEscalation"]
+        assert confined["capabilities"] == {"drop": ["ALL"]}
+        mounted = {one["mountPath"] for one in container["volumeMounts"]}
+        assert mounted == {CACHE, "/tmp"}
+        assert {one["name"] for one in container["volumeMounts"]} == {*volumes}
+        homes = [one["value"] for one in container["env"] if one["name"] == "HOME"]
+        assert homes == ["/tmp"]
+    assert f"NST_CACHE={CACHE}" in (DEPLOY / "Dockerfile").read_text()
 
 
 def test_schedules_end_with_a_newline_and_name_no_account() -> None:

@@ -4,7 +4,8 @@ Put this file into Airflow's DAGs folder and set the variables `nst_project`, `n
 `nst_bucket` and, for Flink, `nst_flink_master`. `nst_when_pairs_fail` says what becomes of a run
 that came to its end, of which some pairs failed: `fail` (the default), `skip` or `succeed`. Both
 need Airflow 3 with the packages apache-airflow-providers-google and
-apache-airflow-providers-apache-beam; Dataflow a triggerer, for its task waits without a worker; Flink `nst` on the worker that runs the task.
+apache-airflow-providers-apache-beam; Dataflow a triggerer, for its task waits without a worker;
+Flink `nst` on the worker that runs the task.
 """
 
 from __future__ import annotations
