@@ -1,7 +1,11 @@
-"""What values a setting may have: each check gives None, or what to give instead."""
+"""What values a setting may have: each check gives None, or what to give instead.
+
+It has a JSON Schema too, which says as much of that as one can: that scales rise, none can.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -9,7 +13,17 @@ from typing import Any
 
 from nst_core.layers import CONV_LAYERS
 
-Check = Callable[[Any], str | None]
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A check of one value; `schema` is of what passes it, as JSON and YAML give it."""
+
+    find: Callable[[Any], str | None]
+    schema: Mapping[str, Any]
+
+    def __call__(self, value: Any) -> str | None:
+        """None for a value that may be, else what to give instead."""
+        return self.find(value)
 
 
 def is_number(value: Any) -> bool:
@@ -28,7 +42,10 @@ def number(low: float, high: float = math.inf, *, above: bool = False) -> Check:
         start = f"above {low:g}" if above else f"of at least {low:g}"
         return f"a number {start}" + (f" and at most {high:g}" if high < math.inf else "")
 
-    return check
+    least = {"exclusiveMinimum" if above else "minimum": low}
+    return Check(
+        check, {"type": "number", **least, **({"maximum": high} if high < math.inf else {})}
+    )
 
 
 def integer(low: int, high: int, *, optional: bool = False) -> Check:
@@ -41,24 +58,43 @@ def integer(low: int, high: int, *, optional: bool = False) -> Check:
             return None
         return f"a whole number from {low} to {high}" + (" or null" if optional else "")
 
-    return check
+    kind = ["integer", "null"] if optional else "integer"
+    return Check(check, {"type": kind, "minimum": low, "maximum": high})
 
 
 def one_of(*choices: str) -> Check:
     """One of these words."""
-    return lambda value: None if value in choices else "one of " + ", ".join(choices)
+    expected = "one of " + ", ".join(choices)
+    return Check(lambda value: None if value in choices else expected, {"enum": [*choices]})
 
 
+def _passing(schema: Mapping[str, Any]) -> Callable[[Callable[[Any], str | None]], Check]:
+    """The check that a function is, with the schema of what passes it."""
+    return lambda find: Check(find, schema)
+
+
+@_passing({"type": "string", "pattern": r"\S"})
 def text(value: Any) -> str | None:
     """A name, a path or a URI."""
     return None if isinstance(value, str) and value.strip() else "a name, a path or a URI"
 
 
+@_passing({"type": "boolean"})
 def boolean(value: Any) -> str | None:
     """True or false."""
     return None if isinstance(value, bool) else "true or false"
 
 
+@_passing(
+    {
+        "type": "object",
+        "propertyNames": {"enum": [*CONV_LAYERS]},
+        "additionalProperties": {"type": "number", "minimum": 0},
+        "minProperties": 1,
+        # Not all of them.
+        "not": {"additionalProperties": {"const": 0}},
+    }
+)
 def layers(value: Any) -> str | None:
     """Layers and their weights, not all of them 0."""
     if (
@@ -71,6 +107,7 @@ def layers(value: Any) -> str | None:
     return "layer names from block1_conv1 to block5_conv4, each with a weight of at least 0"
 
 
+@_passing({"anyOf": [{"enum": ["auto", "grid"]}, integer(1, 512).schema]})
 def canvas_multiple(value: Any) -> str | None:
     """By which rule, or to which multiple, contents are padded."""
     if value in ("auto", "grid") or integer(1, 512)(value) is None:
@@ -78,6 +115,14 @@ def canvas_multiple(value: Any) -> str | None:
     return "auto, grid, or a whole number of px from 1 to 512"
 
 
+@_passing(
+    {
+        "anyOf": [
+            {"enum": ["auto", "off", 0, False]},
+            {**integer(64, 8192).schema, "multipleOf": 16},
+        ]
+    }
+)
 def tile(value: Any) -> str | None:
     """Whether, or by which side, to tile."""
     # YAML reads an `off` without quotes as false.
@@ -88,6 +133,14 @@ def tile(value: Any) -> str | None:
     return "auto, off (or 0), or a side from 64 to 8192 px that is a multiple of 16"
 
 
+@_passing(
+    {
+        "type": "array",
+        "items": number(0, 1, above=True).schema,
+        "contains": {"const": 1},
+        "uniqueItems": True,
+    }
+)
 def scales(value: Any) -> str | None:
     """Fractions of the canvas, coarse to fine."""
     if (
@@ -101,6 +154,14 @@ def scales(value: Any) -> str | None:
     return "rising fractions of the canvas that end with 1, such as [0.5, 1]"
 
 
+@_passing(
+    {
+        "anyOf": [
+            integer(1, 1_000_000).schema,
+            {"type": "array", "items": integer(1, 1_000_000).schema, "minItems": 1},
+        ]
+    }
+)
 def steps(value: Any) -> str | None:
     """One count, or one for each scale."""
     counts = value if isinstance(value, tuple) else (value,)

@@ -100,7 +100,7 @@ def _dispatch(given: Sequence[str]) -> int:
     if arguments.command == "demo":
         from pipeline.commands.demo import demo
 
-        return demo(arguments.output)
+        return demo(arguments.output, arguments.weights)
     if arguments.command == "manifest":
         from pipeline.commands.manifest import make_manifest
 

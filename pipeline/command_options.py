@@ -197,8 +197,13 @@ def add_export(commands: Commands) -> None:
 
 def add_demo(commands: Commands) -> None:
     """What `nst demo` takes."""
-    demo = add_command(commands, "demo", "Stylize the sample images: no download needed.")
+    demo = add_command(commands, "demo", "Stylize the sample images of the package.")
     demo.add_argument("--output", default="out/demo", metavar="DIR", help="default out/demo")
+    demo.add_argument(
+        "--weights",
+        metavar="W",
+        help="as for run; default: imagenet where they are cached or soon fetched, else procedural",
+    )
 
 
 def add_weights(commands: Commands) -> None:

@@ -6,8 +6,8 @@ weights=$1 given=$2
 file=vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5
 
 mkdir -p "$KERAS_HOME/models" "$NST_CACHE/programs"
-# Whoever the container runs as keeps there what it compiles.
-chmod 1777 "$NST_CACHE/programs"
+# Whoever the container runs as keeps there what it fetches and compiles.
+chmod 1777 "$NST_CACHE" "$NST_CACHE/programs"
 case $weights in
     procedural) ;;
     imagenet)

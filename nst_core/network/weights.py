@@ -58,7 +58,7 @@ def imagenet_file() -> pathlib.Path:
         WeightsError: neither cached nor to be downloaded.
     """
     cached = imagenet_cache_path()
-    if cached.is_file() and _digest(cached, "md5") == IMAGENET_MD5:
+    if is_imagenet_cached():
         return cached
     from keras.src.applications import vgg19
     from keras.utils import get_file
@@ -81,6 +81,12 @@ def imagenet_file() -> pathlib.Path:
             f"{OTHER_WEIGHTS}."
         ) from error
     return pathlib.Path(found)
+
+
+def is_imagenet_cached() -> bool:
+    """Whether Keras's file is in its cache, whole."""
+    cached = imagenet_cache_path()
+    return cached.is_file() and _digest(cached, "md5") == IMAGENET_MD5
 
 
 def imagenet_cache_path() -> pathlib.Path:

@@ -82,6 +82,9 @@ class Tracker:
         self.planned = self.waiting = 0
         self.statuses: collections.Counter[str] = collections.Counter()
         self.ended_of_planned = 0
+        # By the first pair of each batch that is optimised: its pairs × the share of its steps.
+        self._under_way: dict[str, float] = {}
+        self._furthest = 0.0
         self.done_elsewhere: int | None = None
         self.current = ""
         self.started = self.last_end = time.monotonic()
@@ -99,10 +102,12 @@ class Tracker:
                 self.current = str(event.programs)
             elif isinstance(event, events.Steps):
                 now = event.progress
+                self._under_way[event.pair_id] = len(now.totals) * now.step / now.steps
                 loss = sum(now.totals) / len(now.totals)
                 self.current = f"{event.pair_id} step {now.step}/{now.steps} loss {loss:.4g}"
             elif isinstance(event, events.PairEnded):
                 self.statuses[event.status] += 1
+                self._under_way.pop(event.outcome.id or "", None)
                 if event.was_planned:
                     self.ended_of_planned += 1
                     self.last_end = time.monotonic()
@@ -158,6 +163,14 @@ class Tracker:
     def left(self) -> int:
         """Pairs that are planned and have not ended, and those that wait for others to end."""
         return self.planned - self.ended_of_planned + self.waiting
+
+    @property
+    def advance(self) -> float:
+        """How many pairs' work is done, parts of pairs included; never less than before."""
+        with self._lock:
+            now = self.ended_of_planned + sum(self._under_way.values())
+        self._furthest = max(self._furthest, min(now, self.planned + self.waiting))
+        return self._furthest
 
     def counts(self) -> str:
         """One line for the bar and the log."""
@@ -251,7 +264,7 @@ def _bar(tracker: Tracker, console: Console) -> Iterator[Show]:
             bar.update(
                 task,
                 total=tracker.planned + tracker.waiting or None,
-                completed=tracker.ended_of_planned,
+                completed=tracker.advance,
                 description=tracker.counts(),
                 estimate=tracker.estimate(),
                 current=tracker.current,

@@ -6,7 +6,7 @@ import dataclasses
 import io
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 MARGIN = 16
 LINE = 20
@@ -37,7 +37,7 @@ def contact_sheet(rows: Sequence[Sequence[Picture]], width: int = 320) -> bytes:
         for column, picture in enumerate(row):
             left = MARGIN + column * (width + MARGIN)
             image = Image.open(io.BytesIO(picture.data)).convert("RGB")
-            image.thumbnail((width, height), Image.Resampling.LANCZOS)
+            image = ImageOps.contain(image, (width, height), Image.Resampling.LANCZOS)
             sheet.paste(image, (left + (width - image.width) // 2, top))
             place = (left + width / 2, top + height + 4)
             draw.text(place, picture.caption, fill=INK, font=font, anchor="ma", align="center")

@@ -19,6 +19,7 @@ from nst_core.imaging.encoding import EXTENSIONS
 from nst_core.results import ENGINE_VERSION
 from pipeline import storage
 from pipeline.records.curves import curve_of
+from pipeline.records.shapes import RECORD_VERSION
 from pipeline.records.tasks import OK, Task, sources
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def build_record(
     """Everything that is needed to know how the image of a finished pair, of `size`, was made."""
     optimized = size_of(result.image)
     return {
+        "schema_version": RECORD_VERSION,
         "id": task.pair.id,
         "status": OK,
         "run": run,

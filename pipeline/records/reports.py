@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from pipeline import storage
 from pipeline.manifest.writing import CONTENT_TYPES, failure_fieldnames, write_failures
-from pipeline.records import records, result_lines
+from pipeline.records import records, result_lines, shapes
 from pipeline.records.statistics import Statistics
 from pipeline.records.tasks import Outcome, RowNumber
 from pipeline.storage import local
@@ -202,7 +202,9 @@ def write_summary(
     """The run's summary, its last file; how many bytes there were only `complete` knows."""
     counts = statistics.statuses
     remove_spills(place)
-    summary = {
+    summary: dict[str, Any] = {
+        "schema_version": shapes.SUMMARY_VERSION,
+        "results_schema_version": shapes.RESULTS_VERSION,
         "run": place.run,
         **about,
         "finished_at": records.now(),

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from nst_core.errors import JobError
 from pipeline import processes, storage
 from pipeline.manifest.rows import find_manifests
-from pipeline.records import records
+from pipeline.records import records, shapes
 from pipeline.records.renewing import Renewing
 from pipeline.records.reports import Place
 
@@ -123,6 +123,7 @@ class RunFile:
         about = dataclasses.asdict(self.about)
         del about["kept"]
         content = {
+            "schema_version": shapes.RUN_VERSION,
             "run": self._place.run,
             "state": state,
             **about,

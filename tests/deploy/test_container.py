@@ -18,6 +18,7 @@ from tests.deploy.conftest import DEPLOY, ROOT, StandIns
 
 DOCKERFILE = DEPLOY / "Dockerfile"
 SCRIPTS = DEPLOY / "scripts"
+PIN_IMAGES = str(DEPLOY / "pin-images.sh")
 TARGETS = ("cpu", "gpu", "dataflow")
 KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 Stages = dict[str, tuple[str, list[tuple[str, str]]]]
@@ -31,20 +32,27 @@ def linter(name: str) -> str:
     return found
 
 
+def images() -> dict[str, str]:
+    """The images of others that the Dockerfile begins with, by the argument that replaces them."""
+    found = re.findall(r"^ARG ([A-Z]+_IMAGE)=(\S+)$", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    return dict(found)
+
+
 @pytest.fixture(scope="module")
 def stages() -> Stages:
     """The Dockerfile's stages by name: what each begins with, and its instructions."""
     text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
     found: Stages = {}
     name = ""
+    given = {f"${{{name}}}": image for name, image in images().items()}
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
         if not line.strip():
             continue
         word, _, rest = line.partition(" ")
         if word == "FROM":
             source, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()  # type: ignore[union-attr]
-            found[name] = source, []
-        else:
+            found[name] = given.get(source, source), []
+        elif name:
             found[name][1].append((word, rest))
     return found
 
@@ -86,6 +94,75 @@ def test_foreign_images_are_pinned_to_the_versions_that_the_project_uses(stages:
     beam = pins("requirements.txt")["apache-beam"]
     assert f"apache/beam_python3.11_sdk:{beam}" in foreign
     assert any(source.startswith("python:3.11.") for source in foreign)
+
+
+def test_a_lock_of_images_that_is_there_has_a_digest_for_each(stand_ins: StandIns) -> None:
+    if not (DEPLOY / "images.lock").exists():
+        pytest.skip("deploy/images.lock is written where the network is: deploy/pin-images.sh")
+    assert stand_ins.run(PIN_IMAGES, "--build-args").returncode == 0
+
+
+def pinned(
+    stand_ins: StandIns, lock: pathlib.Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """What the script of the digests says, with a lock file of its own."""
+    return stand_ins.run(PIN_IMAGES, *arguments, NST_IMAGES_LOCK=str(lock))
+
+
+@pytest.mark.parametrize("tool", ["crane", "skopeo"])
+def test_images_are_pinned_by_the_digests_that_a_registry_tells(
+    tool: str, stand_ins: StandIns, tmp_path: pathlib.Path
+) -> None:
+    lock, digest = tmp_path / "images.lock", f"sha256:{'5a' * 32}"
+    for name in ("crane", tool):
+        script = f'#!/bin/sh\necho "$@" >> "$CALLS"\necho {digest}\n'
+        (stand_ins.folder / name).write_text(script)
+        (stand_ins.folder / name).chmod(0o755)
+    if tool != "crane":
+        (stand_ins.folder / "crane").unlink()
+    done = pinned(stand_ins, lock)
+    assert done.returncode == 0, done.stderr
+    lines = [f"{name}={image}@{digest}" for name, image in images().items()]
+    assert lock.read_text().splitlines() == lines
+    asked = stand_ins.calls_file.read_text()
+    assert all(image in asked for image in images().values())
+    arguments = pinned(stand_ins, lock, "--build-args")
+    assert arguments.returncode == 0, arguments.stderr
+    words = [word for line in lines for word in ("--build-arg", line)]
+    assert arguments.stdout.splitlines() == words
+
+
+@pytest.mark.parametrize("spoiled", ["absent", "of another tag", "without a digest"])
+def test_a_release_is_not_built_from_an_image_without_its_digest(
+    spoiled: str, stand_ins: StandIns, tmp_path: pathlib.Path
+) -> None:
+    lock = tmp_path / "images.lock"
+    ending = f"@sha256:{'0' * 64}"
+    lines = [f"{name}={image}{ending}" for name, image in images().items()]
+    if spoiled == "of another tag":
+        lines[0] = lines[0].replace("@", ".1@")
+    if spoiled == "without a digest":
+        lines[0] = lines[0].removesuffix(ending)
+    if spoiled != "absent":
+        lock.write_text("".join(f"{line}\n" for line in lines))
+    done = pinned(stand_ins, lock, "--build-args")
+    assert done.returncode == 1
+    assert f"{next(iter(images().values()))} has no digest" in done.stderr
+    assert done.stdout == ""
+
+
+def test_digests_that_cannot_be_had_leave_the_lock_as_it_is(
+    stand_ins: StandIns, tmp_path: pathlib.Path
+) -> None:
+    lock = tmp_path / "images.lock"
+    lock.write_text("before\n")
+    stand_ins.add("crane")  # It says nothing.
+    done = pinned(stand_ins, lock)
+    assert done.returncode == 1
+    assert "which is none" in done.stderr
+    assert lock.read_text() == "before\n"
+    assert [path.name for path in tmp_path.glob("images*")] == ["images.lock"]
+    assert pinned(stand_ins, lock, "--all").returncode == 2
 
 
 @pytest.mark.parametrize("target", TARGETS)

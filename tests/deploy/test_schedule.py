@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pathlib
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 import types
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import kubernetes_validate
 import pytest
 import yaml
 from google.cloud import dataflow as dataflow_api
@@ -18,10 +22,11 @@ from google.cloud import dataflow as dataflow_api
 from pipeline import cli
 from pipeline.job.options import RunOptions
 from pipeline.runners import dataflow
-from tests.deploy.conftest import DEPLOY, StandIns
+from tests.deploy.conftest import DEPLOY, ROOT, StandIns
 from tests.deploy.test_template import PARAMETERS, accepted, options_of
 
 SCHEDULE = DEPLOY / "schedule"
+CACHE = "/opt/nst/weights/cache"
 CREATE = str(SCHEDULE / "cloud-scheduler/create.sh")
 
 
@@ -103,7 +108,12 @@ class Operator:
     def __init__(self, **given: Any) -> None:
         self.given = given
         self.dag = Dag.current
+        self.after: list[Operator] = []
         Operator.made.append(self)
+
+    def __rshift__(self, other: Operator) -> Operator:
+        self.after.append(other)
+        return other
 
 
 class Dag:
@@ -126,11 +136,17 @@ class Dag:
 def operators(monkeypatch: pytest.MonkeyPatch) -> dict[str, Operator]:
     """The operators of the file of DAGs, by their DAG, with Airflow stood in for."""
     names = {
-        "airflow": {"DAG": Dag},
+        "airflow.sdk": {"DAG": Dag},
+        "airflow.sdk.exceptions": {
+            "AirflowFailException": RuntimeError,
+            "AirflowSkipException": InterruptedError,
+        },
+        "airflow.providers.google.cloud.hooks.gcs": {"GCSHook": None},
         "airflow.providers.google.cloud.operators.dataflow": {
             "DataflowStartFlexTemplateOperator": Operator
         },
         "airflow.providers.standard.operators.bash": {"BashOperator": Operator},
+        "airflow.providers.standard.operators.python": {"PythonOperator": Operator},
     }
     for name, content in names.items():
         parts = name.split(".")
@@ -142,7 +158,9 @@ def operators(monkeypatch: pytest.MonkeyPatch) -> dict[str, Operator]:
     Operator.made.clear()
     runpy.run_path(str(SCHEDULE / "airflow/nst_dags.py"))
     assert all(one.dag for one in Operator.made)
-    return {one.dag.name: one for one in Operator.made if one.dag}
+    return {
+        one.dag.name: one for one in Operator.made if one.dag and one.given["task_id"] == "stylize"
+    }
 
 
 def filled(value: Any) -> Any:
@@ -165,7 +183,9 @@ def test_airflow_launches_the_template_with_a_run_id_of_its_own(
     options = check_launch(filled(operator.given["body"]))
     assert options.run_id == "nightly-20260101T020000"
     assert options.manifest == "gs://bucket/incoming/*.jsonl"
-    assert operator.given["wait_until_finished"]
+    assert operator.given["deferrable"]
+    # Airflow refuses both.
+    assert "wait_until_finished" not in operator.given
     assert not operator.given["append_job_name"]
 
 
@@ -173,13 +193,63 @@ def test_airflow_runs_the_command_on_flink_with_lock_and_json_logs(
     operators: dict[str, Operator],
 ) -> None:
     given = operators["nst_flink"].given
-    program, *arguments = shlex.split(filled(given["bash_command"]))
+    command, _, rest = filled(given["bash_command"]).partition(" || ")
+    program, *arguments = shlex.split(command)
     assert program == "nst"
     assert cli.parse(arguments).log_format == "json"
     options = run_options(arguments)
     assert (options.runner, options.lock) == ("FlinkRunner", True)
     assert options.run_id == "nightly-20260101T020000"
-    assert [*given["skip_on_exit_code"]] == [3, 4]
+    assert [*given["skip_on_exit_code"]] == [4]
+    # What bash makes of each status, and the next task of 3: below, with Airflow itself.
+    assert "-eq 3" in rest
+
+
+def test_airflow_judges_each_run_by_the_summary_of_the_folder_that_it_wrote(
+    operators: dict[str, Operator],
+) -> None:
+    for operator in operators.values():
+        (judging,) = operator.after
+        given = filled(judging.given["op_kwargs"])
+        assert (given["bucket"], given["run_id"]) == ("bucket", "nightly-20260101T020000")
+        assert "'nst_when_pairs_fail', 'fail'" in given["when_pairs_fail"]
+
+
+def test_with_airflow_the_dags_load_and_a_run_whose_pairs_failed_fails(
+    tmp_path: pathlib.Path,
+) -> None:
+    python = os.environ.get("NST_AIRFLOW_PYTHON")
+    if not python:
+        pytest.skip("NST_AIRFLOW_PYTHON names no Python with Airflow 3 and its providers")
+    done = subprocess.run(
+        [python, str(ROOT / "tests/deploy/airflow_check.py"), str(SCHEDULE / "airflow")],
+        env={
+            **os.environ,
+            "AIRFLOW_HOME": str(tmp_path),
+            "PYTHONPATH": "",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        },
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["errors"] == {}
+    assert found["tasks"] == {name: ["stylize", "judge"] for name in ("nst_dataflow", "nst_flink")}
+    assert found["after"] == ["judge", "judge"]
+    assert (found["deferrable"], found["waits"]) == (True, False)
+    assert found["statuses"] == [0, 1, 2, 0, 4]
+    said = "2 input_not_found, 3 ok; the failed rows with their reasons: "
+    said += "gs://bucket/stylized/runs/nightly-1/failures.csv"
+    assert found["judged"] == {
+        "good": "succeeds: 3 ok, 1 postponed, 9 skipped",
+        "fail": f"fails: {said}",
+        "skip": f"skips: {said}",
+        "succeed": f"succeeds: {said}",
+        "x": f"fails: {said} (nst_when_pairs_fail is 'x': give fail, skip or succeed)",
+    }
 
 
 def test_airflow_does_not_run_two_at_once_nor_catches_up(operators: dict[str, Operator]) -> None:
@@ -213,6 +283,55 @@ def test_kubernetes_runs_the_command_on_one_gpu_without_root() -> None:
     assert rule["onExitCodes"]["containerName"] == container["name"]
     (verify,) = pod["initContainers"]
     assert "nst weights verify" in verify["command"][-1]
+
+
+def cron_job() -> dict[str, Any]:
+    """The CronJob, with its place-holders filled in."""
+    text = (SCHEDULE / "kubernetes/cronjob.yaml").read_text()
+    found = yaml.safe_load(text.replace("BUCKET", "bucket").replace("IMAGE", "reg.example/nst:1"))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_kubernetes_takes_the_cron_job_with_no_field_that_it_does_not_know() -> None:
+    kubernetes_validate.validate(cron_job(), kubernetes_validate.latest_version(), strict=True)
+    spoiled = cron_job()
+    spoiled["spec"]["jobTemplate"]["spec"]["activeDeadline"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(spoiled, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_kubernetes_bounds_a_night_and_tries_again_only_what_may_end_otherwise() -> None:
+    job = cron_job()["spec"]["jobTemplate"]["spec"]
+    assert 0 < job["activeDeadlineSeconds"] < 24 * 3600
+    assert 0 < job["backoffLimit"] <= 6
+    assert job["template"]["spec"]["restartPolicy"] == "Never"
+    # SIGTERM, and then time to say what is done.
+    assert job["template"]["spec"]["terminationGracePeriodSeconds"] >= 30
+    ignored, final = job["podFailurePolicy"]["rules"]
+    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == (
+        "Ignore",
+        "DisruptionTarget",
+    )
+    assert (final["action"], final["onExitCodes"]["operator"]) == ("FailJob", "In")
+
+
+def test_kubernetes_lets_nothing_be_written_but_cache_and_temporary_files() -> None:
+    pod = cron_job()["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 10001
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    assert all("sizeLimit" in one["emptyDir"] for one in volumes.values())
+    for container in (*pod["containers"], *pod["initContainers"]):
+        confined = container["securityContext"]
+        assert confined["readOnlyRootFilesystem"]
+        assert not confined["allowPrivilegeEscalation"]
+        assert confined["capabilities"] == {"drop": ["ALL"]}
+        mounted = {one["mountPath"] for one in container["volumeMounts"]}
+        assert mounted == {CACHE, "/tmp"}
+        assert {one["name"] for one in container["volumeMounts"]} == {*volumes}
+        homes = [one["value"] for one in container["env"] if one["name"] == "HOME"]
+        assert homes == ["/tmp"]
+    assert f"NST_CACHE={CACHE}" in (DEPLOY / "Dockerfile").read_text()
 
 
 def test_schedules_end_with_a_newline_and_name_no_account() -> None:

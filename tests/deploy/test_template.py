@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import re
 from typing import Any
 
@@ -13,11 +14,13 @@ from pipeline.job import gpus
 from pipeline.job.options import RunOptions
 from pipeline.runners import dataflow
 from tests.deploy.conftest import DEPLOY, ROOT, StandIns
+from tests.deploy.test_container import images
 
 METADATA = json.loads((DEPLOY / "dataflow/metadata.json").read_text())
 PARAMETERS = {one["name"]: one for one in METADATA["parameters"]}
 BUILD = str(DEPLOY / "dataflow/build.sh")
 IMAGE, PLACE = "reg.example/p/nst:3", "gs://bucket/templates/nst.json"
+PUSHED = f"reg.example/p/nst@sha256:{'b' * 64}"
 # What the launcher adds of its own.
 OF_THE_LAUNCHER = (
     *("--runner=DataflowRunner", "--project=p", "--region=us-central1", "--job_name=nst"),
@@ -147,11 +150,26 @@ def test_workers_are_started_from_the_image_that_a_parameter_names() -> None:
     assert [*template.options_of(given, "")] == given[:1]
 
 
-def test_the_build_script_builds_pushes_and_publishes(stand_ins: StandIns) -> None:
+def add_docker(stand_ins: StandIns, digest: str) -> None:
+    """A stand-in for docker which tells what it has pushed."""
     stand_ins.add("docker", "gcloud")
-    done = stand_ins.run(BUILD, IMAGE, PLACE, "imagenet")
+    docker = stand_ins.folder / "docker"
+    docker.write_text(f'{docker.read_text()}[ "$1" = image ] && echo "{digest}"\nexit 0\n')
+
+
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_the_build_script_builds_pushes_and_publishes(
+    is_pinned: bool, stand_ins: StandIns, tmp_path: pathlib.Path
+) -> None:
+    add_docker(stand_ins, PUSHED)
+    lock = tmp_path / "images.lock"
+    lines = [f"{name}={image}@sha256:{'a' * 64}" for name, image in images().items()]
+    lock.write_text("".join(f"{line}\n" for line in lines))
+    how = {"NST_IMAGES_LOCK": str(lock)} if is_pinned else {"NST_UNPINNED": "1"}
+    done = stand_ins.run(BUILD, IMAGE, PLACE, "imagenet", **how)
     assert done.returncode == 0, done.stderr
-    build, push, publish = stand_ins.calls()
+    build, push, _, publish = stand_ins.calls()
+    assert ({*lines} <= {*build}) == is_pinned
     assert build[:2] == ["docker", "build"]
     assert build[-1] == "."
     assert {f"IMAGE={IMAGE}", "WEIGHTS=imagenet", "dataflow", IMAGE} <= {*build}
@@ -159,10 +177,24 @@ def test_the_build_script_builds_pushes_and_publishes(stand_ins: StandIns) -> No
     assert publish[:5] == ["gcloud", "dataflow", "flex-template", "build", PLACE]
     options = dict(zip(publish[5::2], publish[6::2], strict=True))
     assert options == {
-        "--image": IMAGE,
+        "--image": PUSHED,
         "--sdk-language": "PYTHON",
         "--metadata-file": "deploy/dataflow/metadata.json",
     }
+
+
+def test_the_build_script_publishes_nothing_without_a_digest(
+    stand_ins: StandIns, tmp_path: pathlib.Path
+) -> None:
+    add_docker(stand_ins, "")
+    done = stand_ins.run(BUILD, IMAGE, PLACE, NST_IMAGES_LOCK=str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert "has no digest" in done.stderr
+    assert stand_ins.calls() == []
+    done = stand_ins.run(BUILD, IMAGE, PLACE, NST_UNPINNED="1")
+    assert done.returncode == 1
+    assert "docker tells no digest" in done.stderr
+    assert "gcloud" not in {call[0] for call in stand_ins.calls()}
 
 
 @pytest.mark.parametrize(

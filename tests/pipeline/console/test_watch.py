@@ -128,6 +128,23 @@ def test_a_line_names_the_current_pair_its_step_and_its_loss() -> None:
     )
 
 
+def test_the_bar_moves_with_the_steps_and_never_back() -> None:
+    tracker = tracker_of(*[PairPlanned()] * 4)
+    seen = [tracker.advance]
+    for step in (1, 60, 120):
+        tracker.take(Steps("town--wave", Progress(step, 120, 0.5, (2.0, 4.0))))
+        seen.append(tracker.advance)
+    assert seen == [0, 2 / 120, 1, 2]
+    # A pair ends, and the second try of another begins anew.
+    tracker.take(DONE)
+    tracker.take(Steps("a", Progress(60, 120, 0.5, (2.0,))))
+    seen.append(tracker.advance)
+    tracker.take(Steps("a", Progress(1, 120, 0.5, (2.0,))))
+    seen.append(tracker.advance)
+    assert seen == sorted(seen)
+    assert tracker.advance <= 4
+
+
 def test_the_time_left_is_estimated_once_a_pair_has_ended() -> None:
     assert tracker_of(*PLANNED, SKIPPED, UNPLANNED).estimate() == ""
     tracker = tracker_of(*PLANNED, DONE)
@@ -233,7 +250,8 @@ def test_in_a_terminal_there_is_a_bar(terminal: Terminal, catalog: Catalog) -> N
     assert "about 2 min left" in shown
     assert "1 done, 1 failed, 0 skipped, 2 left" in shown
     assert "town--wave step 30/120 loss 3" in shown
-    assert "50%" in shown
+    # Two pairs, and a quarter of the two in work.
+    assert "62%" in shown
     assert "━" in shown
 
 
