@@ -49,6 +49,7 @@ def _dispatch(given: Sequence[str]) -> int:
     # Each command's module is imported only when it is wanted: they bring TensorFlow and Beam.
     if arguments.command == "run":
         options = dataflow.completed(cli.run_options(arguments))
+        storage.allow_private_hosts(options.allow_private_hosts)
         from pipeline.commands.run import run
 
         return run(
@@ -59,6 +60,7 @@ def _dispatch(given: Sequence[str]) -> int:
         )
     if arguments.command == "plan":
         options = cli.run_options(arguments)
+        storage.allow_private_hosts(options.allow_private_hosts)
         from pipeline.commands.plan import plan
 
         return plan(options, as_json=arguments.json, workers=arguments.workers)
@@ -73,6 +75,7 @@ def _dispatch(given: Sequence[str]) -> int:
             count=arguments.count,
         )
     if arguments.command == "stylize":
+        storage.allow_private_hosts(arguments.allow_private_hosts)
         config, masks = cli.config_of(arguments), cli.style_masks(arguments)
         from pipeline.commands.stylize import stylize
 

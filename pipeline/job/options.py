@@ -62,6 +62,7 @@ class RunOptions:
     limit: int | None = None
     max_failures: MaxFailures | None = None
     allow_schemes: tuple[str, ...] = ()
+    allow_private_hosts: bool = False
     run_id: str | None = None
     lock: bool = False
     report: bool = True

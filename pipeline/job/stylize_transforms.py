@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from pipeline import storage
 from pipeline.job.budget import Failures
 from pipeline.job.elements import NAMESPACE, Chunk, at_the_end, log_outcome
 from pipeline.job.gpus import resource_hints
@@ -64,11 +65,13 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._output = options.output
         self._most = options.batch_size
         self._program_cache = options.program_cache
+        self._private_hosts = options.allow_private_hosts
         self._run = run
         self._failures = failures
 
     def setup(self) -> None:
         """Take hold of the process's engines and pictures; none is loaded yet."""
+        storage.allow_private_hosts(self._private_hosts)
         self._caches = _shared.acquire(
             lambda: _Caches(EngineCache(), PictureCache(), ProgramCache(self._program_cache)),
             self._run,
