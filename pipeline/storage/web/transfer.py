@@ -12,6 +12,7 @@ import asyncio
 import atexit
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import importlib.metadata
 import os
@@ -21,6 +22,7 @@ import ssl
 import threading
 import urllib.parse
 import urllib.request
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, BinaryIO, TypeVar
 
@@ -108,7 +110,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections and end the thread."""
-        self._wait_for(self._session.close())
+        self._wait_for(_closed(self._session))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -175,13 +177,9 @@ class Client:
                 faults.check_status(
                     uri, response.status, response.reason, response.headers.get("Retry-After")
                 )
-                answer = _answer(response)
-                if target is not None:
+                if method != "HEAD":
                     await _copy(uri, response, target, max_bytes)
-                else:
-                    # Not read to its end, and so of no use for another request.
-                    response.close()
-                return answer
+                return _answer(response)
         raise faults.bad_redirect(uri, f"more than {MOST_REDIRECTS} times")
 
 
@@ -189,6 +187,7 @@ class _NoHeadError(Exception):
     """A server does not answer HEAD, or not as it answers GET."""
 
 
+_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 _clients: dict[int, Client] = {}
 _lock = threading.Lock()
 
@@ -232,11 +231,24 @@ async def _session() -> aiohttp.ClientSession:
     )
 
 
+async def _closed(session: aiohttp.ClientSession) -> None:
+    await session.close()
+    for opened in [*_sockets]:
+        # Those that were given up would wait for their server's farewell.
+        with contextlib.suppress(OSError):
+            opened.shutdown(socket.SHUT_RDWR)
+    # Connections end some turns of the loop after they are told to.
+    for _ in range(10):
+        await asyncio.sleep(0.001)
+
+
 def _checked_socket(address_info: Any) -> socket.socket:
     """A socket for a connection to an address, which is checked first."""
     family, kind, protocol, _, address = address_info
     addresses.check_address(str(address[0]))
-    return socket.socket(family, kind, protocol)
+    made = socket.socket(family, kind, protocol)
+    _sockets.add(made)
+    return made
 
 
 def _tls() -> ssl.SSLContext:
@@ -288,21 +300,31 @@ def _answer(response: aiohttp.ClientResponse, *, is_same: bool = False) -> Answe
 
 
 async def _copy(
-    uri: str, response: aiohttp.ClientResponse, target: BinaryIO, max_bytes: int
+    uri: str, response: aiohttp.ClientResponse, target: BinaryIO | None, max_bytes: int
 ) -> None:
-    target.seek(0)
-    target.truncate()
-    size = response.content_length or 0
-    if size <= max_bytes:
-        size = 0
-        async for piece in response.content.iter_chunked(_PIECE):
-            size += len(piece)
-            if size > max_bytes:
-                break
-            target.write(piece)
-    if size > max_bytes:
-        response.close()
-        raise faults.too_many_bytes(uri, max_bytes)
+    """The bytes of an answer to the target, from its start; with none they are not waited for."""
+    is_whole = False
+    try:
+        if target is None:
+            return
+        target.seek(0)
+        target.truncate()
+        size = response.content_length or 0
+        if size <= max_bytes:
+            size = 0
+            async for piece in response.content.iter_chunked(_PIECE):
+                size += len(piece)
+                if size > max_bytes:
+                    break
+                target.write(piece)
+        if size > max_bytes:
+            raise faults.too_many_bytes(uri, max_bytes)
+        is_whole = True
+    finally:
+        # What is left in the middle has no orderly end, for which its server would have to listen.
+        connection = response.connection
+        if not is_whole and connection is not None and connection.transport is not None:
+            connection.transport.abort()
 
 
 def _proxy_for(url: yarl.URL) -> str | None:
