@@ -140,6 +140,7 @@ def _begun(
         command=shlex.join(command),
         manifest=options.manifest,
         schemes=options.schemes,
+        private_hosts=options.allow_private_hosts,
         runner=options.runner,
         started_at=records.now(),
     )

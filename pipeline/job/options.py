@@ -23,6 +23,7 @@ from pipeline.job.gpus import Gpu
 from pipeline.job.resolving import OnExisting
 from pipeline.manifest.schemes import default_schemes
 from pipeline.records.reports import ResultsFormat
+from pipeline.storage.filesystems import only_images_reason
 
 DEFAULT_BATCH_SIZE = 4
 # They take the same options, and Beam's besides.
@@ -126,6 +127,8 @@ def load_config(
 def _from_source(source: str) -> StyleConfig:
     if source in PRESETS:
         return preset(source)
+    if reason := only_images_reason(source):
+        raise ConfigError(f"--config {reason}")
     try:
         text = storage.read_bytes(source, max_bytes=CONFIG_BYTES).decode()
     except storage.NoFilesystem as error:

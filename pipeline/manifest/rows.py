@@ -14,7 +14,7 @@ from pipeline.manifest.csv_rows import csv_rows
 from pipeline.manifest.json_rows import json_rows
 from pipeline.manifest.parquet_rows import parquet_rows
 from pipeline.manifest.text import foreign_bytes
-from pipeline.storage.filesystems import WEB
+from pipeline.storage.filesystems import only_images_reason
 
 KINDS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 LOOKED_AT = 100  # rows, until one can be read
@@ -47,11 +47,8 @@ def find_manifests(pattern: str) -> list[str]:
     Raises:
         ManifestError: a glob matches nothing, or its files cannot be listed; a URL of the web.
     """
-    if storage.scheme(pattern) in WEB:
-        raise ManifestError(
-            f"The manifest {storage.without_credentials(pattern)} is on the web, from where only "
-            "images are read: download the file (curl -o NAME URL) and name its path."
-        )
+    if reason := only_images_reason(pattern):
+        raise ManifestError(f"The manifest {reason}")
     if not storage.is_glob(pattern):
         return [pattern]
     try:

@@ -50,6 +50,7 @@ class About:
     runner: str | None
     started_at: str
     job: dict[str, str] | None = None
+    private_hosts: bool = False
 
 
 class RunFile:

@@ -60,6 +60,16 @@ def unwritable_reason(uri: str) -> str:
     )
 
 
+def only_images_reason(uri: str) -> str | None:
+    """The sentence about a `uri` on the web that is to be no image; None for one elsewhere."""
+    if not uri.lower().startswith(tuple(f"{name}://" for name in WEB)):
+        return None
+    return (
+        f"{_cut(uri)} is on the web, from where only images are read: download the file (curl -o "
+        "NAME URL) and name its path."
+    )
+
+
 def unknown_reason(uri: str, name: str) -> str:
     """The sentence about `uri` where no package brings a filesystem for its scheme."""
     return (
