@@ -53,6 +53,7 @@ def _dispatch(given: Sequence[str]) -> int:
     # Each command's module is imported only when it is wanted: they bring TensorFlow and Beam.
     if arguments.command == "run":
         options = cli.run_options(arguments)
+        storage.allow_private_hosts(options.allow_private_hosts)
         from pipeline.commands.sources import with_rows
 
         with with_rows(options, arguments) as options:
@@ -67,6 +68,7 @@ def _dispatch(given: Sequence[str]) -> int:
             )
     if arguments.command == "plan":
         options, price = cli.run_options(arguments), cli.gpu_price(arguments)
+        storage.allow_private_hosts(options.allow_private_hosts)
         from pipeline.commands.plan import plan
         from pipeline.commands.sources import with_rows
 
@@ -84,6 +86,7 @@ def _dispatch(given: Sequence[str]) -> int:
             count=arguments.count,
         )
     if arguments.command == "stylize":
+        storage.allow_private_hosts(arguments.allow_private_hosts)
         config, masks = cli.config_of(arguments), cli.style_masks(arguments)
         from pipeline.commands.stylize import stylize
 

@@ -118,7 +118,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
     most, schemes = arguments.max_failures, arguments.allow_schemes
     return RunOptions(
         manifest=storage.resolve(arguments.manifest or STANDARD_INPUT, HERE),
-        output=storage.resolve(arguments.output, HERE),
+        output=_folder("--output", arguments.output),
         config=config_of(arguments),
         on_existing=arguments.on_existing,
         inputs=arguments.inputs,
@@ -128,11 +128,12 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         limit=arguments.limit,
         max_failures=None if most is None else MaxFailures.parse(most),
         allow_schemes=() if schemes is None else parse_schemes(schemes),
+        allow_private_hosts=arguments.allow_private_hosts,
         run_id=arguments.run_id,
         lock=arguments.lock,
         report=not arguments.no_report,
         gpu=None if arguments.gpu is None else gpus.find(arguments.gpu),
-        program_cache=_program_cache(arguments.program_cache),
+        program_cache=(cache := arguments.program_cache) and _folder("--program-cache", cache),
         beam_arguments=arguments.beam_arguments,
     )
 
@@ -159,14 +160,12 @@ def gpu_price(arguments: argparse.Namespace) -> float | None:
     return price
 
 
-def _program_cache(given: str | None) -> str | None:
-    if given is None:
-        return None
+def _folder(flag: str, given: str) -> str:
     uri = storage.resolve(given, HERE)
     try:
-        storage.check_scheme(uri)
+        storage.check_scheme(uri, writing=True)
     except storage.NoFilesystem as error:
-        raise ConfigError(f"--program-cache: {error}") from error
+        raise ConfigError(f"{flag}: {error}") from error
     return uri
 
 
@@ -268,9 +267,10 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     add(
         "--allow-schemes",
         metavar="S",
-        help="schemes that rows may name, such as gs,s3,file (default: the manifest's, the "
-        "output's and gs; file: local paths)",
+        help="schemes that rows may name, such as gs,s3,https,file (default: the manifest's, the "
+        "output's and gs; file: local paths; https: images on the web)",
     )
+    _add_private_hosts(command)
     add = command.add_argument_group("what is told of it").add_argument
     add(
         "--results-shards",
@@ -319,11 +319,20 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_private_hosts(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--allow-private-hosts",
+        action="store_true",
+        help="let URLs lead to this machine and the network around it, and by the environment's "
+        "proxies: for the servers of an intranet",
+    )
+
+
 def _add_stylize(commands: Commands) -> None:
     stylize = add_command(
         commands, "stylize", "Stylize one image, without Beam: to try settings out."
     )
-    stylize.add_argument("content", metavar="CONTENT", help="image: path or gs://…")
+    stylize.add_argument("content", metavar="CONTENT", help="image: path, gs://… or https://…")
     stylize.add_argument("styles", metavar="STYLE", nargs="+", help="one or more style images")
     stylize.add_argument(
         "-o", "--output", required=True, metavar="IMAGE", help=".png, .jpg, .webp or .tiff"
@@ -336,5 +345,6 @@ def _add_stylize(commands: Commands) -> None:
         help="grey image that is white where the style applies: once for each style, in their "
         "order; - for none",
     )
+    _add_private_hosts(stylize)
     _add_settings(stylize)
     stylize.epilog = settings_help()

@@ -161,7 +161,12 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
     _show_counts(console, f"Run {summary['run']}", summary["statuses"], "all", options)
     if summary["statuses"].keys() - NO_FAILURES:
         failures = summary["failures"]
-        again = retry_arguments(failures, options.output, options.schemes)
+        again = retry_arguments(
+            failures,
+            options.output,
+            options.schemes,
+            private_hosts=options.allow_private_hosts,
+        )
         console.print(
             f"Reasons: {failures}\nMend the inputs, then retry just these: {shlex.join(again)}",
             soft_wrap=True,

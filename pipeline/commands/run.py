@@ -148,6 +148,7 @@ def _begun(
         command=shlex.join(command),
         manifest=options.manifest_name,
         schemes=options.schemes,
+        private_hosts=options.allow_private_hosts,
         runner=options.runner,
         started_at=records.now(),
     )

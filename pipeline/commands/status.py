@@ -143,9 +143,13 @@ def next_command(
         if run.counts["failed"]:
             schemes = run.told.get("schemes")
             failures = storage.join(output, "runs", run.run, "failures.csv")
-            return shlex.join(
-                retry_arguments(failures, output, schemes if isinstance(schemes, list) else ())
+            again = retry_arguments(
+                failures,
+                output,
+                schemes if isinstance(schemes, list) else (),
+                private_hosts=run.told.get("private_hosts") is True,
             )
+            return shlex.join(again)
     for run in latest:
         if run.counts["postponed"] and (command := run.text("command")):
             return _from_its_folder(run, command)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from pipeline.storage import without_credentials
+
 LogFormat = Literal["text", "json"]
 
 _run: str | None = None
@@ -60,6 +62,7 @@ class JsonFormatter(logging.Formatter):
 
 def say_last(sentence: str, *, as_json: bool) -> None:
     """Print the sentence that a command ends with, to stderr."""
+    sentence = without_credentials(sentence)
     said = entry("ERROR", sentence) if as_json else f"nst: {sentence}"
     print(said, file=sys.stderr, flush=True)
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipeline import storage
 from pipeline.console import events
 from pipeline.job import planning
 from pipeline.job.budget import Failures
 from pipeline.job.elements import Chunk, at_the_end, ended_output
+from pipeline.job.options import RunOptions
 from pipeline.records.tasks import Batch, Outcome, Task
 from pipeline.worker.inputs import Headers
 
@@ -25,20 +27,20 @@ HEADERS_AT_ONCE = 256
 class FormBatches(beam.PTransform):  # type: ignore[misc]
     """Tasks → `batches` of one canvas and configuration, and `ended` (failures)."""
 
-    def __init__(self, batch_size: int | None, failures: Failures) -> None:
+    def __init__(self, options: RunOptions, failures: Failures) -> None:
         super().__init__()
-        self.batch_size = batch_size
+        self.options = options
         self.failures = failures
 
     def expand(self, tasks: Any) -> Any:
         """PCollection[Chunk of Task] → `batches` [Batch] and `ended` [Chunk of Outcome]."""
         keyed = tasks | "ReadHeaders" >> beam.ParDo(
-            KeyByCanvas(self.batch_size, self.failures)
+            KeyByCanvas(self.options, self.failures)
         ).with_outputs("full", "ended", main="rests")
         of_rests = (
             keyed.rests
             | beam.GroupByKey()
-            | beam.FlatMap(_batches, self.batch_size).with_output_types(Batch)
+            | beam.FlatMap(_batches, self.options.batch_size).with_output_types(Batch)
         )
         # Batches of one key go to every worker, not only to the one that formed them.
         batches = (keyed.full, of_rests) | beam.Flatten() | beam.Reshuffle()
@@ -52,12 +54,14 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
     a runner may want all of a group in memory, and a whole catalog can have one key.
     """
 
-    def __init__(self, batch_size: int | None, failures: Failures) -> None:
-        self._batch_size = batch_size
+    def __init__(self, options: RunOptions, failures: Failures) -> None:
+        self._batch_size = options.batch_size
+        self._private_hosts = options.allow_private_hosts
         self._failures = failures
 
     def setup(self) -> None:
         """Start the threads."""
+        storage.allow_private_hosts(self._private_hosts)
         self._headers = Headers()
         self._threads = concurrent.futures.ThreadPoolExecutor(HEADER_THREADS)
 

@@ -153,24 +153,27 @@ class RecordCheck:
 
     def _same(self, before: Identity, uri: str) -> Identity | None:
         """The identity of an input now, where it has the same bytes as before; else None."""
-        if before.uri == uri and self._mode == "trust":
+        # As records have it.
+        named = storage.without_credentials(uri)
+        is_named = before.uri == named
+        if is_named and self._mode == "trust":
             return before
         try:
             now = self._version(uri)
             if now is None:
                 # What is gone cannot be done again either.
-                return before if before.uri == uri else None
+                return before if is_named else None
             if now.bytes != before.bytes:
                 return None
-            if now.mark and now.mark == before.mark and before.uri == uri:
+            if now.mark and now.mark == before.mark and is_named:
                 return before
             if now.crc32c:
                 is_same = now.crc32c == before.crc32c
             else:
                 is_same = self._checksum(uri) == before.sha256
         except storage.ABOUT_ONE_FILE:
-            return before if before.uri == uri else None
-        return dataclasses.replace(before, uri=uri, mark=now.mark) if is_same else None
+            return before if is_named else None
+        return dataclasses.replace(before, uri=named, mark=now.mark) if is_same else None
 
     def _version(self, uri: str) -> storage.Version | None:
         with contextlib.suppress(KeyError):

@@ -14,6 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.console import events
 from pipeline.records.tasks import Outcome
+from pipeline.storage import without_credentials
 
 NAMESPACE = "nst"
 _LOGGER = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def at_the_end(value: Any) -> WindowedValue:
 def log_outcome(outcome: Outcome) -> None:
     """Say how a row has ended: a failure as a warning."""
     level = logging.WARNING if outcome.failed else logging.INFO
-    said = outcome.error or outcome.status
+    said = without_credentials(outcome.error or outcome.status)
     _LOGGER.log(level, "%s: %s", outcome.id, said, extra={"pair": outcome.id or ""})
 
 

@@ -39,6 +39,6 @@ def build_wave(pipeline: beam.Pipeline, options: RunOptions, place: Place) -> No
 
 def _done(tasks: Any, options: RunOptions, place: Place, failures: Failures) -> tuple[Any, Any]:
     """The outcomes of tasks: of those in batches, and of those that cannot be in any."""
-    formed = tasks | FormBatches(options.batch_size, failures)
+    formed = tasks | FormBatches(options, failures)
     stylized = formed["batches"] | Stylize(options, place.run, failures)
     return stylized, formed["ended"]

@@ -26,6 +26,7 @@ from pipeline.job.resolving import OnExisting
 from pipeline.manifest.reading import AS_IT_IS, Reading
 from pipeline.manifest.schemes import default_schemes
 from pipeline.records.reports import ResultsFormat
+from pipeline.storage.filesystems import only_images_reason
 
 DEFAULT_BATCH_SIZE = 4
 # They take the same options, and Beam's besides.
@@ -67,6 +68,7 @@ class RunOptions:
     limit: int | None = None
     max_failures: MaxFailures | None = None
     allow_schemes: tuple[str, ...] = ()
+    allow_private_hosts: bool = False
     run_id: str | None = None
     lock: bool = False
     report: bool = True
@@ -138,6 +140,8 @@ def load_config(
 def _from_source(source: str) -> StyleConfig:
     if source in PRESETS:
         return preset(source)
+    if reason := only_images_reason(source):
+        raise ConfigError(f"--config {reason}")
     try:
         text = storage.read_bytes(source, max_bytes=CONFIG_BYTES).decode()
     except storage.NoFilesystem as error:

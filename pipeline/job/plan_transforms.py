@@ -11,6 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipeline import storage
 from pipeline.job import planning
 from pipeline.job.budget import Failures
 from pipeline.job.checking import InputsMode, RecordCheck
@@ -143,6 +144,7 @@ def _by_bucket(values: Chunk) -> Iterable[tuple[int, Chunk]]:
 def _resolve(
     entry: tuple[int, Iterable[Chunk]], options: RunOptions, failures: Failures
 ) -> Iterator[Any]:
+    storage.allow_private_hosts(options.allow_private_hosts)
     families = Families()
     for name, value in itertools.chain.from_iterable(entry[1]):
         families.add(name, value)
@@ -165,6 +167,7 @@ def _within(tasks: Chunk, first: list[RowNumber]) -> Iterator[Any]:
 
 
 def _plan(entries: Chunk, options: RunOptions, failures: Failures) -> Iterator[Any]:
+    storage.allow_private_hosts(options.allow_private_hosts)
     planned, ended = Chunk(), Chunk()
     for entry in entries:
         if isinstance(entry[1], Existing):

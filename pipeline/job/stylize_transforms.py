@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from pipeline import storage
 from pipeline.job.budget import Failures
 from pipeline.job.elements import NAMESPACE, Chunk, at_the_end, log_outcome
 from pipeline.job.gpus import resource_hints
@@ -65,6 +66,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._output = options.output
         self._most = options.batch_size
         self._program_cache = options.program_cache
+        self._private_hosts = options.allow_private_hosts
         self._run = run
         self._failures = failures
         self._submitter = versions.here()
@@ -76,6 +78,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
             JobError: the job was made with other versions.
         """
         versions.check_worker(self._submitter)
+        storage.allow_private_hosts(self._private_hosts)
         self._caches = _shared.acquire(
             lambda: _Caches(EngineCache(), PictureCache(), ProgramCache(self._program_cache)),
             self._run,

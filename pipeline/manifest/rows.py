@@ -26,6 +26,7 @@ from pipeline.manifest.json_rows import json_rows
 from pipeline.manifest.parquet_rows import parquet_rows
 from pipeline.manifest.reading import AS_IT_IS, METADATA, Reading, is_metadata, relative
 from pipeline.manifest.text import DAMAGE, foreign_bytes
+from pipeline.storage.filesystems import only_images_reason
 
 KINDS = {
     ".csv": "csv",
@@ -68,8 +69,10 @@ def find_manifests(pattern: str) -> list[str]:
     Of a folder it is what it says of its images, see `METADATA`.
 
     Raises:
-        ManifestError: a glob matches nothing, or its files cannot be listed.
+        ManifestError: a glob matches nothing, or its files cannot be listed; a URL of the web.
     """
+    if reason := only_images_reason(pattern):
+        raise ManifestError(f"The manifest {reason}")
     try:
         if not storage.is_glob(pattern):
             return [_in_folder(pattern) or pattern]

@@ -38,7 +38,7 @@ def parse_schemes(text: str) -> tuple[str, ...]:
         if not _NAME.fullmatch(name):
             raise ConfigError(
                 f"--allow-schemes is {text!r}, and {name!r} is no scheme; give names with commas "
-                "between, such as gs,s3,file (file: local paths)."
+                "between, such as gs,s3,https,file (file: local paths)."
             )
         if reason := missing_reason(f"{name}://", name):
             raise ConfigError(f"--allow-schemes is {text!r}: {reason}")
@@ -76,7 +76,7 @@ def _check(role: str, uri: str, allowed: Sequence[str], kind: type[PairError]) -
         raise kind(f"{role}: {error}") from error
     if name not in allowed:
         raise kind(
-            f"{role} is {uri}, of the scheme {name}, and rows may name only {', '.join(allowed)}; "
-            "copy the file to where they may, or run with "
+            f"{role} is {storage.without_credentials(uri)}, of the scheme {name}, and rows may "
+            f"name only {', '.join(allowed)}; copy the file to where they may, or run with "
             f"--allow-schemes {','.join(sorted({*allowed, name}))}."
         )

@@ -31,7 +31,7 @@ def name_of(uri: str, names: dict[str, str]) -> str:
 
     An absolute path tells who works where; a relative one, only how a catalog is arranged.
     """
-    text = names.get(uri, uri)
+    text = storage.without_credentials(names.get(uri, uri))
     if storage.scheme(text) not in ("", "file") or not storage.local_path(text).startswith("/"):
         return text
     return text.rpartition("/")[2]

@@ -19,8 +19,9 @@ from pipeline.records.tasks import Task
 class Identity:
     """One image as it was read.
 
-    `mark`: which version of its file, as of `storage.Version`. `sha256` in hexadecimal digits,
-    `crc32c` in base64 as Cloud Storage has it: by which a file that moved there is known.
+    `uri`: without a signature that it may have. `mark`: which version of its file, as of
+    `storage.Version`. `sha256` in hexadecimal digits, `crc32c` in base64 as Cloud Storage has it:
+    by which a file that moved there is known.
     """
 
     uri: str
@@ -38,7 +39,7 @@ def identity_of(uri: str, data: bytes, version: storage.Version) -> Identity:
     """The identity of a file with this content."""
     checksum = google_crc32c.value(data).to_bytes(4, "big")
     return Identity(
-        uri,
+        storage.without_credentials(uri),
         len(data),
         version.mark,
         b64encode(checksum).decode("ascii"),

@@ -157,9 +157,13 @@ def parse_time(text: object) -> datetime.datetime | None:
 
 
 def to_json(value: dict[str, Any]) -> bytes:
-    """UTF-8 JSON with a line for each key: `indent` would take Python's slow encoder."""
+    """UTF-8 JSON with a line for each key: `indent` would take Python's slow encoder.
+
+    Signatures of web addresses are hidden, wherever they are in it.
+    """
     lines = (f"  {_JSON.encode(name)}: {_JSON.encode(one)}" for name, one in value.items())
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    return storage.without_credentials(text).encode()
 
 
 def build_record(

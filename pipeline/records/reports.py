@@ -164,7 +164,7 @@ def shard_of(outcome: Outcome, shards: int) -> int:
 def failure_line(outcome: Outcome) -> bytes:
     """A failed row with its status and error as one line of JSON, with its end."""
     row = {**outcome.row, "status": outcome.status, "error": outcome.error}
-    return (json.dumps(row, default=str) + "\n").encode()
+    return (storage.without_credentials(json.dumps(row, default=str)) + "\n").encode()
 
 
 def write_results(index: int, several: Iterable[Lines], place: Place) -> str:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from nst_core.layers import CONV_LAYERS
 from pipeline.records.tasks import Outcome
+from pipeline.storage import without_credentials
 
 LINES_AT_ONCE = 1024  # of Parquet, in memory
 Schema = list[dict[str, Any]]
@@ -71,7 +72,7 @@ def line_of(outcome: Outcome) -> bytes:
         "columns": _JSON.encode(outcome.columns),
     }
     found["styles"] = [{"mask": None, **style} for style in found["styles"]]
-    return (_JSON.encode(found) + "\n").encode()
+    return (without_credentials(_JSON.encode(found)) + "\n").encode()
 
 
 def write_parquet(blocks: Iterable[bytes], stream: BinaryIO) -> None:

@@ -17,15 +17,18 @@ def retried_run(manifest: str) -> str | None:
     return match["run"] if match else None
 
 
-def retry_arguments(failures: str, output: str, schemes: Sequence[str]) -> list[str]:
+def retry_arguments(
+    failures: str, output: str, schemes: Sequence[str], *, private_hosts: bool = False
+) -> list[str]:
     """The words of the command, from the URI of failures.csv.
 
     Args:
         schemes: those that the rows of the run may name; none where that is not known.
+        private_hosts: whether its URLs may lead to hosts that only this machine reaches.
     """
     config = storage.join(storage.directory(failures), "config.yaml")
     again = ["nst", "run", "--manifest", failures, "--output", output, "--config", config]
     # The failed rows name what the manifest named, from where the output is.
     if schemes and {*schemes} != {*default_schemes(failures, output)}:
         again += ["--allow-schemes", ",".join(schemes)]
-    return again
+    return [*again, "--allow-private-hosts"] if private_hosts else again

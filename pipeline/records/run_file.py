@@ -52,6 +52,7 @@ class About:
     started_at: str
     job: dict[str, str] | None = None
     kept: str | None = None
+    private_hosts: bool = False
 
 
 class RunFile:

@@ -1,9 +1,10 @@
-"""Read, write once, list: the same functions for local paths, `gs://` and Beam's filesystems.
+"""Read, write once, list: the same for local paths, `gs://`, Beam's filesystems and the web.
 
 A reader never sees half a file under a final name. Local and `gs://` writes keep that promise
 through a crash; the other schemes go through Beam's `FileSystems`, which can promise less (see
-`beam`). In a URI only the scheme and the slashes mean something: `%`, `#`, `?` and
-spaces are ordinary characters, and nothing is ever decoded.
+`beam`); to the web nothing is written. In a URI only the scheme and the slashes mean something:
+`%`, `#`, `?` and spaces are ordinary characters, and nothing is ever decoded; on the web they mean
+what they mean there.
 """
 
 import os
@@ -14,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import BinaryIO, Protocol
 
 from pipeline.storage import filesystems
+from pipeline.storage.credentials import without_credentials
 from pipeline.storage.errors import (
     ABOUT_ONE_FILE,
     AccessDenied,
@@ -47,6 +49,7 @@ __all__ = [
     "TooLarge",
     "Unreadable",
     "Version",
+    "allow_private_hosts",
     "check_scheme",
     "check_writable",
     "create_bytes",
@@ -76,6 +79,7 @@ __all__ = [
     "temporary_name",
     "temporary_writer",
     "version",
+    "without_credentials",
     "write_bytes",
 ]
 
@@ -112,19 +116,40 @@ def _backend(uri: str) -> _Backend:
 
         return gcs
     check_scheme(uri)
+    if kind in filesystems.WEB:
+        from pipeline.storage import web
+
+        return web
     from pipeline.storage import beam
 
     return beam
 
 
-def check_scheme(uri: str) -> None:
+def check_scheme(uri: str, *, writing: bool = False) -> None:
     """Refuse a URI of a scheme of which it is known, without Beam, that nothing here reads it.
+
+    With `writing` also one of which it is known that nothing is written there.
 
     Raises:
         NoFilesystem: with what to do instead.
     """
     if reason := filesystems.missing_reason(uri, scheme(uri)):
         raise NoFilesystem(reason)
+    if writing and scheme(uri) in filesystems.WEB:
+        raise NoFilesystem(filesystems.unwritable_reason(uri))
+
+
+def allow_private_hosts(allowed: bool) -> None:
+    """Whether URLs may lead to addresses that only this machine reaches; in this process, not yet.
+
+    Elsewhere a stage of the job says so where it begins.
+    """
+    from pipeline.storage.web_addresses import allow_private
+
+    if allow_private(allowed):
+        from pipeline.storage import web
+
+        web.forget()
 
 
 def read_bytes(uri: str, *, max_bytes: int | None = None, first: int | None = None) -> bytes:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 
+from pipeline.storage.credentials import HIDDEN, has_hidden, names_user, without_credentials
+
 # Beam's own filesystems that want a package: its top module, and Beam's extra that brings it.
 _EXTRAS = {"s3": ("boto3", "aws"), "azfs": ("azure", "azure"), "hdfs": ("hdfs", "hadoop")}
-_WEB = ("http", "https", "ftp", "ftps", "sftp")
+# Read, never written.
+WEB = ("https", "http")
+_UNREAD = ("ftp", "ftps", "sftp")
+# The packages of these are an extra of this one's.
+_OWN_EXTRAS = ("aws",)
 _SHOWN = 200
 
 
@@ -16,9 +22,19 @@ def missing_reason(uri: str, name: str) -> str | None:
     None where it can, and for a scheme of which only Beam can tell (see `unknown_reason`).
     """
     shown = _cut(uri)
-    if name in _WEB:
+    if name in WEB and names_user(uri):
         return (
-            f"{shown} is on the web, from which nothing is read here: download the file and name "
+            f"{shown} has a user's name or password in it, which would stand in every record: "
+            "leave it out, or download the file and name its path."
+        )
+    if name in WEB and has_hidden(uri):
+        return (
+            f"{shown} has {HIDDEN} where an earlier run has hidden a signature or a key: take the "
+            "row from the manifest that has it."
+        )
+    if name in _UNREAD:
+        return (
+            f"{shown} is on a server from which nothing is read here: download the file and name "
             f"its path, or copy it to a bucket. {_here()}"
         )
     if name == "data":
@@ -27,12 +43,31 @@ def missing_reason(uri: str, name: str) -> str | None:
             f"and name its path. {_here()}"
         )
     if name in _EXTRAS and not _is_installed(name):
+        extra = _EXTRAS[name][1]
+        package = "nst-catalog" if extra in _OWN_EXTRAS else "apache-beam"
         return (
             f"{shown} needs a package that is not installed here: pip install "
-            f"'apache-beam[{_EXTRAS[name][1]}]' (on every worker too), or copy the file to where "
-            f"there is one. {_here()}"
+            f"'{package}[{extra}]' (on every worker too), or copy the file to where there is one. "
+            f"{_here()}"
         )
     return None
+
+
+def unwritable_reason(uri: str) -> str:
+    """The sentence about a `uri` on the web where something is to be written."""
+    return (
+        f"{_cut(uri)} is on the web, to which nothing is written: name a local path, or a bucket."
+    )
+
+
+def only_images_reason(uri: str) -> str | None:
+    """The sentence about a `uri` on the web that is to be no image; None for one elsewhere."""
+    if not uri.lower().startswith(tuple(f"{name}://" for name in WEB)):
+        return None
+    return (
+        f"{_cut(uri)} is on the web, from where only images are read: download the file (curl -o "
+        "NAME URL) and name its path."
+    )
 
 
 def unknown_reason(uri: str, name: str) -> str:
@@ -45,7 +80,7 @@ def unknown_reason(uri: str, name: str) -> str:
 
 def _here() -> str:
     installed = [f"{name}://" for name in _EXTRAS if _is_installed(name)]
-    return f"Here are {', '.join(['local paths', 'gs://', *installed])}."
+    return f"Here are {', '.join(['local paths', 'gs://', 'https:// (only read)', *installed])}."
 
 
 def _is_installed(name: str) -> bool:
@@ -53,4 +88,5 @@ def _is_installed(name: str) -> bool:
 
 
 def _cut(uri: str) -> str:
+    uri = without_credentials(uri)
     return uri if len(uri) <= _SHOWN else uri[:_SHOWN] + "…"

@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+from urllib.parse import unquote
 from uuid import uuid4
 
 from pipeline import processes
@@ -56,7 +57,13 @@ def directory(uri: str) -> str:
 
 
 def stem(uri: str) -> str:
-    """The last segment without its extension: `cat.v2.jpg` → `cat.v2`, `pairs.csv.gz` → `pairs`."""
+    """The last segment without its extension: `cat.v2.jpg` → `cat.v2`, `pairs.csv.gz` → `pairs`.
+
+    Of a URL that of its path, in plain letters: what asks for a size or a version is no name.
+    """
+    if scheme(uri) in ("https", "http"):
+        # By hand: what is no URL gets its sentence where it is asked for.
+        uri = unquote(re.split("[?#]", split_root(uri)[1], maxsplit=1)[0])
     name, extension = os.path.splitext(uri.rstrip("/").rpartition("/")[2])
     return os.path.splitext(name)[0] if extension.lower() in _COMPRESSIONS else name
 

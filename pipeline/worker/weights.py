@@ -19,6 +19,7 @@ from nst_core.network.weights import (
 from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
 from pipeline.console.notices import without_notices
+from pipeline.storage.filesystems import only_images_reason
 
 # Raised with the recipe in nst_core.network.procedural: a test holds both to the same number.
 PROCEDURAL_VERSION = 1
@@ -38,6 +39,8 @@ def weights_identity(source: str) -> str:
         return f"imagenet:{IMAGENET_MD5}"
     if source == "procedural":
         return f"procedural:{PROCEDURAL_VERSION}"
+    if reason := only_images_reason(source):
+        raise WeightsError(reason)
     try:
         return storage.identity(source)
     except storage.ABOUT_ONE_FILE as error:

@@ -19,16 +19,20 @@ import h5py
 import numpy as np
 import pyarrow
 import pytest
+import web_server
 from fault_proxy import FaultProxy
 from PIL import Image
 from pyarrow import parquet
 from quick_beam import quick_beam
+from web_server import WebServer
 
 from nst_core.network.weights import layer_shapes
 from pipeline import storage
 from pipeline.__main__ import main
 from pipeline.storage import gcs as storage_gcs
 from pipeline.storage import gcs_faults
+from pipeline.storage import web as storage_web
+from pipeline.storage.web import transfer as web_transfer
 from pipeline.worker.engine_cache import EngineCache
 
 # The least work: one scale of 64 px, shallow layers; float32, so that every machine computes alike.
@@ -317,3 +321,21 @@ def bad_bucket(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults of the storage that last are given up soon."""
     monkeypatch.setattr(gcs_faults, "RETRY", gcs_faults.RETRY.with_timeout(0.1))
+
+
+@pytest.fixture
+def web(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    """A server over TLS on this machine, whose authority is trusted; nothing is kept yet.
+
+    Retries as in earnest, only quicker. It is reached only where private hosts are allowed.
+    """
+    certificate, authority_file = web_server.authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority_file))
+    monkeypatch.setattr("pipeline.storage.web.cache.cache_directory", lambda: tmp_path / "kept")
+    monkeypatch.setattr(web_transfer, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(web_transfer, "RETRY_SECONDS", 5.0)
+    storage_web.forget()
+    with web_server.serving(certificate) as server:
+        yield server
+        storage_web.forget()
+        storage.allow_private_hosts(False)

@@ -11,6 +11,7 @@ from pipeline.job import batch_transforms
 from pipeline.job.batch_transforms import KeyByCanvas
 from pipeline.job.budget import Failures
 from pipeline.job.elements import Chunk
+from pipeline.job.options import RunOptions
 from pipeline.manifest.pairs import Pair, StyleReference
 from pipeline.records.tasks import RowNumber, Task
 
@@ -35,7 +36,8 @@ def test_batches_that_are_full_are_formed_at_once_and_only_the_rest_is_grouped(
         for number, name in enumerate(names)
     ]
     monkeypatch.setattr(batch_transforms, "HEADERS_AT_ONCE", 6)
-    stage = KeyByCanvas(4, Failures("run", None))
+    options = RunOptions("/m.csv", "/o", config, batch_size=4)
+    stage = KeyByCanvas(options, Failures("run", None))
     stage.setup()
     stage.start_bundle()
     given: list[Any] = []

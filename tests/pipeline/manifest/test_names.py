@@ -175,7 +175,9 @@ PLACES: list[tuple[str, Callable[[str], dict[str, Any]]]] = [
         ("file:///etc/x.png", "file"),
         ("FILE:///etc/x.png", "file"),
         ("s3://b/x.png", "s3"),
-        ("http://169.254.169.254/x", None),
+        ("http://169.254.169.254/x", "http"),
+        ("https://host/x", "https"),
+        ("ftp://host/x", None),
     ],
 )
 @pytest.mark.parametrize(("role", "place"), PLACES)
@@ -198,7 +200,7 @@ def test_a_row_may_not_name_a_file_of_another_scheme_anywhere(
     assert outcome.id == "a"
     sentence = str(outcome.error)
     if scheme is None:
-        assert sentence.startswith(f"{role}: {uri} is on the web, from which nothing is read")
+        assert sentence.startswith(f"{role}: {uri} is on a server from which nothing is read")
         return
     assert sentence.startswith(f"{role} is {storage.resolve(uri, CLOUD)}, of the scheme {scheme}, ")
     assert sentence.endswith(f"--allow-schemes {','.join(sorted(['gs', scheme]))}.")
@@ -236,7 +238,7 @@ def test_schemes_are_names_with_commas_between(monkeypatch: pytest.MonkeyPatch) 
     assert cli.run_options(given).schemes == ("file", "gs", "s3")
     assert cli.run_options(cli.parse(arguments)).schemes == ("file", "gs")
     for wrong in ("", "gs://", "gs,,s3", "gs;s3", "*"):
-        with pytest.raises(ConfigError, match=r"^--allow-schemes is .* such as gs,s3,file"):
+        with pytest.raises(ConfigError, match=r"^--allow-schemes is .* such as gs,s3,https,file"):
             schemes.parse_schemes(wrong)
         with pytest.raises(ConfigError):
             cli.run_options(cli.parse([*arguments, f"--allow-schemes={wrong}"]))

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 Sentence = Callable[[str], str]
 
 DOWNLOAD, INSTALL, CORRECT = "download the file", "pip install 'apache-beam[", "correct it"
+OWN = "pip install 'nst-catalog["
 ADVICE = {
-    "https://host/x.png": DOWNLOAD,
-    "http://host/x.png": DOWNLOAD,
     "FTP://host/x.png": DOWNLOAD,
+    "ftp://host/x.png": DOWNLOAD,
     "data:image/png;base64," + "A" * 5_000: "save it as a file",
-    "s3://bucket/x.png": f"{INSTALL}aws]'",
+    "s3://bucket/x.png": f"{OWN}aws]'",
     "azfs://account/container/x.png": f"{INSTALL}azure]'",
     "hdfs://x.png": f"{INSTALL}hadoop]'",
     "nowhere://x.png": CORRECT,
@@ -57,7 +57,7 @@ def test_reading_listing_and_writing_say_which_schemes_there_are(uri: str) -> No
         with pytest.raises(storage.NoFilesystem) as caught:
             action(uri)
         assert ADVICE[uri] in str(caught.value)
-        assert "Here are local paths, gs://." in str(caught.value)
+        assert "Here are local paths, gs://, https:// (only read)." in str(caught.value)
         assert len(str(caught.value)) < 600
 
 
@@ -82,7 +82,7 @@ def test_a_row_that_names_one_fails_alone_with_the_advice(catalog: Catalog) -> N
             assert "--allow-schemes" not in error
 
 
-@pytest.mark.parametrize("uri", ["https://host/x.png", "s3://bucket/x.png"])
+@pytest.mark.parametrize("uri", ["ftp://host/x.png", "s3://bucket/x.png"])
 def test_every_command_says_it_before_any_work(
     catalog: Catalog, capsys: pytest.CaptureFixture[str], one_sentence: Sentence, uri: str
 ) -> None:
@@ -106,6 +106,37 @@ def test_every_command_says_it_before_any_work(
     assert catalog.files() == before
 
 
+def test_nothing_but_images_is_read_from_the_web_and_nothing_is_written_there(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str], one_sentence: Sentence
+) -> None:
+    catalog.pairs(["a.png"])
+    a, small, url = catalog.uri("a.png"), ["--weights=procedural"], "https://host/x.csv?v=1"
+    manifest, output = catalog.uri("pairs.csv"), catalog.uri("o")
+    before = catalog.files()
+    for advice, *command in (
+        ("nothing is written", "stylize", a, a, "-o", "https://host/x.png", *small),
+        (
+            *("nothing is written", "manifest", "--contents", a, "--styles", a),
+            *("-o", "https://host/x.csv"),
+        ),
+        ("curl -o NAME URL", "run", "--manifest", manifest, "--output", output, "--weights", url),
+        ("curl -o NAME URL", "plan", "--manifest", manifest, "--output", output, "--config", url),
+        ("curl -o NAME URL", "weights", "verify", "--weights", url),
+        ("nothing is written", "run", "--manifest", manifest, "--output", url, *small),
+        ("nothing is written", "plan", "--manifest", manifest, "--output", url, *small),
+        (
+            *("--program-cache", "plan", "--manifest", manifest, "--output", output),
+            *("--program-cache", url),
+        ),
+        ("curl -o NAME URL", "run", "--manifest", url, "--output", output, *small),
+        ("curl -o NAME URL", "plan", "--manifest", url, "--output", output, *small),
+        ("cannot be listed", "manifest", "--styles", a, "-o", output, "--contents", f"{url}/*"),
+    ):
+        assert main(command) in (1, 2)
+        assert advice in one_sentence(capsys.readouterr().err), command
+    assert catalog.files() == before
+
+
 def test_a_scheme_from_which_nothing_is_read_cannot_be_allowed() -> None:
     with pytest.raises(ConfigError, match=DOWNLOAD):
-        parse_schemes("gs,https")
+        parse_schemes("gs,ftp")
