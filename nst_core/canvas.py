@@ -50,28 +50,38 @@ def size_of(rgb: np.ndarray) -> Size:
 class Fit:
     """How large a picture is wanted: at a long side, at a height, or at one size, px.
 
-    One of the three is given; the first two keep the aspect ratio.
+    One of the three is given; the first two keep the aspect ratio. `short_side`: with these, what
+    would have a shorter side than this is so much larger, px; 0: nothing is.
     """
 
     long_side: int | None = None
     height: int | None = None
     size: Size | None = None
+    short_side: int = 0
 
     @classmethod
     def of(cls, config: StyleConfig, factor: float = 1.0) -> Fit:
         """The configured height or long side times `factor`."""
+        least = round(config.smallest_side * factor)
         if config.image_height is not None:
-            return cls(height=max(1, round(config.image_height * factor)))
-        return cls(long_side=max(1, round((config.image_size or 0) * factor)))
+            return cls(height=max(1, round(config.image_height * factor)), short_side=least)
+        return cls(long_side=max(1, round((config.image_size or 0) * factor)), short_side=least)
 
     def of_source(self, source: Size) -> Size:
         """The size that a picture of size `source` comes to."""
         if self.size is not None:
             return self.size
         if self.height is not None:
-            return Size(max(1, source.width * self.height // source.height), self.height)
-        longest, side = max(source.width, source.height), self.long_side or 1
-        return Size(max(1, source.width * side // longest), max(1, source.height * side // longest))
+            found = Size(max(1, source.width * self.height // source.height), self.height)
+        else:
+            longest, side = max(source.width, source.height), self.long_side or 1
+            found = Size(
+                max(1, source.width * side // longest), max(1, source.height * side // longest)
+            )
+        if min(found.width, found.height) >= self.short_side:
+            return found
+        shortest, side = min(source.width, source.height), self.short_side
+        return Size(source.width * side // shortest, source.height * side // shortest)
 
 
 def fitted(source: Size, config: StyleConfig, factor: float = 1.0) -> Size:
@@ -143,13 +153,13 @@ def style_size(style: Size, content: Size, config: StyleConfig, scale: float, na
 def _check(size: Size, what: str, setting: str) -> None:
     if min(size.width, size.height) < LEAST_SIDE:
         raise InputTooSmall(
-            f"{what}, with a side under {LEAST_SIDE} px; "
-            f"crop it to a less extreme shape or raise {setting}."
+            f"{what}, with a side under {LEAST_SIDE} px; crop it to a less extreme shape, raise "
+            f"{setting}, or set smallest_side to enlarge such pictures."
         )
     if max(size.width, size.height) > LONGEST_SIDE:
         raise InputTooLarge(
-            f"{what}, with a side over {LONGEST_SIDE} px; "
-            f"crop it to a less extreme shape or lower image_height or {setting}."
+            f"{what}, with a side over {LONGEST_SIDE} px; crop it to a less extreme shape or lower "
+            f"image_height, smallest_side or {setting}."
         )
 
 

@@ -49,6 +49,12 @@ class StyleConfig:
         "height of the content, px (16 to 8192), instead of `image_size`",
         checks.integer(16, 8192, optional=True),
     )
+    smallest_side: int = _setting(
+        0,
+        "contents and styles that would have a shorter side than this (16 to 8192 px) become "
+        "larger than `image_size` says, up to 8192 px; 0: under 16 px they fail",
+        checks.least_side,
+    )
     resample: str = _setting(
         "lanczos",
         "filter of every resize: `lanczos` or `nearest`",
@@ -211,9 +217,11 @@ class StyleConfig:
         checks.one_of("canvas", "original"),
     )
     output_format: str = _setting(
-        "png", "`png`, `jpeg`, `webp` or `tiff`", checks.one_of("png", "jpeg", "webp", "tiff")
+        "png",
+        "`png`, `jpeg`, `webp`, `tiff` or `avif`",
+        checks.one_of("png", "jpeg", "webp", "tiff", "avif"),
     )
-    jpeg_quality: int = _setting(92, "quality of JPEG and WebP (1 to 100)", checks.integer(1, 100))
+    jpeg_quality: int = _setting(92, "quality (1 to 100): JPEG, WebP, AVIF", checks.integer(1, 100))
     metadata: str = _setting(
         "full",
         "what image files say: `full` (id, fingerprint, and the sources as the manifest names "
@@ -340,15 +348,8 @@ SETTINGS: dict[str, str] = {
 # content, not by its name.
 WITHOUT_EFFECT = frozenset(
     {
-        "weights",
-        "device",
-        "tile",
-        "deadline_seconds",
-        "checkpoint_seconds",
-        "metadata",
-        "max_pixels",
-        "max_bytes",
-        "decode_seconds",
+        *("weights", "device", "tile", "deadline_seconds", "checkpoint_seconds", "metadata"),
+        *("max_pixels", "max_bytes", "decode_seconds"),
     }
 )
 PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)

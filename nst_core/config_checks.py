@@ -115,6 +115,14 @@ def canvas_multiple(value: Any) -> str | None:
     return "auto, grid, or a whole number of px from 1 to 512"
 
 
+@_passing({"anyOf": [{"const": 0}, integer(16, 8192).schema]})
+def least_side(value: Any) -> str | None:
+    """Whether, and to which short side, to enlarge."""
+    if integer(0, 0)(value) is None or integer(16, 8192)(value) is None:
+        return None
+    return "0, or a whole number of px from 16 to 8192"
+
+
 @_passing(
     {
         "anyOf": [

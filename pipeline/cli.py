@@ -335,7 +335,7 @@ def _add_stylize(commands: Commands) -> None:
     stylize.add_argument("content", metavar="CONTENT", help="image: path, gs://… or https://…")
     stylize.add_argument("styles", metavar="STYLE", nargs="+", help="one or more style images")
     stylize.add_argument(
-        "-o", "--output", required=True, metavar="IMAGE", help=".png, .jpg, .webp or .tiff"
+        "-o", "--output", required=True, metavar="IMAGE", help=".png, .jpg, .webp, .tiff or .avif"
     )
     stylize.add_argument(
         "--style-mask",

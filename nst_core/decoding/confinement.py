@@ -16,9 +16,10 @@ import pkgutil
 import resource
 from typing import Any
 
-from PIL import Image, ImageCms
+from PIL import ImageCms
 
 from nst_core.decoding.limits import SHARED_BYTES
+from nst_core.imaging import formats
 
 # Of memory, of the descriptors that are there, of time and of threads; none opens anything, sends
 # to another process, or starts one.
@@ -95,7 +96,7 @@ def confine() -> bool:
 
 def _import_everything() -> None:
     """What Pillow and Python would import, that is open, in the middle of a file."""
-    Image.init()
+    formats.register()
     ImageCms.createProfile("sRGB")
     for module in pkgutil.iter_modules(encodings.__path__):
         with contextlib.suppress(ImportError):  # Those of another system.

@@ -15,6 +15,13 @@ def png_size(data: bytes) -> tuple[int, int] | None:
     return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
 
 
+def psd_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a Photoshop document; Pillow reads on behind the header."""
+    if not data.startswith(b"8BPS\0\1") or len(data) < 26:
+        return None
+    return int.from_bytes(data[18:22], "big"), int.from_bytes(data[14:18], "big")
+
+
 def png_is_damaged(data: bytes) -> bool:
     """Whether a checksum of a PNG's pixels is wrong: Pillow checks those of other chunks only."""
     return data.startswith(_PNG) and any(

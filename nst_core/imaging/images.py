@@ -14,7 +14,7 @@ from PIL.ImageFile import ImageFile
 
 from nst_core.canvas import Size
 from nst_core.errors import InputTooLarge, InputUnreadable
-from nst_core.imaging import headers, opening, png_gamma
+from nst_core.imaging import boxes, coded_colors, deep_heif, headers, opening, png_gamma
 from nst_core.imaging.credits import Credits, credits_of
 from nst_core.imaging.fitting import RESAMPLE, Shrinking, Wanted
 from nst_core.imaging.float_tiff import FloatTiff, float_tiff
@@ -70,12 +70,13 @@ def decode(
     wanted: Wanted | None = None,
     claim: Callable[[int], None] = lambda _: None,
 ) -> Picture:
-    """The first frame of a JPEG, PNG, WebP, TIFF, BMP or GIF file, whatever its mode.
+    """The first frame of a file of any format in `formats.FORMATS`, whatever its mode.
 
-    The orientation is the one in the EXIF data before the pixels, as in browsers; an embedded
-    profile leads to sRGB unless it is broken or of another colour space, and without one a PNG's
-    gamma and primaries do. To be called from one thread of a process at a time, since it mutes
-    Python's warnings; `nst_core.decoding` is for any thread.
+    The orientation is the one in the EXIF data before the pixels, as in browsers, or an AVIF's or
+    HEIC's own; an embedded profile leads to sRGB unless it is broken or of another colour space,
+    and without one a PNG's gamma and primaries or an AVIF's or HEIC's code points do. To be called
+    from one thread of a process at a time, since it mutes Python's warnings; `nst_core.decoding`
+    is for any thread.
 
     Args:
         data: the file.
@@ -106,17 +107,54 @@ def decode(
         if not size:
             claim(image.size[0] * image.size[1])
         orientation = opening.orientation(image)
-        profile = image.info.get("icc_profile")
-        chunks = dict(image.info) if image.format == "PNG" else {}
+        profile = image.info.get("icc_profile") or boxes.jp2_profile(data)
+        unprofiled = _unprofiled(image, data)
         known = credits_of(opening.exif_of(image), opening.resolution(image))
         source = Size(*_upright(image.size, orientation))
         shrinking = Shrinking(wanted, source, is_turned=orientation >= 5)
-        key = _transparent_color(image)
-        image = opening.loaded(image, data, shrinking.draft)
-        color, alpha = _split_alpha(image, key)
+        _check_size(data, source)
+        if deep_heif.is_deep(image):
+            color, alpha = deep_heif.read(data, None if profile else unprofiled.coded)
+            unprofiled = Unprofiled()
+            if color.size != image.size:
+                raise ValueError("its pixels have another size than its header says")
+        else:
+            key = _transparent_color(image)
+            color, alpha = _split_alpha(opening.loaded(image, data, shrinking.draft), key)
         turn = _TURNS.get(orientation)
-        rgb, alpha = _shrunk(color, alpha, shrinking, wanted, turn, profile, chunks)
+        rgb, alpha = _shrunk(color, alpha, shrinking, wanted, turn, profile, unprofiled)
         return Picture(rgb, alpha, known, source)
+
+
+@dataclass(frozen=True)
+class Unprofiled:
+    """What a file without a usable profile says of its colours: a PNG's chunks, code points."""
+
+    chunks: Mapping[Any, Any] = field(default_factory=dict)
+    coded: tuple[int, int] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether means of pixels are means of sRGB's."""
+        return "gamma" not in self.chunks and coded_colors.is_srgb(self.coded)
+
+    def to_srgb(self, rgb: np.ndarray) -> np.ndarray:
+        """uint8 `[H, W, 3]` in sRGB."""
+        return coded_colors.to_srgb(png_gamma.to_srgb(rgb, self.chunks), self.coded)
+
+
+def _unprofiled(image: ImageFile, data: bytes) -> Unprofiled:
+    if image.format == "PNG":
+        return Unprofiled(dict(image.info))
+    still = boxes.still(data)
+    return Unprofiled(coded=still.colors if still else None)
+
+
+def _check_size(data: bytes, source: Size) -> None:
+    """By which a file was planned must be what it is."""
+    still = boxes.still(data)
+    if still and still.size not in (None, (source.width, source.height)):
+        raise ValueError("its parts name different sizes")
 
 
 def _shrunk(
@@ -126,7 +164,7 @@ def _shrunk(
     wanted: Wanted | None,
     turn: Image.Transpose | None,
     profile: Any,
-    chunks: Mapping[Any, Any],
+    unprofiled: Unprofiled,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Colours in sRGB and transparency, of the size that is wanted, upright."""
     if shrinking.is_nearest and turn is not None:
@@ -136,10 +174,10 @@ def _shrunk(
         turn = None
     if alpha is None or alpha.min() == 255:
         # Means of what is linear in light would be others than those of sRGB.
-        reduced = color if "gamma" in chunks else shrinking.reduced(color)
-        rgb = shrinking.finished(_to_srgb(reduced, profile, chunks))
+        reduced = shrinking.reduced(color) if unprofiled.is_plain else color
+        rgb = shrinking.finished(_to_srgb(reduced, profile, unprofiled))
         return _turned(rgb, turn), None
-    rgb = filled(_to_srgb(color, profile, chunks), alpha)
+    rgb = filled(_to_srgb(color, profile, unprofiled), alpha)
     if wanted and wanted.over_surroundings and shrinking.changes and not shrinking.is_nearest:
         rgb = onto_surroundings(rgb, alpha)
     if not (wanted and wanted.whole_alpha):
@@ -164,7 +202,7 @@ def _of_floats(floats: FloatTiff, data: bytes, wanted: Wanted | None) -> Picture
     source = Size(*_upright(floats.size, floats.orientation))
     shrinking = Shrinking(wanted, source, is_turned=floats.orientation >= 5)
     turn = _TURNS.get(floats.orientation)
-    rgb, alpha = _shrunk(color, alpha, shrinking, wanted, turn, floats.profile, {})
+    rgb, alpha = _shrunk(color, alpha, shrinking, wanted, turn, floats.profile, Unprofiled())
     return Picture(rgb, alpha, credits_of(exif, None), source)
 
 
@@ -190,6 +228,11 @@ def header_size(
             if floats := float_tiff(head):
                 opening.check_pixels(floats.size, name, max_pixels)
                 return _upright(floats.size, floats.orientation)
+            still = boxes.still(head)
+            if found := (still and still.size) or headers.psd_size(head):
+                opening.check_pixels(found, name, max_pixels)
+                if not complete:
+                    return found
             image = opening.opened(head, name, max_pixels)
             return _upright(image.size, opening.orientation(image))
     except InputUnreadable:
@@ -239,11 +282,8 @@ def _8_bit(values: np.ndarray) -> np.ndarray:
     return to_8_bit(wide * (255 / high))
 
 
-def _to_srgb(image: Image.Image, profile: Any, chunks: Mapping[Any, Any]) -> np.ndarray:
-    """RGB in sRGB; without a usable profile of its colour space, as Pillow converts the mode.
-
-    `chunks`: what a PNG without such a profile tells of its colours.
-    """
+def _to_srgb(image: Image.Image, profile: Any, unprofiled: Unprofiled) -> np.ndarray:
+    """RGB in sRGB; without a usable profile of its colour space, as Pillow converts the mode."""
     if profile:
         with contextlib.suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -257,7 +297,7 @@ def _to_srgb(image: Image.Image, profile: Any, chunks: Mapping[Any, Any]) -> np.
                     ImageCms.Flags.BLACKPOINTCOMPENSATION,
                 )
                 return np.asarray(transform.apply(image))
-    return png_gamma.to_srgb(np.asarray(image.convert("RGB")), chunks)
+    return unprofiled.to_srgb(np.asarray(image.convert("RGB")))
 
 
 def to_8_bit(values: np.ndarray) -> np.ndarray:

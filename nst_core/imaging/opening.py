@@ -13,13 +13,16 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from nst_core.errors import InputTooLarge, InputUnreadable, PairError
-from nst_core.imaging import headers, jpeg_end, signatures
+from nst_core.imaging import boxes, formats, headers, jpeg_end, signatures
 
-# What Pillow may open; a phone's MPO is opened as the JPEG that it starts with.
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 # Tags of a TIFF file's first picture: that of a DNG file, and what kind of picture it is.
 _DNG_VERSION, _KIND, _OLD_KIND = 50706, 254, 255
 _REDUCED, _OLD_REDUCED = 1, 2
+# Photoshop's resource that says whether there is a flattened image.
+_PSD_VERSION = 1057
+
+
+formats.register()
 
 
 @contextlib.contextmanager
@@ -71,19 +74,23 @@ def opened(data: bytes, name: str, max_pixels: int) -> ImageFile:
         raise InputUnreadable(f"{name} {signatures.described(data)}.") from error
     if image.format == "TIFF":
         _check_no_preview(image, data, name)
+    if image.format == "PSD":
+        _check_flattened(image, name)
     check_pixels(image.size, name, max_pixels)
     return image
 
 
 def declared_size(data: bytes, name: str, max_pixels: int) -> tuple[int, int] | None:
-    """Width and height, px, of a WebP or PNG file before Pillow opens it; None for others.
+    """Width and height, px, of some files before Pillow opens them; None for others.
 
-    Opening a WebP file already allocates its canvas, and a PNG that is cut off is not opened.
+    Opening a WebP file already allocates its canvas, and others that are cut off are not opened.
 
     Raises:
         InputTooLarge: over `max_pixels`.
     """
-    found = headers.webp_header(data) or headers.png_size(data)
+    found = headers.webp_header(data) or headers.png_size(data) or headers.psd_size(data)
+    if found is None and (still := boxes.still(data)):
+        found = still.size
     if found is None:
         return None
     size = found[0], found[1]
@@ -93,13 +100,16 @@ def declared_size(data: bytes, name: str, max_pixels: int) -> tuple[int, int] | 
 
 def _identified(data: bytes) -> ImageFile:
     try:
-        return Image.open(io.BytesIO(data), formats=_FORMATS)
+        return Image.open(io.BytesIO(data), formats=formats.MARKED)
     except UnidentifiedImageError:
+        # What has no mark is often something else: not what is known by its own.
+        if not signatures.is_known(data):
+            return Image.open(io.BytesIO(data), formats=formats.UNMARKED)
         # Pillow asks EXIF for the resolution of a JPEG, and gives up on some nonsense in there.
         if not data.startswith(b"\xff\xd8\xff") or b"Exif\0\0" not in data:
             raise
         without_exif = data.replace(b"Exif\0\0", b"none\0\0", 1)
-        return Image.open(io.BytesIO(without_exif), formats=_FORMATS)
+        return Image.open(io.BytesIO(without_exif), formats=("JPEG",))
 
 
 def _check_no_preview(image: ImageFile, data: bytes, name: str) -> None:
@@ -110,6 +120,13 @@ def _check_no_preview(image: ImageFile, data: bytes, name: str) -> None:
     kind = tags.get(_KIND, 0)
     if (isinstance(kind, int) and kind & _REDUCED) or tags.get(_OLD_KIND) == _OLD_REDUCED:
         raise InputUnreadable(f"{name} {signatures.PREVIEW_FIRST}.")
+
+
+def _check_flattened(image: ImageFile, name: str) -> None:
+    """Photoshop can leave out the flattened image: white lies there then."""
+    for kind, _, content in image.resources:  # type: ignore[attr-defined]
+        if kind == _PSD_VERSION and len(content) > 4 and not content[4]:
+            raise InputUnreadable(f"{name} {signatures.NOT_FLATTENED}.")
 
 
 def loaded(
@@ -124,7 +141,10 @@ def loaded(
         raise ValueError("wrong checksum")
     try:
         prepare(image)
+        before = image.size
         image.load()
+        if image.size != before:
+            raise ValueError("its pixels have another size than its header says")
         return image
     except OSError:
         complete = jpeg_end.with_end(data) if image.format == "JPEG" else None

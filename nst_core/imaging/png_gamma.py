@@ -31,17 +31,17 @@ def to_srgb(rgb: np.ndarray, info: Mapping[Any, Any]) -> np.ndarray:
     if not GAMMAS[0] <= gamma <= GAMMAS[1] or "srgb" in info:
         return rgb
     linear = ((np.arange(256) / 255) ** (1 / gamma)).astype(np.float32)
-    matrix = _matrix(info.get("chromaticity"))
+    matrix = matrix_to_srgb(info.get("chromaticity"))
     if matrix is None:
         is_srgb = abs(gamma / SRGB_GAMMA - 1) < GAMMA_TOLERANCE
-        return rgb if is_srgb else _encoded(linear)[rgb]
+        return rgb if is_srgb else encoded(linear)[rgb]
     converted = np.empty_like(rgb)
     for top in range(0, len(rgb), _BAND):
-        converted[top : top + _BAND] = _encoded(linear[rgb[top : top + _BAND]] @ matrix)
+        converted[top : top + _BAND] = encoded(linear[rgb[top : top + _BAND]] @ matrix)
     return converted
 
 
-def _encoded(linear: np.ndarray) -> np.ndarray:
+def encoded(linear: np.ndarray) -> np.ndarray:
     """uint8 from linear light, by the curve of IEC 61966-2-1."""
     clipped = np.clip(linear, 0, 1)
     curve = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
@@ -49,7 +49,7 @@ def _encoded(linear: np.ndarray) -> np.ndarray:
     return encoded
 
 
-def _matrix(places: Any) -> np.ndarray | None:
+def matrix_to_srgb(places: Any) -> np.ndarray | None:
     """From linear light of these primaries to sRGB's, `[3, 3]`, for pixels from the left.
 
     None where they are sRGB's, or none at all.

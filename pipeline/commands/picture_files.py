@@ -7,17 +7,12 @@ import functools
 from collections.abc import Iterator, Sequence
 
 from nst_core.errors import ConfigError
+from nst_core.imaging import formats
 from pipeline import storage
 
-FORMATS = "JPEG, PNG, WebP, TIFF, BMP or GIF"
-_EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"),
-    *(".tif", ".tiff", ".bmp", ".dib", ".gif"),
-)
-_FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*", b"BM", b"GIF87a", b"GIF89a")
 # Below them a run writes pictures of its own; `runs/<run>/config.yaml` is its first file.
 _OUTPUT_FOLDERS = ("images", "snapshots", "animations", "thumbnails", "source_thumbnails", "report")
-_NO_PICTURE = f"no {FORMATS}"
+_NO_PICTURE = f"no {formats.COMMON}"
 _OUTPUT = "written by a run"
 
 
@@ -66,12 +61,13 @@ def _sentences(left: dict[str, list[str]]) -> Iterator[str]:
 def _is_picture(uri: str) -> bool:
     if "__MACOSX" in uri.split("/"):
         return False
-    if uri.lower().endswith(_EXTENSIONS):
+    if uri.lower().endswith(formats.EXTENSIONS):
         return True
     if storage.scheme(uri):
         return False
-    head = storage.read_bytes(uri, first=16)
-    return head.startswith(_FIRST_BYTES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    # A text can have the mark of a rare format.
+    found = formats.begins_as(storage.read_bytes(uri, first=formats.MARK_BYTES))
+    return found is not None and found.common
 
 
 def _output_candidates(uri: str, name: str) -> Iterator[str]:

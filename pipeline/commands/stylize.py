@@ -16,7 +16,7 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, PairError
-from nst_core.imaging.encoding import CONTENT_TYPES
+from nst_core.imaging.encoding import CONTENT_TYPES, EXTENSIONS
 from nst_core.results import Progress, Style, StyleResult
 from pipeline import storage
 from pipeline.console import events
@@ -40,14 +40,11 @@ if TYPE_CHECKING:
     from nst_core.engine.style_engine import StyleEngine
 
 FORMATS = {
-    ".png": "png",
-    ".jpg": "jpeg",
+    **{f".{extension}": name for name, extension in EXTENSIONS.items()},
     ".jpeg": "jpeg",
-    ".webp": "webp",
     ".tif": "tiff",
-    ".tiff": "tiff",
 }
-SNAPSHOT = re.compile(r".*/\d{6,}\.(png|jpg|webp|tiff)")
+SNAPSHOT = re.compile(rf".*/\d{{6,}}\.({'|'.join(EXTENSIONS.values())})")
 
 
 def stylize(

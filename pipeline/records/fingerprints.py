@@ -22,6 +22,8 @@ _SORTED = json.JSONEncoder(sort_keys=True)
 # Values that settings have got since, by what they count as in fingerprints: what had the default
 # of before, 32 px, is done.
 _FORMER = {("canvas_multiple", "auto"): 32}
+# Settings that came later, by the value at which everything is as before: they count otherwise.
+_LATER = {"smallest_side": 0}
 # Settings that can name an image, whose checksum then counts.
 _IMAGES = ("init", "keep")
 
@@ -99,4 +101,8 @@ def _pixel_settings(config: StyleConfig) -> dict[str, object]:
     for (name, value), former in _FORMER.items():
         if settings[name] == value:
             settings[name] = former
-    return {name: settings[name] for name in PIXEL_SETTINGS}
+    return {
+        name: settings[name]
+        for name in PIXEL_SETTINGS
+        if name not in _LATER or settings[name] != _LATER[name]
+    }

@@ -32,7 +32,7 @@ from pipeline.records.identities import Identity, identity_of
 HEADER_BYTES = 65536
 HEADERS_KEPT = 65536
 # The longest side, px, that the format can hold.
-LONGEST_SIDES = {"webp": 16383, "jpeg": 65500}
+LONGEST_SIDES = {"webp": 16383, "jpeg": 65500, "avif": 32768}
 # A mask may be so much wider or narrower than its content.
 SHAPE_TOLERANCE = 1.02
 # Less of the content than this share is none of it.

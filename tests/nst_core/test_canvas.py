@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from nst_core.canvas import Size, canvas_size, content_size, scale_sizes, style_size
@@ -88,6 +90,31 @@ def test_a_style_may_become_tiny_at_a_coarse_scale_only() -> None:
         style_size(Size(100, 10), Size(64, 64), settings, 1, "wave")
 
 
+@pytest.mark.parametrize(
+    ("source", "settings", "expected"),
+    [
+        (Size(1600, 20), {"image_size": 512, "smallest_side": 16}, Size(1280, 16)),
+        (Size(20, 1600), {"image_size": 512, "smallest_side": 64}, Size(64, 5120)),
+        (Size(1600, 20), {"image_height": 16, "smallest_side": 32}, Size(2560, 32)),
+        (Size(20, 1600), {"image_height": 512, "smallest_side": 16}, Size(16, 1280)),
+        (Size(777, 31), {"image_size": 128, "smallest_side": 17}, Size(426, 17)),
+        # What has enough is as it is.
+        (Size(640, 480), {"image_size": 512, "smallest_side": 384}, Size(512, 384)),
+        (Size(641, 480), {"image_size": 512, "smallest_side": 0}, Size(512, 383)),
+    ],
+)
+def test_an_extreme_shape_is_enlarged_where_that_is_asked_for(
+    source: Size, settings: dict[str, Any], expected: Size
+) -> None:
+    assert content_size(source, config(**settings), "x") == expected
+    assert style_size(source, expected, config(**settings), 1, "s") == expected
+
+
+def test_enlarging_ends_at_the_longest_side() -> None:
+    with pytest.raises(InputTooLarge, match=r"9000x9 px .* over 8192 px.*lower .*smallest_side"):
+        content_size(Size(9000, 9), config(smallest_side=16), "x")
+
+
 def test_an_extreme_shape_is_too_small_and_the_message_says_what_to_do() -> None:
     with pytest.raises(InputTooSmall) as caught:
         content_size(Size(2000, 40), config(image_size=512), "a/ribbon.png")
@@ -95,6 +122,7 @@ def test_an_extreme_shape_is_too_small_and_the_message_says_what_to_do() -> None
     assert message.startswith("a/ribbon.png is 2000x40 px and becomes 512x10 px")
     assert "16 px" in message
     assert "image_size" in message
+    assert "smallest_side" in message
     assert message.endswith(".")
 
 

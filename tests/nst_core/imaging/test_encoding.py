@@ -13,7 +13,7 @@ from nst_core.imaging import encoding
 from tests.corpus import file_of
 from tests.nst_core.imaging.pictures import GRADIENT, METADATA, QUARTERS, decode, encode, noise
 
-FORMATS = ["png", "jpeg", "webp", "tiff"]
+FORMATS = ["png", "jpeg", "webp", "tiff", "avif"]
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
@@ -45,7 +45,7 @@ def test_the_same_pixels_give_the_same_bytes(
     assert encode(rgb, output_format=output_format) == first
 
 
-@pytest.mark.parametrize("output_format", ["png", "tiff", "webp"])
+@pytest.mark.parametrize("output_format", ["png", "tiff", "webp", "avif"])
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
 def test_alpha_is_put_back(output_format: str, kind: type) -> None:
     alpha = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (24, 1))
@@ -75,13 +75,19 @@ def test_values_are_rounded_and_clipped() -> None:
 
 def test_quality_makes_a_difference() -> None:
     rgb = noise(40, 40).astype(np.float32)
-    for output_format in ("jpeg", "webp"):
+    for output_format in ("jpeg", "webp", "avif"):
         sizes = [len(encode(rgb, output_format=output_format, quality=q)) for q in (20, 95)]
         assert sizes[0] < sizes[1]
 
 
 def test_every_output_format_has_an_extension_and_a_content_type() -> None:
-    assert encoding.EXTENSIONS == {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "tiff"}
+    assert encoding.EXTENSIONS == {
+        "png": "png",
+        "jpeg": "jpg",
+        "webp": "webp",
+        "tiff": "tiff",
+        "avif": "avif",
+    }
     assert set(encoding.CONTENT_TYPES) == set(encoding.EXTENSIONS) == set(FORMATS)
 
 

@@ -55,6 +55,7 @@ def opened(catalog: Catalog, name: str = "x.png") -> Any:
         ("x.JPEG", "JPEG"),
         ("x.webp", "WEBP"),
         ("x.tif", "TIFF"),
+        ("x.avif", "AVIF"),
         ("new/folder/x.tiff", "TIFF"),
     ],
 )
@@ -233,4 +234,4 @@ def test_every_output_format_has_an_extension() -> None:
     formats = set(stylize.FORMATS.values())
     for output_format in formats:
         assert StyleConfig(output_format=output_format).output_format == output_format
-    assert formats == {"png", "jpeg", "webp", "tiff"}
+    assert formats == {"png", "jpeg", "webp", "tiff", "avif"}

@@ -18,6 +18,7 @@ PAIR = Pair("town", "/c/town.png", (StyleReference("/s/wave.png"),), {}, {}, {})
 CHANGED: dict[str, Any] = {
     "image_size": 64,
     "image_height": 64,
+    "smallest_side": 16,
     "resample": "nearest",
     "canvas_multiple": 16,
     "scales": (0.25, 1.0),
@@ -164,7 +165,7 @@ def test_a_file_that_is_no_record_is_none(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("output_format", "extension"),
-    [("png", "png"), ("jpeg", "jpg"), ("webp", "webp"), ("tiff", "tiff")],
+    [("png", "png"), ("jpeg", "jpg"), ("webp", "webp"), ("tiff", "tiff"), ("avif", "avif")],
 )
 def test_an_image_is_named_for_its_id_and_format(output_format: str, extension: str) -> None:
     config = StyleConfig(output_format=output_format)

@@ -31,6 +31,7 @@ DEEP = tuple(
         ("jpeg", "jpg", "JPEG"),
         ("webp", "webp", "WEBP"),
         ("tiff", "tiff", "TIFF"),
+        ("avif", "avif", "AVIF"),
     ],
 )
 def test_an_image_has_its_format_an_srgb_profile_and_its_origin(

@@ -42,7 +42,7 @@ def test_the_loss_log_is_csv_with_nine_digits() -> None:
     assert output.loss_csv(fine) == b"step,total\n1,0.123456789\n"
 
 
-@pytest.mark.parametrize("output_format", ["png", "webp", "tiff"])
+@pytest.mark.parametrize("output_format", ["png", "webp", "tiff", "avif"])
 def test_transparency_is_put_back_at_the_result_s_size(output_format: str) -> None:
     alpha = np.zeros((96, 128), np.uint8)
     alpha[:, 64:] = 255
