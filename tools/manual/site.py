@@ -8,7 +8,6 @@ anything else as it is.
 from __future__ import annotations
 
 import html
-import json
 import os
 import pathlib
 import posixpath
@@ -21,7 +20,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 DOCS = "docs"
 BELOW = "repository"
 BARS = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")
-SCHEMAS = "<!-- every file in docs/schemas -->"
 README, FIRST_PAGE = "README.md", "index.md"
 # The target of a link or picture, without scheme; its anchor.
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(#[^)\s]*)?(?=\))")
@@ -60,23 +58,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         return posixpath.relpath(in_site(name), posixpath.dirname(here)) + (match[2] or "")
 
     markdown = BARS.sub(with_bars, markdown)
-    return LINK.sub(replaced, markdown).replace(SCHEMAS, schemas(posixpath.dirname(here)))
+    return LINK.sub(replaced, markdown)
 
 
 def with_bars(code: re.Match[str]) -> str:
     """Code in a table whose bars have a backslash, which Python-Markdown would show."""
     text = html.escape(code[1], quote=False).replace("\\|", "&#124;")
     return f"<code>{text}</code>"
-
-
-def schemas(folder: str) -> str:
-    """A list of the JSON Schemas in docs/schemas, each with its title."""
-    found = sorted((ROOT / DOCS / "schemas").glob("*.json"))
-    return "\n".join(
-        f"- [{path.name}]({posixpath.relpath(f'schemas/{path.name}', folder)}): "
-        + str(json.loads(path.read_text(encoding="utf-8")).get("title", ""))
-        for path in found
-    )
 
 
 def meant(page: str, link: str) -> str:
