@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from nst_core.errors import ConfigError, JobError, PairError
 from pipeline import cli, storage
 from pipeline.console import logs
-from pipeline.job.options import HERE
+from pipeline.job.options import HERE, RunOptions
 from pipeline.manifest.columns import ManifestError
 from pipeline.records.lock import LockedError
 from pipeline.runners import dataflow
+from pipeline.storage import filesystems
 
 EXIT_OK = 0
 EXIT_JOB = 1
@@ -53,7 +54,7 @@ def _dispatch(given: Sequence[str]) -> int:
     # Each command's module is imported only when it is wanted: they bring TensorFlow and Beam.
     if arguments.command == "run":
         options = cli.run_options(arguments)
-        storage.allow_private_hosts(options.allow_private_hosts)
+        _prepare_storage(options)
         from pipeline.commands.sources import with_rows
 
         with with_rows(options, arguments) as options:
@@ -68,7 +69,7 @@ def _dispatch(given: Sequence[str]) -> int:
             )
     if arguments.command == "plan":
         options, price = cli.run_options(arguments), cli.gpu_price(arguments)
-        storage.allow_private_hosts(options.allow_private_hosts)
+        _prepare_storage(options)
         from pipeline.commands.plan import plan
         from pipeline.commands.sources import with_rows
 
@@ -112,6 +113,12 @@ def _dispatch(given: Sequence[str]) -> int:
     from pipeline.commands.weights import weights
 
     return weights(arguments.action, arguments.weights, arguments.to)
+
+
+def _prepare_storage(options: RunOptions) -> None:
+    """What the storage has to know before the job, which tells it to its workers."""
+    storage.allow_private_hosts(options.allow_private_hosts)
+    filesystems.name_beam_arguments(options.beam_arguments)
 
 
 if __name__ == "__main__":

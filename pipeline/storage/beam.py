@@ -16,7 +16,9 @@ from typing import Any, BinaryIO, cast
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.storage import filesystems
 from pipeline.storage.errors import (
     AccessDenied,
     NoFilesystem,
@@ -28,17 +30,23 @@ from pipeline.storage.errors import (
 )
 from pipeline.storage.filesystems import unknown_reason
 from pipeline.storage.local import spool
-from pipeline.storage.uris import directory, scheme, temporary_name
+from pipeline.storage.uris import directory, scheme, split_root, temporary_name
 from pipeline.storage.versions import Version
 
 _PLAIN = CompressionTypes.UNCOMPRESSED
 
 
-def _filesystem(uri: str) -> Any:
+def _filesystem(uri: str, *, is_folder: bool = False) -> Any:
     """Beam's filesystem for a URI, with the pipeline's options."""
     name = scheme(uri)
     if not any(kind.scheme() == name for kind in FileSystem.get_all_subclasses()):
         raise NoFilesystem(unknown_reason(uri, name))
+    if FileSystems._pipeline_options is None:
+        # No pipeline has been made yet, and most commands make none; some filesystems want options.
+        FileSystems.set_options(PipelineOptions([*filesystems.beam_arguments()]))
+    if name == "s3" and not split_root(uri)[1].strip("/") and not is_folder:
+        # Beam would try again for minutes.
+        raise NotFound(f"{uri} is a bucket, not a file: name a file in it.")
     return FileSystems.get_filesystem(uri)
 
 
@@ -165,7 +173,7 @@ def remove(uri: str) -> None:
 def files(directory_uri: str) -> Iterator[str]:
     """See `storage.list_uris`."""
     with _changing(directory_uri, "listed"):
-        filesystem = _filesystem(directory_uri)
+        filesystem = _filesystem(directory_uri, is_folder=True)
         pending = [directory_uri.rstrip("/")]
         if filesystem.has_dirs() and not filesystem.exists(pending[0]):
             return
@@ -257,7 +265,7 @@ def writer(uri: str, content_type: str) -> Iterator[BinaryIO]:
 def check_writable(directory_uri: str) -> None:
     """See `storage.check_writable`."""
     with _changing(directory_uri):
-        filesystem = _filesystem(directory_uri)
+        filesystem = _filesystem(directory_uri, is_folder=True)
         folder = directory_uri.rstrip("/")
         # In the nearest directory there is: deleting one again would take others' files along.
         while filesystem.has_dirs() and folder != directory(folder):

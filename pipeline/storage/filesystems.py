@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 
 from pipeline.storage.credentials import HIDDEN, has_hidden, names_user, without_credentials
 
@@ -14,6 +15,19 @@ _UNREAD = ("ftp", "ftps", "sftp")
 # The packages of these are an extra of this one's.
 _OWN_EXTRAS = ("aws",)
 _SHOWN = 200
+
+_beam_arguments: tuple[str, ...] = ()
+
+
+def name_beam_arguments(arguments: Sequence[str]) -> None:
+    """With which options Beam's filesystems are used before there is a pipeline."""
+    global _beam_arguments
+    _beam_arguments = tuple(arguments)
+
+
+def beam_arguments() -> tuple[str, ...]:
+    """See `name_beam_arguments`."""
+    return _beam_arguments
 
 
 def missing_reason(uri: str, name: str) -> str | None:

@@ -1,0 +1,76 @@
+"""`s3://` against an S3 server (moto's): inputs, and an output with Beam's weaker guarantees."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import s3_server
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline import storage
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Catalog
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The URI of an empty bucket; as in a process that has made no pipeline yet."""
+    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed: pip install boto3")
+    with pytest.MonkeyPatch.context() as patch, s3_server.serving(patch):
+        patch.setattr(FileSystems, "_pipeline_options", None)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        client.close()
+        yield "s3://bucket"
+
+
+def test_files_are_written_listed_and_read_before_there_is_a_pipeline(s3: str) -> None:
+    uri = f"{s3}/x y/é%20#.txt"
+    assert not storage.exists(uri)
+    storage.check_writable(f"{s3}/x y")
+    assert storage.create_bytes(uri, b"hello", "text/plain")
+    assert not storage.create_bytes(uri, b"other", "text/plain")
+    assert storage.read_bytes(uri, first=2) == b"he"
+    data, version = storage.read_version(uri, max_bytes=10)
+    assert (data, version.bytes) == (b"hello", 5)
+    assert version == storage.version(uri)
+    assert storage.identity(uri).startswith("s3:")
+    assert list(storage.list_uris(f"{s3}/x y")) == storage.glob_uris(f"{s3}/*/*.txt") == [uri]
+    with pytest.raises(storage.TooLarge):
+        storage.read_bytes(uri, max_bytes=4)
+    storage.delete(uri)
+    for missing in (uri, f"{s3}/none.png", s3, f"{s3}/"):
+        with pytest.raises(storage.NotFound):
+            storage.read_bytes(missing)
+
+
+def test_contents_come_from_there_and_changes_are_seen(catalog: Catalog, s3: str) -> None:
+    there = dataclasses.replace(catalog, root=f"{s3}/inputs")
+    for name in ("a.png", "s.png", "other.png"):
+        there.picture(name)
+    style = there.uri("s.png")
+    rows = [{"id": "a", "content": there.uri("a.png"), "style": style}]
+    catalog.manifest([*rows, {"id": "none", "content": there.uri("none.png"), "style": style}])
+    assert catalog.run() == 3
+    assert catalog.statuses() == ["manifest_invalid"] * 2
+    assert catalog.run("--allow-schemes=s3,file") == 3
+    assert catalog.statuses() == ["ok", "input_not_found"]
+    assert catalog.run("--allow-schemes=s3,file") == 3
+    assert catalog.statuses() == ["skipped", "input_not_found"]
+    there.write("a.png", there.read("other.png"))
+    assert catalog.run("--allow-schemes=s3,file") == 3
+    assert catalog.results()[0]["changed"] == "content"
+
+
+def test_a_catalog_can_lie_there_as_a_whole(catalog: Catalog, s3: str) -> None:
+    there = dataclasses.replace(catalog, root=f"{s3}/catalog")
+    there.pairs()
+    assert there.run("--no-report") == 0
+    assert there.names("out/images") == {"a.png", "b.png"}
+    assert there.run("--no-report") == 0
+    assert there.statuses() == ["skipped", "skipped"]
+    assert not [name for name in there.names("") if "tmp" in name]
