@@ -98,6 +98,8 @@ def limit_gpu_memory(mib: int) -> None:
     Raises:
         DeviceError: TensorFlow has begun with another limit, or with none.
     """
+    if _limit_bytes.get("each") == mib * 2.0**20:
+        return
     limited = tf.config.LogicalDeviceConfiguration(memory_limit=mib)
     for gpu in tf.config.list_physical_devices("GPU"):
         try:

@@ -46,6 +46,7 @@ class TestDevice:
             raise RuntimeError("Virtual devices cannot be modified after being initialized")
 
         monkeypatch.setattr(tf.config, "set_logical_device_configuration", refuse)
+        device.limit_gpu_memory(3000)
         with pytest.raises(DeviceError) as caught:
             device.limit_gpu_memory(4000)
         assert_one_sentence(caught.value, "4000 MiB", "leave --use-nvidia-mps out")
