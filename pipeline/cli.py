@@ -133,6 +133,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         lock=arguments.lock,
         report=not arguments.no_report,
         gpu=None if arguments.gpu is None else gpus.find(arguments.gpu),
+        use_nvidia_mps=arguments.use_nvidia_mps,
         program_cache=(cache := arguments.program_cache) and _folder("--program-cache", cache),
         beam_arguments=arguments.beam_arguments,
     )
@@ -310,6 +311,11 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         "--gpu",
         metavar="TYPE",
         help=f"on Dataflow, a GPU for each worker that stylizes: {', '.join(gpus.NAMES)}",
+    )
+    add(
+        "--use-nvidia-mps",
+        action="store_true",
+        help="with --gpu: a worker's processes, one for each vCPU, share its GPU (not measured)",
     )
     add(
         "--program-cache",

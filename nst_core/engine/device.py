@@ -24,6 +24,8 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 AMPERE = (8, 0)
 
 _locks: dict[str, threading.Lock] = {}
+# Of each GPU, what this process may take at most; empty: all.
+_limit_bytes: dict[str, float] = {}
 
 
 def devices(wanted: str) -> tuple[str, ...]:
@@ -88,6 +90,28 @@ def describe(device: str) -> str:
     return f"{name} ({device.strip('/')})" if len(_devices_of(kind)) > 1 else name
 
 
+def limit_gpu_memory(mib: int) -> None:
+    """Let this process take at most so many MiB of each GPU: others share them.
+
+    Before TensorFlow's first operation; the same limit again is none more.
+
+    Raises:
+        DeviceError: TensorFlow has begun with another limit, or with none.
+    """
+    if _limit_bytes.get("each") == mib * 2.0**20:
+        return
+    limited = tf.config.LogicalDeviceConfiguration(memory_limit=mib)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.set_logical_device_configuration(gpu, [limited])
+        except RuntimeError as error:
+            raise DeviceError(
+                f"This process cannot be held to {mib} MiB of its GPU, because TensorFlow has used "
+                "it already; leave --use-nvidia-mps out."
+            ) from error
+    _limit_bytes["each"] = mib * 2.0**20
+
+
 def available_memory(device: str) -> float:
     """Bytes that an optimisation on the device can still take; infinite where none can tell."""
     if not is_gpu(device):
@@ -104,7 +128,8 @@ def _gpu_memory(device: str) -> float:
         for found in device_lib.list_local_devices()
         if found.name.endswith(device.strip("/"))
     ]
-    return float(limits[0]) if limits else math.inf
+    whole = float(limits[0]) if limits else math.inf
+    return min(whole, _limit_bytes.get("each", math.inf))
 
 
 @functools.cache

@@ -26,6 +26,8 @@ START_MINUTES = 7.0
 # XLA's compilation of the steps at one size: a first canvas of two scales took 44 s
 # (benchmarks/RESULTS.md) and, another time, 58 s on an H100; half of the latter.
 PROGRAM_SECONDS = 29.0
+# Of a GPU's memory, what processes share; CUDA's own contexts take the rest.
+SHARED_MEMORY = 0.85
 
 # A configuration, a canvas, and how many pairs have them.
 Work = tuple[StyleConfig, Size, int]
@@ -165,6 +167,17 @@ def cost(seconds: float, workers: int, compile_seconds: float) -> Cost:
     """
     hours = START_MINUTES / 60 + (compile_seconds + seconds / workers) / 3600
     return Cost(hours, workers * hours)
+
+
+def shared_accelerator(gpu: Gpu) -> str:
+    """Dataflow's service option of workers whose processes share a GPU by NVIDIA's MPS."""
+    parts = (f"type:{gpu.accelerator}", "count:1", "install-nvidia-driver", "use_nvidia_mps")
+    return f"worker_accelerator={';'.join(parts)}"
+
+
+def share_mib(gpu: Gpu, processes: int) -> int:
+    """What each of so many processes on one GPU may take of its memory, MiB."""
+    return int(SHARED_MEMORY * gpu.memory_gib * 1024 / processes)
 
 
 def resource_hints(gpu: Gpu) -> dict[str, str]:

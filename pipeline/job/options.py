@@ -73,6 +73,7 @@ class RunOptions:
     lock: bool = False
     report: bool = True
     gpu: Gpu | None = None
+    use_nvidia_mps: bool = False
     program_cache: str | None = None
     beam_arguments: tuple[str, ...] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from apache_beam.utils.shared import Shared
 from pipeline import storage
 from pipeline.job.budget import Failures
 from pipeline.job.elements import NAMESPACE, Chunk, at_the_end, log_outcome
-from pipeline.job.gpus import resource_hints
+from pipeline.job.gpus import resource_hints, share_mib
 from pipeline.job.options import RunOptions
 from pipeline.records.tasks import Batch, Outcome
 from pipeline.worker import versions
@@ -50,7 +51,8 @@ class Stylize(beam.PTransform):  # type: ignore[misc]
         gpu = self.options.gpu
         do = StylizeBatches(self.options, self.run, self.failures)
         stylize = beam.ParDo(do).with_output_types(Chunk)
-        if gpu:
+        # With MPS every worker has one, by a service option: see `runners.dataflow`.
+        if gpu and not self.options.use_nvidia_mps:
             stylize = stylize.with_resource_hints(**resource_hints(gpu))
         return batches | stylize
 
@@ -67,6 +69,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._most = options.batch_size
         self._program_cache = options.program_cache
         self._private_hosts = options.allow_private_hosts
+        self._shared_gpu = options.gpu if options.use_nvidia_mps else None
         self._run = run
         self._failures = failures
         self._submitter = versions.here()
@@ -79,6 +82,11 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         """
         versions.check_worker(self._submitter)
         storage.allow_private_hosts(self._private_hosts)
+        if self._shared_gpu:
+            from nst_core.engine.device import limit_gpu_memory
+
+            # Dataflow starts a process for each of a worker's processors.
+            limit_gpu_memory(share_mib(self._shared_gpu, os.cpu_count() or 1))
         self._caches = _shared.acquire(
             lambda: _Caches(EngineCache(), PictureCache(), ProgramCache(self._program_cache)),
             self._run,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from nst_core.errors import ConfigError
 from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
-from pipeline.job.gpus import Gpu
+from pipeline.job.gpus import Gpu, shared_accelerator
 from pipeline.job.options import RunOptions
 from pipeline.manifest.schemes import LOCAL
 
@@ -44,6 +44,11 @@ def completed(options: RunOptions) -> RunOptions:
             "none does; leave it out: Dataflow runs one job of a name at a time (--job_name)."
         )
     if options.gpu is None:
+        if options.use_nvidia_mps:
+            raise ConfigError(
+                "--use-nvidia-mps lets a Dataflow worker's processes share its GPU, and no --gpu "
+                "is asked for; add --gpu TYPE, or leave it out."
+            )
         return options
     for contradiction in _contradictions(options, options.gpu, is_dataflow=is_dataflow):
         raise ConfigError(f"--gpu {options.gpu.name} {contradiction}.")
@@ -55,7 +60,12 @@ def completed(options: RunOptions) -> RunOptions:
 
 
 def _arguments(options: RunOptions, gpu: Gpu) -> Iterator[str]:
-    yield f"--experiments={ONE_PROCESS}"
+    if options.use_nvidia_mps:
+        yield f"--dataflow_service_options={shared_accelerator(gpu)}"
+        if not options.beam_values("--machine_type", "--worker_machine_type"):
+            yield f"--machine_type={gpu.machine_type}"
+    else:
+        yield f"--experiments={ONE_PROCESS}"
     if not options.beam_values("--number_of_worker_harness_threads"):
         yield f"--number_of_worker_harness_threads={gpu.bundles}"
     if not options.beam_values("--disk_size_gb"):
@@ -86,14 +96,20 @@ def _contradictions(options: RunOptions, gpu: Gpu, *, is_dataflow: bool) -> Iter
     if any("accelerator" in value for value in values("--resource_hint", "--resource_hints")):
         yield "sets the accelerator's resource hint itself; leave --resource_hints out"
     for machine in values("--machine_type", "--worker_machine_type"):
-        if GPU_MACHINES.match(machine):
+        if GPU_MACHINES.match(machine) and not options.use_nvidia_mps:
             yield (
                 f"brings its own machines ({gpu.machine_type}), and {machine} would be that of "
                 "the stages without GPU; leave it out, or give an ordinary one"
             )
     if values("--flexrs_goal"):
         yield "cannot be had with FlexRS, which has no GPUs; leave --flexrs_goal out"
-    if "use_multiple_sdk_containers" in ",".join(values(*_EXPERIMENTS)).split(","):
+    experiments = ",".join(values(*_EXPERIMENTS)).split(",")
+    if options.use_nvidia_mps and ONE_PROCESS in experiments:
+        yield (
+            f"with --use-nvidia-mps wants several processes in a worker, and {ONE_PROCESS} one; "
+            "leave one of them out"
+        )
+    if "use_multiple_sdk_containers" in experiments and not options.use_nvidia_mps:
         yield (
             "wants one process in a worker, and use_multiple_sdk_containers several, which would "
             "share the GPU's memory; leave that experiment out"

@@ -24,6 +24,33 @@ class TestDevice:
             StyleEngine(procedural, device="gpu")
         assert_one_sentence(caught.value, "device is gpu", "set device to auto or cpu")
 
+    def test_a_process_that_shares_gpus_counts_with_its_share_alone(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        configured: dict[str, int] = {}
+        monkeypatch.setattr(device, "_limit_bytes", {})
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["one", "two"])
+        monkeypatch.setattr(
+            tf.config,
+            "set_logical_device_configuration",
+            lambda gpu, several: configured.update({gpu: several[0].memory_limit}),
+        )
+        monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda _: {"current": 2**20})
+        monkeypatch.setattr(device, "_gpu_memory", device._gpu_memory.__wrapped__)
+        assert device.available_memory(device.GPU) == np.inf
+        device.limit_gpu_memory(3000)
+        assert configured == {"one": 3000, "two": 3000}
+        assert device.available_memory(device.GPU) == 2999 * 2**20
+
+        def refuse(*_: object) -> None:
+            raise RuntimeError("Virtual devices cannot be modified after being initialized")
+
+        monkeypatch.setattr(tf.config, "set_logical_device_configuration", refuse)
+        device.limit_gpu_memory(3000)
+        with pytest.raises(DeviceError) as caught:
+            device.limit_gpu_memory(4000)
+        assert_one_sentence(caught.value, "4000 MiB", "leave --use-nvidia-mps out")
+
     @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU, and TensorFlow sees none")
     def test_a_gpu_gives_nearly_the_cpus_loss(
         self, engine: StyleEngine, procedural: VggWeights, contents: list[np.ndarray], style: Style

@@ -13,6 +13,7 @@ from nst_core.errors import ConfigError
 from pipeline import cli, storage, template
 from pipeline.__main__ import main
 from pipeline.job import gpus
+from pipeline.job.budget import Failures
 from pipeline.job.options import RunOptions
 from pipeline.runners import dataflow
 from tests.pipeline.dataflow_recorder import Recorder
@@ -93,6 +94,37 @@ def test_a_submitted_job_asks_for_gpus_where_it_stylizes_and_nowhere_else(
     assert hinted == {"Stylize/ParDo(StylizeBatches)": HINTS}
     names = {transform.unique_name for transform in components.transforms.values()}
     assert "MakePages" not in names
+
+
+def test_processes_that_share_a_gpu_are_asked_for_as_a_service_and_not_as_a_hint(
+    recorder: Recorder, gcs: EmulatedBucket
+) -> None:
+    assert submit(recorder, "--gpu=nvidia-l4", "--use-nvidia-mps") == 0
+    environment = recorder.jobs[0]["environment"]
+    (pool,) = environment["workerPools"]
+    assert pool["machineType"] == "g2-standard-8"
+    assert environment["serviceOptions"] == [
+        "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver;use_nvidia_mps"
+    ]
+    assert "no_use_multiple_sdk_containers" not in environment["experiments"]
+    components = staged_pipeline(gcs).components
+    assert not any(dict(one.resource_hints) for one in components.environments.values())
+
+
+def test_each_process_that_shares_a_gpu_is_held_to_its_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from nst_core.engine import device
+    from pipeline.job.stylize_transforms import StylizeBatches
+
+    limits: list[int] = []
+    monkeypatch.setattr(device, "limit_gpu_memory", limits.append)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    for more in ((), ("--use-nvidia-mps",)):
+        do = StylizeBatches(options_of(*more), "tonight", Failures("tonight", None))
+        do.setup()
+        do.teardown()
+    assert limits == [int(0.85 * 24 * 1024 / 4)]
 
 
 def test_options_of_one_s_own_travel_along_and_those_of_gpu_give_way(recorder: Recorder) -> None:
@@ -199,6 +231,11 @@ def options_of(*more: str, without: str = "") -> RunOptions:
         (("--worker_machine_type", "a3-highgpu-8g"), "", "a3-highgpu-8g"),
         (("--flexrs_goal=COST_OPTIMIZED",), "", "FlexRS"),
         (("--experiments=x,use_multiple_sdk_containers",), "", "use_multiple_sdk_containers"),
+        (
+            ("--use-nvidia-mps", "--experiments=no_use_multiple_sdk_containers"),
+            "",
+            "several processes in a worker",
+        ),
         (("--disk_size_gb=25",), "", "25"),
         (("--lock", "--template_location=gs://catalog/t"), "", "--job_name"),
         (("--manifest=pairs.csv",), "", "--manifest"),
@@ -228,6 +265,16 @@ def test_a_contradiction_is_status_2_before_anything_is_looked_at(
 def test_the_workers_of_a_gpu_job_stop_where_there_is_none() -> None:
     assert options_of().config.device == "gpu"
     assert options_of("--set", "device=gpu").config.device == "gpu"
+
+
+def test_processes_share_no_gpu_that_nobody_asked_for() -> None:
+    with pytest.raises(ConfigError, match="add --gpu TYPE"):
+        dataflow.completed(cli.run_options(cli.parse([*SUBMISSION, "--use-nvidia-mps"])))
+
+
+def test_machines_with_a_gpu_are_one_s_own_choice_where_processes_share_it() -> None:
+    options = options_of("--use-nvidia-mps", "--machine_type=g2-standard-4")
+    assert options.beam_values("--machine_type") == ["g2-standard-4"]
 
 
 def test_without_gpu_the_options_stay_as_they_are() -> None:
