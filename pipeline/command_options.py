@@ -97,8 +97,7 @@ def add_sources(command: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="NAMES",
-        help="the manifest's own names of columns, such as "
-        "content=image_url,style=look,id=sku,options.steps=steps",
+        help="the manifest's own names of columns, such as content=image_url,style=look,id=sku",
     )
     for name, more in (
         ("contents", "every one with every style, in place of --manifest"),

@@ -91,7 +91,7 @@ def run(
         if options.run_id:
             reports.forget(place)
         live.options = sources.keep(options, place)
-        live.run_file.about.kept = live.options.manifest if options.reading.name else None
+        live.run_file.about.rows = live.options.manifest
         catalog_file.keep(options.output, absolute_ids=absolute)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")
         live.run_file.begin()

@@ -55,9 +55,12 @@ def with_rows(options: RunOptions, arguments: argparse.Namespace) -> Iterator[Ru
         return
     if styles:
         pictures, left_out = find_pictures([storage.resolve(name, HERE) for name in styles])
-        schemes = tuple({scheme_name(uri) for uri in pictures})
         reading = dataclasses.replace(
-            reading, styles=tuple(pictures), schemes=schemes, notes=tuple(left_out)
+            reading,
+            styles=tuple(pictures),
+            more=f" {_named('--styles', styles)}",
+            schemes=tuple({scheme_name(uri) for uri in pictures}),
+            notes=tuple(left_out),
         )
     if arguments.manifest != STANDARD_INPUT:
         yield dataclasses.replace(options, reading=reading)
@@ -115,25 +118,22 @@ def _crossed(contents: Sequence[str], styles: Sequence[str], path: str) -> Readi
         left_out += sentences
     base = storage.resolve("manifest.jsonl", HERE)
     write_manifest(path, cross_product(*found), base)
-    words = [
-        "--contents",
-        *(storage.resolve(name, HERE) for name in contents),
-        "--styles",
-        *(storage.resolve(name, HERE) for name in styles),
-    ]
     schemes = {scheme_name(uri) for pictures in found for uri in pictures}
-    name = shlex.join(words)
-    if len(name) > _LONGEST_NAME:
-        # A shell has expanded a glob.
-        checksum = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        counts = f"{len(contents)} contents, {len(styles)} styles, sha256:{checksum}"
-        name = f"{name[:_LONGEST_NAME]}… ({counts})"
     return Reading(
         base=base,
-        name=name,
+        name=f"{_named('--contents', contents)} {_named('--styles', styles)}",
         schemes=tuple(sorted(schemes)),
         notes=tuple(left_out),
     )
+
+
+def _named(option: str, names: Sequence[str]) -> str:
+    """An option with its absolute names; the start of them where a shell has expanded a glob."""
+    text = shlex.join([option, *(storage.resolve(name, HERE) for name in names)])
+    if len(text) <= _LONGEST_NAME:
+        return text
+    checksum = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{text[:_LONGEST_NAME]}… ({len(names)} names, sha256:{checksum})"
 
 
 def _extension_of(path: str) -> str:

@@ -159,7 +159,7 @@ def next_command(
 def _from_its_folder(run: RunState, command: str) -> str:
     """The command as it was given, from where it was: its names can be relative."""
     manifest = run.told.get("manifest")
-    kept = manifest.get("kept") if isinstance(manifest, dict) else None
+    kept = manifest.get("rows") if isinstance(manifest, dict) else None
     if isinstance(kept, str) and reads_standard_input(shlex.split(command)):
         # What was piped into it, the run has kept.
         rows = shlex.quote(kept)

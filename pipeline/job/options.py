@@ -87,8 +87,8 @@ class RunOptions:
 
     @property
     def manifest_name(self) -> str:
-        """What the manifest is called for people: its URI, where it has one."""
-        return self.reading.name or self.manifest
+        """What the manifest is called for people: its URI, where nothing else decides its pairs."""
+        return (self.reading.name or self.manifest) + self.reading.more
 
     @property
     def runner(self) -> str | None:

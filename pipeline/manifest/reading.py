@@ -31,6 +31,7 @@ class Reading:
         styles: absolute URIs, for rows that have no style.
         base: beside which file relative names lie, where that is not the manifest's own place.
         name: what the manifest is called, where it is no file of its own.
+        more: what belongs to its name besides, since other pairs are made with it.
         schemes: those that the command line itself names.
         notes: what is to be told before the work, as sentences.
     """
@@ -39,6 +40,7 @@ class Reading:
     styles: tuple[str, ...] = ()
     base: str | None = None
     name: str | None = None
+    more: str = ""
     schemes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

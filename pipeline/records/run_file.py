@@ -41,8 +41,8 @@ class About:
     """What does not change while a run lives.
 
     `command`: the command line as it was given; `next`: with which a person goes on from an end.
-    `job`: on Dataflow its id and its page in the console. `kept`: where the run keeps its rows,
-    where its manifest is no file of its own.
+    `job`: on Dataflow its id and its page in the console. `rows`: where the manifest's rows
+    are, if it is not called so.
     """
 
     command: str
@@ -51,7 +51,7 @@ class About:
     runner: str | None
     started_at: str
     job: dict[str, str] | None = None
-    kept: str | None = None
+    rows: str | None = None
     private_hosts: bool = False
 
 
@@ -100,10 +100,10 @@ class RunFile:
             _LOGGER.warning("The last heartbeat could not be written within %.0f s.", PATIENCE)
 
     def _first(self) -> None:
-        if self.about.kept:
-            self._manifest["kept"] = self.about.kept
+        if self.about.rows not in (None, self.about.manifest):
+            self._manifest["rows"] = self.about.rows
         self._write()
-        self._manifest = manifest_details(self.about.manifest, self.about.kept)
+        self._manifest = manifest_details(self.about.manifest, self.about.rows)
         self._write()
 
     def _last(self) -> None:
@@ -122,7 +122,7 @@ class RunFile:
         # The state before the counts: they are then not older than it.
         state, end = self._state, self._end
         about = dataclasses.asdict(self.about)
-        del about["kept"]
+        del about["rows"]
         content = {
             "schema_version": shapes.RUN_VERSION,
             "run": self._place.run,
@@ -143,14 +143,16 @@ class RunFile:
         storage.write_bytes(uri, records.to_json(content), "application/json")
 
 
-def manifest_details(uri: str, kept: str | None = None) -> dict[str, Any]:
+def manifest_details(uri: str, rows: str | None = None) -> dict[str, Any]:
     """The manifest's URI, the count of its files, and of the first of them size and checksum.
 
-    `kept`: the one file, where `uri` is only what it is called.
+    `rows`: where they are, if `uri` is only what the manifest is called.
     """
-    found: dict[str, Any] = {"uri": uri, **({"kept": kept} if kept else {})}
+    found: dict[str, Any] = {"uri": uri}
+    if rows not in (None, uri):
+        found["rows"] = rows
     try:
-        manifests = find_manifests(kept or uri)
+        manifests = find_manifests(rows or uri)
         found["count"] = len(manifests)
         found["files"] = [
             {"uri": one, "bytes": storage.size(one), "identity": storage.identity(one)}

@@ -69,7 +69,7 @@ def table_of(kind: str) -> bytes:
     else:
         text = "content,style\n" + "".join(",".join(row.values()) + "\n" for row in ROWS)
     data = text.encode("utf-16" if kind.endswith("16") else "utf-8")
-    return gzip.compress(data) if ".gz" in kind else data
+    return gzip.compress(data, mtime=0) if ".gz" in kind else data
 
 
 def run_json(catalog: Catalog) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_standard_input_is_a_manifest_of_any_format_beside_the_current_folder(
     ]
     told = run_json(pictures)["manifest"]
     kept = f"{pictures.run_folder}/manifest{kind.partition('-')[0]}"
-    assert told["kept"] == pictures.uri(kept)
+    assert told["rows"] == pictures.uri(kept)
     assert pictures.read(kept) == table_of(kind)
     (file,) = told["files"]
     assert file["identity"] == storage.identity(pictures.uri(kept))
@@ -200,7 +200,7 @@ def test_rows_from_here_reach_a_bucket(
     (kept,) = (uri for uri in storage.list_uris(output) if uri.endswith("manifest.csv"))
     assert storage.read_bytes(kept) == table_of(".csv")
     told = json.loads(storage.read_bytes(kept.replace("manifest.csv", "run.json")))
-    assert told["manifest"]["kept"] == kept
+    assert told["manifest"]["rows"] == kept
     assert told["manifest"]["files"][0]["identity"] == storage.identity(kept)
 
 
@@ -220,7 +220,7 @@ def test_every_content_with_every_style_needs_no_file_and_is_what_one_would_be(
     assert told["uri"] == shlex.join(
         ["--contents", f"{here}/c/*", f"{here}/c/a.png", "--styles", f"{here}/s/*.png"]
     )
-    assert told["kept"] == pictures.uri(f"{pictures.run_folder}/manifest.jsonl")
+    assert told["rows"] == pictures.uri(f"{pictures.run_folder}/manifest.jsonl")
     # A file that nst manifest writes here has the same pairs, and so has the next run of it.
     assert main(["manifest", *GLOBS, "-o", "m.csv"]) == 0
     assert pictures.run(manifest="m.csv") == 0
@@ -309,13 +309,14 @@ def test_a_folder_of_images_is_a_manifest(
     ]
     assert [line["columns"]["text"] for line in lines] == ["a shoe", "a hat"]
     told = run_json(pictures)["manifest"]
-    assert told["uri"] == pictures.uri("c")
+    assert told["uri"] == f"{pictures.uri('c')} --styles {pictures.uri('s/t.png')}"
+    assert told["rows"] == pictures.uri("c")
     assert told["files"][0]["uri"] == pictures.uri(f"c/{name}")
 
 
 @WAYS
 def test_rows_times_styles_are_limited_and_gone_on_with(
-    pictures: Catalog, beam: tuple[str, ...]
+    pictures: Catalog, beam: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pictures.manifest([{"file_name": "a.png"}, {"file_name": "b.png"}], "c/metadata.jsonl")
     words = ("--manifest", "c", "--styles", "s/*.png", *beam)
@@ -324,6 +325,12 @@ def test_rows_times_styles_are_limited_and_gone_on_with(
     assert run(pictures, *words) == 0
     assert pictures.statuses() == ["skipped"] * 3 + ["ok"]
     assert [line["row"] for line in pictures.results()] == [1, 2, 3, 4]
+    # Other styles are other pairs, and so another manifest of the catalog.
+    capsys.readouterr()
+    assert run(pictures, *words[:3], "s/s.png", *beam) == 0
+    main(["status", pictures.uri("out"), "--json"])
+    catalog = json.loads(capsys.readouterr().out.splitlines()[-1])["catalog"]
+    assert catalog["manifests"] == 2
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
