@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from nst_core.errors import InputUnreadable
+from nst_core.errors import InputTooLarge, InputUnreadable
 from nst_core.imaging import boxes, coded_colors, encoding, formats, images
 from tests import more_formats
 from tests.corpus import exif_of, file_of, texture
@@ -193,6 +193,21 @@ def test_a_10_bit_file_is_rounded_not_cut_off() -> None:
 )
 def test_a_size_is_found_in_the_first_bytes(name: str) -> None:
     assert size_of_head(GOOD[name][:1200]) == (96, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [("colour.avif", b"ispe\0\0\0\0"), ("deep.heic", b"ispe\0\0\0\0"), ("colour.psd", b"\0\3")],
+)
+def test_a_size_over_the_limit_is_refused_before_anything_is_decoded(
+    name: str, before: bytes
+) -> None:
+    data = GOOD[name]
+    place = data.index(before) + len(before)
+    huge = data[:place] + b"\0\1\0\0" * 2 + data[place + 8 :]
+    for refused in (decode, size_of_head):
+        with pytest.raises(InputTooLarge, match=r"^x has 4294967296 pixels .* max_pixels"):
+            refused(huge)
 
 
 def test_boxes_cut_anywhere_or_made_up_are_no_error() -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nst_core.imaging import formats
 from pipeline import storage
 from pipeline.__main__ import main
 from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.rows import read_rows
+from tests import more_formats
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
@@ -50,6 +52,23 @@ def test_files_that_are_no_pictures_and_outputs_of_runs_are_left_out_and_counted
     said = capsys.readouterr().out
     assert "Left out: 6 files are no JPEG, PNG" in said
     assert "Left out: 3 files are written by a run, such as " in said
+
+
+def test_pictures_of_every_format_are_taken_by_name_or_by_their_first_bytes(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.picture("s.png")
+    for extension in formats.EXTENSIONS:
+        catalog.write(f"named/a{extension.upper()}", b"x")
+    files = more_formats.good_files()
+    told = ("colour.avif", "colour.heic", "colour.jp2", "colour.psd", "colour.ppm", "colour.ico")
+    # A program in C can begin as an XBM does.
+    for name in (*told, "bilevel.xbm"):
+        catalog.write(f"unnamed/{name.replace('.', '_')}", files[name])
+    monkeypatch.chdir(catalog.root)
+    assert len(contents(catalog, "named")) == len(formats.EXTENSIONS)
+    taken = sorted(f"unnamed/{name.replace('.', '_')}" for name in told)
+    assert sorted(contents(catalog, "unnamed")) == taken
 
 
 @pytest.mark.parametrize("folder", ["photos", "photos/", "./photos"])

@@ -9,7 +9,7 @@ import pytest
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.errors import InputNotFound, InputTooLarge, OptionsInvalid
+from nst_core.errors import InputNotFound, InputTooLarge, InputTooSmall, OptionsInvalid
 from pipeline import storage
 from pipeline.manifest.pairs import Pair, StyleReference
 from pipeline.worker.inputs import HEADER_BYTES, read_inputs, read_size
@@ -37,6 +37,14 @@ def test_a_format_that_cannot_hold_the_original_s_size_is_refused(catalog: Catal
     for fine in ({"output_size": "original"}, {"output_format": "webp"}):
         read = read_inputs(pair(catalog), config(image_size=1024, **fine))
         assert read.picture.original == Size(17000, 300)
+
+
+def test_a_strip_is_read_as_large_as_its_smallest_side_takes(catalog: Catalog) -> None:
+    catalog.picture("a.png", (1600, 20))
+    with pytest.raises(InputTooSmall, match=r"1600x20 px and becomes 512x6 px.*smallest_side"):
+        read_inputs(pair(catalog), config())
+    read = read_inputs(pair(catalog), config(smallest_side=16)).picture
+    assert (read.rgb.shape, read.original) == ((16, 1280, 3), Size(1600, 20))
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xff", b""])
