@@ -26,7 +26,7 @@ PICTURES = ROOT / "docs/pictures"
 CONTENTS, STYLES = ROOT / "pipeline/samples/contents", ROOT / "pipeline/samples/styles"
 NAMES = ("mosaic", "swirling_strokes", "woodcut_wave")
 SIZE = 320  # px
-MASK = "still_life_mask.png"
+MASK, SHOWN_MASK = "still_life_mask.png", "still_life-mask"
 MASK_WIDTH = 512  # px
 
 
@@ -85,8 +85,11 @@ def main() -> None:
         with Image.open(path) as sample:
             sample.thumbnail((SIZE, SIZE))
             _write(sample, path.stem)
-    mask().save(PICTURES / MASK, optimize=True)
-    kept = np.asarray(mask(), np.float32) / 255
+    drawn = mask()
+    drawn.save(PICTURES / MASK, optimize=True)
+    kept = np.asarray(drawn, np.float32) / 255
+    drawn.thumbnail((SIZE, SIZE))
+    _write(drawn, SHOWN_MASK)
     engine = StyleEngine("procedural")
     for one in WANTED:
         config = StyleConfig(weights="procedural", image_size=SIZE).updated(one.settings)
