@@ -7,7 +7,9 @@ import functools
 import pathlib
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from nst_core.canvas import Size
 from nst_core.config import SETTINGS, preset
@@ -15,6 +17,7 @@ from pipeline import cli
 from pipeline.job import gpus
 from tests.manual.pages import DOCS, PAGES, ROOT, name_of
 from tests.manual.test_manual_commands import COMING
+from tools.manual import pictures
 from tools.manual.command_line import page as command_line_page
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -131,6 +134,20 @@ def anchors(path: pathlib.Path) -> set[str]:
 def test_the_manual_s_pictures_are_small() -> None:
     files = (path for path in DOCS.rglob("*") if path.suffix in (".jpg", ".png", ".webp"))
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
+
+
+def test_every_illustration_is_one_that_the_tool_makes() -> None:
+    made = {f"{one.name}.webp" for one in pictures.WANTED} | {
+        pictures.MASK,
+        f"{pictures.SHOWN_MASK}.webp",
+    }
+    made |= {f"{path.stem}.webp" for path in (ROOT / "pipeline/samples").rglob("*.jpg")}
+    assert {path.name for path in pictures.PICTURES.iterdir()} == {*made, "tutorial_report.webp"}
+
+
+def test_the_mask_is_that_of_the_drawn_sample() -> None:
+    written = np.asarray(Image.open(pictures.PICTURES / pictures.MASK), np.float32)
+    assert np.abs(written - np.asarray(pictures.mask(), np.float32)).mean() < 1
 
 
 def test_the_table_of_10_000_pairs_is_the_code_s_estimate() -> None:

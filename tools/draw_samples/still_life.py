@@ -324,12 +324,17 @@ def survey(still: Still, view: View) -> Surface:
     return Surface(point, normal, paint, shine, rough, glow)
 
 
+def camera(columns: int) -> View:
+    """Return where the picture is seen from; `columns` pixels wide, 4:3."""
+    rows = columns * 3 // 4
+    return View.towards((0.15, 3.9, -8.6), (0.12, 1.02, 0.2), 2.62, rows, columns, lift=-0.04)
+
+
 def still_life(width: int) -> Image.Image:
     """Draw a bowl of fruit, a jug, a bottle and a cloth on a table; RGB, 4:3."""
     still = Still()
     columns = width * OVERSAMPLING
-    rows = columns * 3 // 4
-    view = View.towards((0.15, 3.9, -8.6), (0.12, 1.02, 0.2), 2.62, rows, columns, lift=-0.04)
+    view = camera(columns)
     surface = survey(still, view)
     middle = np.array([0.3, 0.6, 0.4], np.float32)
     light = View.towards(tuple(middle + 9 * SUN), tuple(middle), 0.27, columns, columns, True)

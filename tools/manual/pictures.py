@@ -1,7 +1,8 @@
-"""`python -m tools.manual.pictures`: the stylized photographs of the manual, into docs/pictures/.
+"""`python -m tools.manual.pictures`: the illustrations of the manual, into docs/pictures/.
 
-With made weights, `default`'s steps and 384 px: some ten minutes on two cores. The sheet of each
-setting in docs/settings/ is made by `python -m benchmarks settings`.
+Contents and styles are the package's samples, which `tools/draw_samples` draws; with made weights,
+`default`'s steps and 320 px: some ten minutes on two cores. The sheet of each setting in
+docs/settings/ is made by `python -m benchmarks settings`.
 """
 
 from __future__ import annotations
@@ -12,89 +13,99 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
 from nst_core.config import StyleConfig
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.results import Style
+from tools.draw_samples.still_life import Still, camera
+from tools.draw_samples.tracing import trace
 
 ROOT = pathlib.Path(__file__).parents[2]
-PHOTOGRAPHS = ROOT / "docs/photographs"
 PICTURES = ROOT / "docs/pictures"
-PAINTINGS = ROOT / "pipeline/samples/styles"
-SIZE = 384  # px
-# The outline of the cup and its saucer in coffee.jpg (600×400 px).
-SAUCER, CUP, SPOON = (75, 40, 482, 390), (171, 15, 411, 212), ((395, 68), (426, 66), (410, 125))
+CONTENTS, STYLES = ROOT / "pipeline/samples/contents", ROOT / "pipeline/samples/styles"
+NAMES = ("mosaic", "swirling_strokes", "woodcut_wave")
+SIZE = 320  # px
+MASK, SHOWN_MASK = "still_life_mask.png", "still_life-mask"
+MASK_WIDTH = 512  # px
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One picture: what it is called, of which photograph and painting, and by which settings."""
+    """One picture: what it is called, of which content and style, and by which settings."""
 
     name: str
-    photograph: str
-    painting: str
+    content: str
+    style: str
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keep: bool = False
 
 
 WANTED = (
     *(
-        Picture(f"{photograph}-{painting}", photograph, painting)
-        for photograph in ("cat", "coffee", "rocket")
-        for painting in ("mosaic", "swirling_strokes", "woodcut_wave")
+        Picture(f"{content}-{style}", content, style)
+        for content in ("mountain_lake", "river_town", "still_life")
+        for style in NAMES
     ),
     *(
-        Picture(f"cat-{key}-{value}", "cat", "swirling_strokes", {key: value})
+        Picture(f"river_town-{key}-{value}", "river_town", "swirling_strokes", {key: value})
         for key, value in (
-            ("content_weight", 0.02),
-            ("content_weight", 0.5),
+            ("content_weight", 0.01),
+            ("content_weight", 1),
             ("style_scale", 0.5),
-            ("style_scale", 2.0),
-            ("steps", 10),
+            ("style_scale", 3),
+            ("steps", 5),
             ("preserve_colors", "luminance"),
-            ("image_size", 192),
+            ("image_size", 160),
         )
     ),
     *(
-        Picture(f"coffee-{painting}-keep", "coffee", painting, {"keep": "mask"}, keep=True)
-        for painting in ("mosaic", "swirling_strokes", "woodcut_wave")
+        Picture(f"still_life-{style}-keep", "still_life", style, {"keep": "mask"}, keep=True)
+        for style in NAMES
     ),
 )
 
 
 def mask() -> Image.Image:
-    """White where coffee.jpg shows the cup with its saucer, black elsewhere, with a soft edge."""
-    drawn = Image.new("L", Image.open(PHOTOGRAPHS / "coffee.jpg").size)
-    draw = ImageDraw.Draw(drawn)
-    draw.ellipse(SAUCER, fill=255)
-    draw.ellipse(CUP, fill=255)
-    draw.polygon(SPOON, fill=255)
-    return drawn.filter(ImageFilter.GaussianBlur(2))
+    """White where still_life.jpg shows a thing that stands on the table, black elsewhere; 4:3.
+
+    The sample's own drawing says which thing is in front at each point of the picture.
+    """
+    finer = 2
+    bodies = [thing.body for thing in Still().things]
+    shown = trace(camera(finer * MASK_WIDTH), bodies).number >= 0
+    drawn = Image.fromarray(np.where(shown, 255, 0).astype(np.uint8))
+    return drawn.reduce(finer)
 
 
 def main() -> None:
     """Make every picture that is wanted."""
     PICTURES.mkdir(exist_ok=True)
-    mask().save(PHOTOGRAPHS / "coffee_mask.png", optimize=True)
-    for path in PAINTINGS.glob("*.jpg"):
-        with Image.open(path) as painting:
-            painting.thumbnail((SIZE, SIZE))
-            painting.save(PICTURES / f"{path.stem}.webp", quality=84, method=6)
-    kept = np.asarray(mask(), np.float32) / 255
+    for path in (*CONTENTS.glob("*.jpg"), *STYLES.glob("*.jpg")):
+        with Image.open(path) as sample:
+            sample.thumbnail((SIZE, SIZE))
+            _write(sample, path.stem)
+    drawn = mask()
+    drawn.save(PICTURES / MASK, optimize=True)
+    kept = np.asarray(drawn, np.float32) / 255
+    drawn.thumbnail((SIZE, SIZE))
+    _write(drawn, SHOWN_MASK)
     engine = StyleEngine("procedural")
     for one in WANTED:
         config = StyleConfig(weights="procedural", image_size=SIZE).updated(one.settings)
-        content = _read(PHOTOGRAPHS / f"{one.photograph}.jpg")
-        styles = [Style(_read(PAINTINGS / f"{one.painting}.jpg"))]
+        content = _read(CONTENTS / f"{one.content}.jpg")
+        styles = [Style(_read(STYLES / f"{one.style}.jpg"))]
         result = engine.stylize(content, styles, config, keep=kept if one.keep else None)
-        picture = Image.fromarray(result.image.round().astype(np.uint8))
-        picture.save(PICTURES / f"{one.name}.webp", quality=84, method=6)
+        _write(Image.fromarray(result.image.round().astype(np.uint8)), one.name)
         print(f"{one.name}: {result.seconds:.0f} s", flush=True)
 
 
 def _read(path: pathlib.Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
+
+
+def _write(picture: Image.Image, name: str) -> None:
+    picture.save(PICTURES / f"{name}.webp", quality=84, method=6)
 
 
 if __name__ == "__main__":
