@@ -13,6 +13,8 @@ from nst_core.canvas import Size, size_of
 ENGINE_VERSION = "4"
 # Earlier versions whose pixels are others by rounding alone: what they have done stays done.
 ALIKE_VERSIONS = ("3",)
+# Settings that came later, by the value at which all is as before: with that they do not count.
+LATER_SETTINGS = {"smallest_side": 0}
 # Raised whenever a step is another: older checkpoints are then started over.
 STEP_VERSION = "3"
 LOG_COLUMNS = ("step", "scale", "width", "height", "seconds")

@@ -34,7 +34,15 @@ from nst_core.errors import Diverged, InputTooSmall, OutOfMemory, PairError
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
 from nst_core.objective.regions import Regions
-from nst_core.results import STEP_VERSION, OnCompiling, OnSnapshot, Report, Style, StyleResult
+from nst_core.results import (
+    LATER_SETTINGS,
+    STEP_VERSION,
+    OnCompiling,
+    OnSnapshot,
+    Report,
+    Style,
+    StyleResult,
+)
 from nst_core.setting_text import URI_SETTINGS
 
 CAREFUL_LEARNING_RATE = 0.25
@@ -331,6 +339,9 @@ class StyleEngine:
         """What tells an image's checkpoints from those of other inputs, settings or arithmetic."""
         # Images that settings name are among the inputs; their names can be those of a neighbour.
         shared = {n: getattr(config, n) for n in PIXEL_SETTINGS if n not in URI_SETTINGS}
+        for name, before in LATER_SETTINGS.items():
+            if shared[name] == before:
+                del shared[name]
         # The canvas that it comes to here, whatever the setting is called.
         source = size_of(inputs[0])
         shared["canvas_multiple"] = canvas_identity(source, config, on_gpu=self.on_gpu)

@@ -54,7 +54,7 @@ class ReadCatalog(beam.PTransform):  # type: ignore[misc]
             | beam.Impulse()
             | beam.ParDo(GivePlaces(places, versions.here())).with_output_types(_Keyed)
             | "Distribute" >> beam.GroupByKey()
-            | "Read" >> beam.FlatMapTuple(_read_all, options.reading).with_output_types(Chunk)
+            | "Read" >> beam.FlatMap(_read_all, options.reading).with_output_types(Chunk)
         )
 
 
@@ -120,7 +120,8 @@ class TakeFirst(beam.PTransform):  # type: ignore[misc]
         return tasks | "Postpone" >> split(_within, beam.pvalue.AsSingleton(numbers))
 
 
-def _read_all(_: int, places: Iterable[_Place], reading: Reading) -> Iterator[Chunk]:
+def _read_all(keyed: tuple[int, Iterable[_Place]], reading: Reading) -> Iterator[Chunk]:
+    _, places = keyed
     return itertools.chain.from_iterable(_read(place, reading) for place in places)
 
 

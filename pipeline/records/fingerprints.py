@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from nst_core.config import PIXEL_SETTINGS, StyleConfig, with_changes
-from nst_core.results import ALIKE_VERSIONS, ENGINE_VERSION
+from nst_core.results import ALIKE_VERSIONS, ENGINE_VERSION, LATER_SETTINGS
 from nst_core.setting_text import names_file
 from pipeline.manifest.pairs import Pair
 from pipeline.records.tasks import sources
@@ -22,8 +22,6 @@ _SORTED = json.JSONEncoder(sort_keys=True)
 # Values that settings have got since, by what they count as in fingerprints: what had the default
 # of before, 32 px, is done.
 _FORMER = {("canvas_multiple", "auto"): 32}
-# Settings that came later, by the value at which everything is as before: they count otherwise.
-_LATER = {"smallest_side": 0}
 # Settings that can name an image, whose checksum then counts.
 _IMAGES = ("init", "keep")
 
@@ -104,5 +102,5 @@ def _pixel_settings(config: StyleConfig) -> dict[str, object]:
     return {
         name: settings[name]
         for name in PIXEL_SETTINGS
-        if name not in _LATER or settings[name] != _LATER[name]
+        if name not in LATER_SETTINGS or settings[name] != LATER_SETTINGS[name]
     }

@@ -308,6 +308,8 @@ class RunAccount(TypedDict):
     manifest: ManifestDetails
     schemes: list[str]
     """Of URIs that rows may name."""
+    private_hosts: NotRequired[bool]
+    """Whether URLs may lead to this machine and the network around it."""
     runner: str | None
     """Beam's; null for none named."""
     started_at: str

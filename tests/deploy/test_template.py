@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nst_core.errors import ConfigError
 from pipeline import cli, template
 from pipeline.job import gpus
 from pipeline.job.options import RunOptions
@@ -145,7 +146,8 @@ def test_workers_are_started_from_the_image_that_a_parameter_names() -> None:
     parameters = {"manifest": "gs://b/m.csv", "output": "gs://b/o", "sdk_container_image": "x:1"}
     assert options_of(parameters).beam_values("--sdk_container_image") == ["x:1"]
     del parameters["sdk_container_image"]
-    assert options_of(parameters, "").beam_values("--sdk_container_image") == []
+    with pytest.raises(ConfigError, match="give --sdk_container_image"):
+        options_of(parameters, "")
     given = ["--manifest=gs://b/m.csv", "--verbose=false"]
     assert [*template.options_of(given, "")] == given[:1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import pathlib
 import re
 import shlex
@@ -17,8 +16,6 @@ from tests.manual.pages import DOCS, PAGES, ROOT, Fence, fences, lines, name_of
 TUTORIAL = DOCS / "tutorial.md"
 # Fences that are no commands: diagrams, tables, what a program prints, other languages.
 OTHERS = {"text", "csv", "json", "yaml", "sql"}
-# Options that are still to come from other branches; a block that has one waits for it.
-COMING = ("--columns", "--gpu-price", "--contents")
 WITH_COMMANDS = [
     page
     for page in PAGES
@@ -33,16 +30,6 @@ def commands(block: Fence) -> list[str]:
     return [part for part in parts if re.match(r"nst(\s|$)", part)]
 
 
-def is_coming(block: Fence) -> bool:
-    """Whether a block waits for an option that this program does not have yet."""
-    for command in commands(block):
-        words = shlex.split(command, comments=True)
-        known = {name for a in cli.options_of(words[1]) for name in a.option_strings}
-        if any(word in COMING and word not in known for word in words):
-            return True
-    return False
-
-
 def test_the_tutorial_is_run_as_it_is_typed(tutorial: pathlib.Path) -> None:
     assert (tutorial / "stylized/report/index.html").exists()
 
@@ -51,11 +38,7 @@ def test_the_tutorial_is_run_as_it_is_typed(tutorial: pathlib.Path) -> None:
 def test_a_page_s_commands_are_run_in_their_order(
     page: pathlib.Path, folder: pathlib.Path, run_page: Callable[..., pathlib.Path]
 ) -> None:
-    blocks = fences(page)
-    ready = list(itertools.takewhile(lambda block: not is_coming(block), blocks))
-    run_page(ready, folder)
-    if ready != blocks:
-        pytest.skip(f"from here on it waits for an option: {commands(blocks[len(ready)])}")
+    run_page(fences(page), folder)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -67,7 +50,7 @@ def test_every_block_says_what_it_is(page: pathlib.Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_is_not_run_is_understood_all_the_same(page: pathlib.Path) -> None:
     for block in fences(page):
-        if block.language != "bash" or not block.reason or is_coming(block):
+        if block.language != "bash" or not block.reason:
             continue
         for command in commands(block):
             # Placeholders in capitals would be no names of buckets.

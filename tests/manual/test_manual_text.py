@@ -16,7 +16,6 @@ from nst_core.config import SETTINGS, preset
 from pipeline import cli
 from pipeline.job import gpus
 from tests.manual.pages import DOCS, PAGES, ROOT, name_of
-from tests.manual.test_manual_commands import COMING
 from tools.manual import pictures
 from tools.manual.command_line import page as command_line_page
 
@@ -103,8 +102,8 @@ def test_every_option_that_is_named_is_one(page: pathlib.Path) -> None:
     known = {name for one in commands for a in cli.options_of(one) for name in a.option_strings}
     # What other programs take stands behind their names.
     for said in re.findall(r"`(?:nst |--)[^`\n]*`", page.read_text(encoding="utf-8")):
-        for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]*", said):
-            assert "_" in option or option in {*known, *COMING, *FOREIGN}, said
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]*", said):
+            assert "_" in option or option in {*known, "--version", *FOREIGN}, said
 
 
 def test_every_setting_that_is_said_in_a_command_is_one() -> None:

@@ -51,8 +51,8 @@ def test_an_extension_stands_for_one_format() -> None:
 
 
 def test_the_documentation_names_the_formats_of_the_table() -> None:
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"Inputs are {formats.COMMON}" in readme
+    pictures = " ".join((ROOT / "docs/reference/pictures.md").read_text(encoding="utf-8").split())
+    assert f"Inputs are {formats.COMMON}" in pictures
     page = " ".join((ROOT / "docs/formats.md").read_text(encoding="utf-8").split())
     for one in formats.FORMATS:
         row = f"| {one.name} | {' '.join(f'`{name}`' for name in one.extensions)} |"
