@@ -143,7 +143,7 @@ def test_the_installed_wheel_makes_the_demo_in_another_folder(
 
     done = nst("demo", "--output", "made")
     assert done.returncode == 0, done.stderr
-    assert len([*(elsewhere / "made").rglob("images/*")]) == 6
+    assert len([*(elsewhere / "made").rglob("images/*")]) == 4
     found = subprocess.check_output(
         [python, "-c", "import pipeline; print(pipeline.__file__)"], cwd=elsewhere, env=own
     )
