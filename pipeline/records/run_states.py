@@ -57,9 +57,12 @@ class RunState:
 
     @property
     def manifest_content(self) -> tuple[str, ...] | None:
-        """What is the same for every copy of its manifest; None where the run has not told it."""
+        """What is the same for every copy of its manifest.
+
+        None where the run has not told it, and where the command line has a part in its rows.
+        """
         found = self.told.get("manifest")
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or "rows" in found:
             return None
         files = found.get("files")
         if not isinstance(files, list) or not files or found.get("count") != len(files):

@@ -173,8 +173,8 @@ def test_the_images_have_the_label_of_what_is_in_them() -> None:
     text = (ROOT / "deploy/Dockerfile").read_text()
     (label,) = re.findall(rf'^LABEL {submission.LABEL}="(.+)"$', text, re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (python,) = re.findall(r"^FROM python:(\d+\.\d+)\.", text, re.MULTILINE)
-    (beam,) = re.findall(r"^FROM apache/beam_python[\d.]+_sdk:(\S+)", text, re.MULTILINE)
+    (python,) = re.findall(r"^ARG PYTHON_IMAGE=python:(\d+\.\d+)\.", text, re.MULTILINE)
+    (beam,) = re.findall(r"^ARG BEAM_IMAGE=apache/beam_python[\d.]+_sdk:(\S+)", text, re.MULTILINE)
     assert versions.of_text(label) == {
         "Python": python,
         "nst-catalog": project["version"],
