@@ -21,6 +21,7 @@ EXIT_USAGE = 2
 EXIT_LOCKED = 4
 # As shells have it of a command that Ctrl-C has ended.
 EXIT_INTERRUPTED = 130
+EXIT_NO_READER = 141
 _STOPPED = {"export": "Stopped; this is no whole export: remove it, and give the command again."}
 
 
@@ -30,7 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        return _dispatch(given)
+        try:
+            return _dispatch(given)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read what is printed has gone, as `head` goes; nothing more is told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NO_READER
     except (ConfigError, ManifestError) as error:
         sentence, status = str(error), EXIT_USAGE
     except LockedError as error:

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -413,3 +414,13 @@ def test_stopping_by_hand_is_one_sentence_and_status_130(
     monkeypatch.setattr("pipeline.commands.run.run", stop)
     assert main(RUN) == 130
     assert "same command" in one_sentence(capsys.readouterr().err)
+
+
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
+    # `true` reads nothing, and is gone before the help is printed.
+    command = (
+        f"{shlex.quote(sys.executable)} -m pipeline run --help | true; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 141
