@@ -1,11 +1,14 @@
-"""What the machine has for this process: memory that is free, processors."""
+"""What the machine has for this process: memory that is free, processors, room for caches."""
 
 from __future__ import annotations
 
 import math
 import os
 import pathlib
+import re
 from collections.abc import Iterator
+
+from nst_core.errors import ConfigError
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 PROC = pathlib.Path("/proc")
@@ -98,3 +101,21 @@ def _lines(path: pathlib.Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
+
+
+def cache_limit(variable: str, default_mib: int, what: str) -> int:
+    """Bytes that a cache may take on disk, by an environment variable in MiB; 0: nothing is kept.
+
+    Args:
+        what: it holds, for the sentence.
+
+    Raises:
+        ConfigError: the variable is no number of MiB.
+    """
+    given = os.environ.get(variable, "").strip()
+    if given and not re.fullmatch("[0-9]{1,9}", given):
+        raise ConfigError(
+            f"{variable} is {given!r}; give the MiB that {what} may take on disk ({default_mib} "
+            "where it is not set), or 0 to keep none."
+        )
+    return (int(given) if given else default_mib) * 2**20

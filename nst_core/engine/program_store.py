@@ -21,7 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 
-from nst_core.errors import ConfigError
+from nst_core.host import cache_limit
 from nst_core.network.weights import cache_directory
 
 LIMIT_VARIABLE = "NST_PROGRAM_CACHE_MIB"
@@ -38,18 +38,8 @@ _LOGGER = logging.getLogger("nst")
 
 
 def limit_bytes() -> int:
-    """What all archives may take together; 0: nothing is kept.
-
-    Raises:
-        ConfigError: the environment variable is no number of MiB.
-    """
-    given = os.environ.get(LIMIT_VARIABLE, "").strip()
-    if given and not re.fullmatch("[0-9]{1,9}", given):
-        raise ConfigError(
-            f"{LIMIT_VARIABLE} is {given!r}; give the MiB that compiled programs may take on disk "
-            f"({DEFAULT_LIMIT_MIB} where it is not set), or 0 to keep none."
-        )
-    return (int(given) if given else DEFAULT_LIMIT_MIB) * 2**20
+    """What all of it may take together; 0: nothing is kept. Raises ConfigError."""
+    return cache_limit(LIMIT_VARIABLE, DEFAULT_LIMIT_MIB, "compiled programs")
 
 
 class ProgramStore:
