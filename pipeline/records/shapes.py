@@ -41,7 +41,7 @@ class InputIdentity(TypedDict):
     uri: str
     bytes: int
     mark: str
-    """The file's version: of a local file its size and time, on gs:// generation and checksum."""
+    """The file's version: of a local file its time, on gs:// its generation, else what there is."""
     crc32c: str
     """In base64, as Cloud Storage has it."""
     sha256: str
@@ -277,6 +277,9 @@ class ManifestDetails(TypedDict):
     """The run's manifest: `count` files, and the first of them."""
 
     uri: str
+    """Or, where the command line has a part in its rows, what it is called."""
+    rows: NotRequired[str]
+    """Where the rows are, if it is not called so."""
     count: NotRequired[int]
     files: NotRequired[list[ManifestFile]]
     trouble: NotRequired[str]

@@ -12,6 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from nst_core.config import PRESETS, StyleConfig
+from pipeline.__main__ import main
 from tools import schemas
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ def test_what_a_run_writes_is_as_the_schemas_say(
     assert check_output(folder) == {"record", "summary", "results", "run"}
     assert catalog.run(manifest="rows.jsonl") == 3
     catalog.run("--max-failures=1", "--on-existing=redo", manifest="rows.jsonl")
+    # Rows that the command line makes lie elsewhere than the manifest's name says.
+    made = catalog.arguments("--contents", catalog.uri("a.png"), "--styles", catalog.uri("s.png"))
+    assert main(["run", *made[3:]]) == 0
     check_output(folder)
     states = {json.loads(path.read_text())["state"] for path in folder.glob("runs/*/run.json")}
     assert states == {"finished", "stopped"}
