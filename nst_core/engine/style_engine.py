@@ -35,13 +35,13 @@ from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
 from nst_core.objective.regions import Regions
 from nst_core.results import (
-    LATER_SETTINGS,
     STEP_VERSION,
     OnCompiling,
     OnSnapshot,
     Report,
     Style,
     StyleResult,
+    counting,
 )
 from nst_core.setting_text import URI_SETTINGS
 
@@ -338,10 +338,7 @@ class StyleEngine:
     ) -> bytes:
         """What tells an image's checkpoints from those of other inputs, settings or arithmetic."""
         # Images that settings name are among the inputs; their names can be those of a neighbour.
-        shared = {n: getattr(config, n) for n in PIXEL_SETTINGS if n not in URI_SETTINGS}
-        for name, before in LATER_SETTINGS.items():
-            if shared[name] == before:
-                del shared[name]
+        shared = counting({n: getattr(config, n) for n in PIXEL_SETTINGS if n not in URI_SETTINGS})
         # The canvas that it comes to here, whatever the setting is called.
         source = size_of(inputs[0])
         shared["canvas_multiple"] = canvas_identity(source, config, on_gpu=self.on_gpu)

@@ -108,11 +108,14 @@ def decode(
             claim(image.size[0] * image.size[1])
         orientation = opening.orientation(image)
         profile = image.info.get("icc_profile") or boxes.jp2_profile(data)
-        unprofiled = _unprofiled(image, data)
+        still = boxes.still(data)
+        unprofiled = _unprofiled(image, still)
         known = credits_of(opening.exif_of(image), opening.resolution(image))
         source = Size(*_upright(image.size, orientation))
         shrinking = Shrinking(wanted, source, is_turned=orientation >= 5)
-        _check_size(data, source)
+        if still and still.size not in (None, (source.width, source.height)):
+            # By which a file was planned must be what it is.
+            raise ValueError("its parts name different sizes")
         if deep_heif.is_deep(image):
             color, alpha = deep_heif.read(data, None if profile else unprofiled.coded)
             unprofiled = Unprofiled()
@@ -143,18 +146,10 @@ class Unprofiled:
         return coded_colors.to_srgb(png_gamma.to_srgb(rgb, self.chunks), self.coded)
 
 
-def _unprofiled(image: ImageFile, data: bytes) -> Unprofiled:
+def _unprofiled(image: ImageFile, still: boxes.Still | None) -> Unprofiled:
     if image.format == "PNG":
         return Unprofiled(dict(image.info))
-    still = boxes.still(data)
     return Unprofiled(coded=still.colors if still else None)
-
-
-def _check_size(data: bytes, source: Size) -> None:
-    """By which a file was planned must be what it is."""
-    still = boxes.still(data)
-    if still and still.size not in (None, (source.width, source.height)):
-        raise ValueError("its parts name different sizes")
 
 
 def _shrunk(

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pipeline import storage
 from pipeline.export.results import Result
-from pipeline.export.rows import Rows, row_of
+from pipeline.export.rows import Gathered, Rows, row_of
 from pipeline.manifest.writing import CONTENT_TYPES, write_csv
 
 
-class CsvTable:
+class CsvTable(Gathered):
     """Rows as they come; the file appears at the end, when the columns of all are known."""
 
     def __init__(self, destination: str) -> None:
         self.made = destination
-
-    def __enter__(self) -> Self:
-        self._rows = Rows()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        with contextlib.closing(self._rows) as rows:
-            if error is None:
-                with storage.open_writer(self.made, CONTENT_TYPES["csv"]) as stream:
-                    write_csv(rows, rows.columns, stream)
 
     def take(self, result: Result) -> dict[str, Any]:
         """The row of a result, whose image is there. Raises NotFound where it is not."""
@@ -36,6 +22,7 @@ class CsvTable:
             raise storage.NotFound(f"{result.image} does not exist.")
         return {"image": result.image, **row_of(result)}
 
-    def add(self, _: Result, row: dict[str, Any]) -> None:
-        """The next row."""
-        self._rows.add(row)
+    def write(self, rows: Rows) -> None:
+        """The table."""
+        with storage.open_writer(self.made, CONTENT_TYPES["csv"]) as stream:
+            write_csv(rows, rows.columns, stream)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.records import records
-from pipeline.records.reading import RecordName, image_extension, read_each, record_names
+from pipeline.records.reading import RecordName, read_each, record_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ def result_of(record: Mapping[str, Any], name: RecordName, output: str) -> Resul
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is no record of this program.
     """
-    extension = image_extension(record)
+    extension = records.image_extension(record)
     return Result(
         id=name.id,
         fingerprint=name.fingerprint,

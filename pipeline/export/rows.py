@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import abc
+import contextlib
 import dataclasses
 import functools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from nst_core.config import StyleConfig
 from nst_core.layers import CONV_LAYERS
 from pipeline.export.results import Result
+from pipeline.manifest.header import OTHER
 from pipeline.manifest.values import OPTION, option_text
 from pipeline.report import settings
 from pipeline.report.entries import measures_of
@@ -26,8 +30,6 @@ NUMBERS = (
 # Of each layer, after these and a point.
 LAYERED = ("style_loss", "gram_error")
 IMAGES = ("image", "file_name")
-# The manifest's columns of these names get it as a prefix.
-OTHER = "columns."
 _SETTINGS = {field.name: field.type for field in dataclasses.fields(StyleConfig)}
 _LAYER_COLUMNS = [f"{name}.{layer}" for name in LAYERED for layer in CONV_LAYERS]
 _OWN = frozenset((*TEXTS, *NUMBERS, *IMAGES, *_LAYER_COLUMNS))
@@ -117,6 +119,29 @@ def _option_text(value: str) -> str:
 def _others(record: Mapping[str, Any]) -> dict[str, str]:
     cells = settings.other_cells(record.get("columns") or {})
     return {OTHER + name if name in _OWN else name: cell for name, cell in cells.items()}
+
+
+class Gathered(abc.ABC):
+    """A format whose rows are written at the end, when the columns of all are known."""
+
+    def __enter__(self) -> Self:
+        self._rows = Rows()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        with contextlib.closing(self._rows) as rows:
+            if error is None:
+                self.write(rows)
+
+    def add(self, _: Result, row: dict[str, Any]) -> None:
+        """The next row."""
+        self._rows.add(row)
+
+    @abc.abstractmethod
+    def write(self, rows: Rows) -> None:
+        """Write all of them. Raises StorageError."""
 
 
 class Rows:

@@ -85,6 +85,8 @@ class Failures:
         Raises:
             BudgetError: with the last of them.
         """
+        if self.most is None and self.place is None:
+            return
         failed = [outcome for outcome in outcomes if outcome and outcome.failed]
         if self.place:
             failures_so_far.note(self.place, failed)

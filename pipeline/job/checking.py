@@ -127,7 +127,10 @@ class RecordCheck:
         """
         uri = records.record_uri(self._output, task.pair.id, mark)
         # Other threads prepare theirs meanwhile: then it is read here.
-        recorded = self._recorded.pop(uri, None) or _read(uri)
+        try:
+            recorded = self._recorded.pop(uri)
+        except KeyError:
+            recorded = _read(uri)
         if recorded is None:
             return Verdict(None)
         done = dataclasses.replace(task, fingerprint=mark)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from nst_core.imaging.encoding import EXTENSIONS
 from pipeline import storage
 from pipeline.records import records
 
@@ -81,15 +80,3 @@ def read_each(
 
 def _uri(output: str, name: RecordName) -> str:
     return records.record_uri(output, name.id, name.fingerprint)
-
-
-def image_extension(record: Mapping[str, Any]) -> str:
-    """Of a record's image: one of this program's, whatever the record says.
-
-    Raises:
-        KeyError, ValueError: it names no image of this program.
-    """
-    extension = str(record["image"]).rpartition(".")[2]
-    if extension not in EXTENSIONS.values():
-        raise ValueError(f"{extension!r} is no extension of an image")
-    return extension

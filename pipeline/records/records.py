@@ -10,7 +10,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nst_core.canvas import Size, size_of
@@ -133,11 +133,23 @@ def image_of(uri: str, output: str, pair_id: str) -> str | None:
 
     Below this output, wherever that was when the record was written.
     """
-    record = read_record(uri)
-    extension = str((record or {}).get("image")).rpartition(".")[2]
-    if extension not in EXTENSIONS.values():
+    try:
+        extension = image_extension(read_record(uri) or {})
+    except (KeyError, ValueError):
         return None
     return storage.join(output, "images", f"{pair_id}.{extension}")
+
+
+def image_extension(record: Mapping[str, Any]) -> str:
+    """Of a record's image: one of this program's, whatever the record says.
+
+    Raises:
+        KeyError, ValueError: it names no image of this program.
+    """
+    extension = str(record["image"]).rpartition(".")[2]
+    if extension not in EXTENSIONS.values():
+        raise ValueError(f"{extension!r} is no extension of an image")
+    return extension
 
 
 def now() -> str:

@@ -100,8 +100,7 @@ class RunFile:
             _LOGGER.warning("The last heartbeat could not be written within %.0f s.", PATIENCE)
 
     def _first(self) -> None:
-        if self.about.rows not in (None, self.about.manifest):
-            self._manifest["rows"] = self.about.rows
+        self._manifest = _named(self.about.manifest, self.about.rows)
         self._write()
         self._manifest = manifest_details(self.about.manifest, self.about.rows)
         self._write()
@@ -148,9 +147,7 @@ def manifest_details(uri: str, rows: str | None = None) -> dict[str, Any]:
 
     `rows`: where they are, if `uri` is only what the manifest is called.
     """
-    found: dict[str, Any] = {"uri": uri}
-    if rows not in (None, uri):
-        found["rows"] = rows
+    found = _named(uri, rows)
     try:
         manifests = find_manifests(rows or uri)
         found["count"] = len(manifests)
@@ -162,3 +159,8 @@ def manifest_details(uri: str, rows: str | None = None) -> dict[str, Any]:
         # The run meets it too, and says so.
         found["trouble"] = str(error)
     return found
+
+
+def _named(uri: str, rows: str | None) -> dict[str, Any]:
+    """What the manifest is called, and where its rows are, if that is elsewhere."""
+    return {"uri": uri} if rows in (None, uri) else {"uri": uri, "rows": rows}

@@ -13,7 +13,6 @@ from pipeline import storage
 from pipeline.manifest.values import MARK, MARK_OF
 from pipeline.records import marks, records
 from pipeline.records.curves import curve_of_csv
-from pipeline.records.reading import image_extension
 from pipeline.records.tasks import OK
 from pipeline.report import links, settings
 
@@ -70,7 +69,7 @@ def of_record(
     sources = record["sources"]
     styles = list(sources["styles"])
     own = _thumbnails(record)
-    image = f"images/{pair_id}.{image_extension(record)}"
+    image = f"images/{pair_id}.{records.image_extension(record)}"
     columns = {**(record.get("columns") or {})}
     cells = settings.other_cells(columns)
     detail = {
@@ -100,7 +99,7 @@ def of_record(
             "run": str(record.get("run", "")),
             "preset": settings.preset_of(changes),
             "status": failure.status if failure else OK,
-            "extension": "" if own else image_extension(record),
+            "extension": "" if own else records.image_extension(record),
             "content_image": _shown(detail["content"]),
             "style_image": _shown(detail["styles"][0]),
             "date": _epoch(record.get("finished_at")),

@@ -18,6 +18,7 @@ from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.rows import read_rows
 from pipeline.manifest.schemes import default_schemes, scheme_name
 from pipeline.manifest.values import MARK_OF, OPTION, OUTCOME
+from pipeline.records.retry import retry_arguments
 from pipeline.report import settings
 from pipeline.report.entries import Failure
 from pipeline.report.runs import Run, last_tries, without_failure
@@ -116,10 +117,7 @@ def retry_commands(
 
 
 def _retry_command(run: Run, output: str, failures: Sequence[Failure]) -> str:
-    words = ["--manifest", run.failures, "--output", output, "--config", config_uri(run)]
     named = {scheme_name(uri["uri"]) for one in failures for uri in one.styles if one.id}
     named |= {scheme_name(one.content) for one in failures if one.id}
-    usual = default_schemes(run.failures, output)
-    if named - {*usual}:
-        words += ["--allow-schemes", ",".join(sorted({*named, *usual}))]
-    return shlex.join(["nst", "run", *words])
+    schemes = sorted({*named, *default_schemes(run.failures, output)})
+    return shlex.join(retry_arguments(run.failures, output, schemes))

@@ -32,20 +32,23 @@ from pipeline.storage.web.cache import Kept, WebCache
 # Of a file whose reader names no limit.
 MOST_BYTES = 512 * 2**20
 
-_caches: dict[None, WebCache] = {}
+_made: WebCache | None = None
 _lock = threading.Lock()
 _reading: weakref.WeakValueDictionary[str, threading.Lock] = weakref.WeakValueDictionary()
 
 
 def _cache() -> WebCache:
+    global _made
     with _lock:
-        return _caches.setdefault(None, _caches.get(None) or WebCache())
+        _made = _made or WebCache()
+        return _made
 
 
 def forget() -> None:
     """Close this process's connections, and ask servers anew for whatever is kept."""
+    global _made
     with _lock:
-        _caches.clear()
+        _made = None
     transfer.forget_client()
 
 
@@ -56,18 +59,16 @@ def _kept(uri: str, max_bytes: int) -> Kept:
         reading = _reading.setdefault(uri, threading.Lock())
     with reading:
         kept = cache.get(uri)
-        if kept is not None and cache.is_fresh(uri):
-            refuse_too_large(without_credentials(uri), len(kept.data), max_bytes)
-            return kept
-        target = io.BytesIO()
-        etag, modified = (kept.etag, kept.modified) if kept else ("", "")
-        answer = transfer.client().get(uri, target, max_bytes, etag, modified)
-        if kept is not None and answer.is_same:
+        if kept is None or not cache.is_fresh(uri):
+            target = io.BytesIO()
+            etag, modified = (kept.etag, kept.modified) if kept else ("", "")
+            answer = transfer.client().get(uri, target, max_bytes, etag, modified)
+            if kept is None or not answer.is_same:
+                kept = Kept(target.getvalue(), answer.etag, answer.modified)
+                cache.put(uri, kept)
+                return kept
             cache.confirm(uri)
-            refuse_too_large(without_credentials(uri), len(kept.data), max_bytes)
-            return kept
-        kept = Kept(target.getvalue(), answer.etag, answer.modified)
-        cache.put(uri, kept)
+        refuse_too_large(without_credentials(uri), len(kept.data), max_bytes)
         return kept
 
 
@@ -134,7 +135,6 @@ def exists(uri: str) -> bool:
 
 def identity(uri: str) -> str:
     """See `storage.identity`."""
-
     return "sha256:" + hashlib.sha256(_of_any_size(uri).data).hexdigest()
 
 
