@@ -35,7 +35,7 @@ MIB = 2**20
 SIZE = (4000, 3000)
 # Different photographs; a catalog has more names for them.
 PHOTOGRAPHS = 3
-FEW, MANY = 8, 48
+FEW, MANY = 16, 192
 STEPS = 100
 DECODING = "nst_core.decoding.process"
 SAMPLE_SECONDS = 0.05

@@ -2,9 +2,9 @@
 
 The features of the network are next to nothing, a step takes a set time and no processor, and what
 a card computes in a millisecond (resizing, recolouring, SSIM) is left out; that these graphs are
-called, with what, and what is fetched of them, is real. What the device was busy with, and what the
-threads around it took of the processor, goes to a file of one line for each call, since workers are
-processes of their own.
+called, with what, and what is fetched of them, is real. Batches are as large as a card's, and pass
+at once. What the device was busy with, and what the threads around it took of the processor, goes
+to a file of one line for each call, since workers are processes of their own.
 
 Workers of other processes find it by a `sitecustomize` in a folder on their `PYTHONPATH`.
 """
@@ -54,13 +54,14 @@ def install() -> None:
 def _patch() -> None:
     import tensorflow as tf
 
-    from nst_core.engine import initialization, pictures
+    from nst_core.engine import batch_sizes, initialization, pictures
     from nst_core.engine.graphs import Graph
     from nst_core.engine.program import Program
     from nst_core.engine.style_engine import StyleEngine
     from nst_core.network import weights
     from nst_core.network.vgg import Vgg19
     from nst_core.objective import quality
+    from nst_core.optimizers import history
     from pipeline.worker.reading import Reader
     from pipeline.worker.writing import Writer
 
@@ -85,14 +86,24 @@ def _patch() -> None:
         falling = np.linspace(2, 1, count)[:, None, None]
         return state, np.ones((count, images, len(self.objective.columns))) * falling
 
+    def batch_size(self: Any, config: Any, canvas: Any) -> int:  # noqa: ARG001
+        return batch_sizes.paying(canvas)
+
+    def at_once(self: Any, function: Any, images: Any) -> dict[str, Any]:  # noqa: ARG001
+        return dict(function(images))
+
     def resized(images: Any, rows: Any, columns: Any, _: Any) -> Any:
         return tf.image.resize(images, [len(rows), len(columns)], "nearest")
 
+    # It is in the card's memory.
+    history.start = lambda x: {}  # noqa: ARG005
     initialization._weighed = resized
     initialization._added = lambda contents, *_: contents
     pictures._recolored = lambda images, *_: images
     quality.structural_similarity = lambda *_: tf.ones([1])
     Graph.__call__ = noted("graph", Graph.__call__)  # type: ignore[method-assign]
+    StyleEngine.batch_size = batch_size  # type: ignore[method-assign]
+    Program._each = at_once  # type: ignore[method-assign]
     advance.idle = True  # type: ignore[attr-defined]
     Vgg19.features = features  # type: ignore[method-assign,assignment]
     Program.advance = advance  # type: ignore[method-assign,assignment]

@@ -6,12 +6,16 @@ import math
 import os
 import pathlib
 import re
+import sys
+import threading
 from collections.abc import Iterator
 
 from nst_core.errors import ConfigError
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 PROC = pathlib.Path("/proc")
+# Of threads that work behind others: each step is a quarter more of the processor for those.
+NICENESS = 10
 
 
 def processors() -> int:
@@ -40,6 +44,17 @@ def _up_to_root(root: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
         if folder == root.parent:
             break
         yield folder
+
+
+def yield_to_others() -> None:
+    """Let the calling thread work behind those that do not, on systems where threads can.
+
+    For work that only has to be done by and by, beside a thread that feeds a device.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        most = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
+        os.setpriority(os.PRIO_PROCESS, thread, most)
 
 
 def available_memory() -> float:
@@ -76,8 +91,9 @@ def _cgroups_available() -> Iterator[float]:
         else:
             continue
         for folder in _up_to_root(root, path):
-            most, used = _number(folder / limit), _number(folder / usage)
-            if most is not None and used is not None:
+            if (most := _number(folder / limit)) is None:
+                continue
+            if (used := _number(folder / usage)) is not None:
                 yield most - used + _statistic(folder / "memory.stat", cache)
 
 

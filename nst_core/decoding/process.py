@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 
+from nst_core import host
 from nst_core.decoding import messages
 from nst_core.decoding.confinement import confine
 from nst_core.decoding.limits import (
@@ -35,6 +36,7 @@ def serve(channel: socket.socket, memory: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+    host.yield_to_others()
     confine()
     channel.sendall(messages.READY)
     while found := messages.receive_request(channel, memory):

@@ -359,4 +359,6 @@ class Batch:
 
 def _stacked(several: Sequence[Any]) -> Any:
     """Nests of tensors `[1, …]` as one of tensors `[N, …]`."""
+    if len(several) == 1:
+        return several[0]
     return tf.nest.map_structure(lambda *one: tf.concat(one, axis=0), *several)

@@ -5,7 +5,7 @@ Without TensorFlow. The model and the measurements that it is fitted to: docs/me
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
 from typing import NamedTuple
 
 from nst_core.canvas import Size
@@ -37,7 +37,8 @@ HARDLY_MORE = 1.03
 MOST_PIXELS = 2**31 // 64
 
 
-def channels_per_pixel(layers: Iterable[str]) -> float:
+@functools.lru_cache
+def channels_per_pixel(layers: tuple[str, ...]) -> float:
     """Features of these layers per pixel of the image."""
     shapes = layer_shapes()
     return sum(shapes[name][-1] / stride(name) ** 2 for name in layers)
@@ -68,7 +69,7 @@ def parts(
     itemsize = 4 if precision == "float32" else 2
     return Parts(
         itemsize * channels_per_pixel(layers_to(layers)) * at_once,
-        4 * channels_per_pixel(config.content_layers) * whole,
+        4 * channels_per_pixel(tuple(config.content_layers)) * whole,
         4 * 3 * whole,
     )
 

@@ -204,16 +204,10 @@ def loss_log(
     rows: list[tuple[float, ...]] = []
     before = 0.0
     for scale, size, result in results:
-        for step in range(result.steps[index]):
-            rows.append(
-                (
-                    len(rows) + 1,
-                    scale,
-                    size.width,
-                    size.height,
-                    before + float(result.seconds[step]),
-                    *map(float, result.terms[step, index]),
-                )
-            )
+        taken = result.steps[index]
+        seconds = (before + result.seconds[:taken]).tolist()
+        terms = result.terms[:taken, index].tolist()
+        for second, term in zip(seconds, terms, strict=True):
+            rows.append((len(rows) + 1, scale, size.width, size.height, second, *term))
         before += float(result.seconds[-1])
     return LossLog((*LOG_COLUMNS, *columns), tuple(rows))

@@ -6,7 +6,7 @@ A file is what `numpy.load` reads: the arrays of `nst_core.engine.checkpoints`, 
 
 from __future__ import annotations
 
-import concurrent.futures
+import dataclasses
 import itertools
 import logging
 import zipfile
@@ -33,10 +33,56 @@ Arrays = Mapping[str, np.ndarray]
 _LOGGER = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class FoundCheckpoint:
+    """A file that a pair goes on from, and its arrays, read when they are asked for.
+
+    `arrays`: None where the file is damaged.
+    """
+
+    file: BinaryIO
+    arrays: Arrays | None
+
+
+def find(task: Task, output: str) -> FoundCheckpoint | None:
+    """The checkpoint of a task whose fingerprint is known, if there is one.
+
+    The storage is asked, which takes its time: beside the device's work.
+    """
+    if not task.config.checkpoint_seconds:
+        return None
+    uri = records.checkpoint_uri(output, task.pair.id, task.fingerprint)
+    file = _opened(uri) or _of_former_name(task, output)
+    if file is None:
+        return None
+    found = FoundCheckpoint(file, _whole(file))
+    if found.arrays is None:
+        _LOGGER.warning("%s is damaged; the pair starts from its beginning.", uri)
+    return found
+
+
+def _of_former_name(task: Task, output: str) -> BinaryIO | None:
+    """A checkpoint that an earlier version named by the URIs of the images."""
+    if not task.stale_checkpoints:
+        return None
+    weights = weights_identity(task.config.weights)
+    for mark in former_fingerprints(task.pair, task.config, weights):
+        uri = records.checkpoint_uri(output, task.pair.id, mark)
+        if uri in task.stale_checkpoints and (file := _opened(uri)):
+            return file
+    return None
+
+
 class Checkpoints:
     """Those of one batch: found before it, saved on its way, removed with each pair's end.
 
-    `found`: for each task the arrays to go on from, read when they are asked for, or None.
+    Args:
+        tasks: of the batch.
+        output: the output folder's URI.
+        snapshots: those of the batch; what checkpoints hold of them is put there.
+        found: for each task, as `find` has it; held until the batch has ended.
+
+    `arrays`: for each task those to go on from, or None.
     """
 
     def __init__(
@@ -44,50 +90,25 @@ class Checkpoints:
         tasks: Sequence[Task],
         output: str,
         snapshots: Snapshots,
-        threads: concurrent.futures.ThreadPoolExecutor,
+        found: Sequence[FoundCheckpoint | None],
     ) -> None:
         self._tasks = tasks
         self._snapshots = snapshots
-        self._threads = threads
-        self._output = output
         self._uris = [records.checkpoint_uri(output, t.pair.id, t.fingerprint) for t in tasks]
-        self._there: set[int] = set()
-        self._files: list[BinaryIO] = []
-        self.found: list[Arrays | None] = []
+        self._found = found
+        self._there = {index for index, one in enumerate(found) if one}
+        self.arrays = [one.arrays if one else None for one in found]
 
     def __enter__(self) -> Checkpoints:
-        self.found = list(self._threads.map(self._find, range(len(self._tasks))))
+        for kept, arrays in zip(self._snapshots.files, self.arrays, strict=True):
+            if kept and arrays is not None:
+                _restore(kept, arrays)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.close()
-
-    def _find(self, index: int) -> Arrays | None:
-        if not self._tasks[index].config.checkpoint_seconds:
-            return None
-        file = _opened(self._uris[index]) or self._of_former_name(self._tasks[index])
-        if file is None:
-            return None
-        self._files.append(file)
-        self._there.add(index)
-        arrays = _whole(file)
-        if arrays is None:
-            _LOGGER.warning("%s is damaged; the pair starts from its beginning.", self._uris[index])
-        elif kept := self._snapshots.files[index]:
-            _restore(kept, arrays)
-        return arrays
-
-    def _of_former_name(self, task: Task) -> BinaryIO | None:
-        """A checkpoint that an earlier version named by the URIs of the images."""
-        if not task.stale_checkpoints:
-            return None
-        weights = weights_identity(task.config.weights)
-        for mark in former_fingerprints(task.pair, task.config, weights):
-            uri = records.checkpoint_uri(self._output, task.pair.id, mark)
-            if uri in task.stale_checkpoints and (file := _opened(uri)):
-                return file
-        return None
+        for one in self._found:
+            if one:
+                one.file.close()
 
     def save(self, content: int, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
         """Write one, or replace it. See `StyleEngine.stylize_batch`."""

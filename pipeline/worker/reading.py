@@ -12,6 +12,7 @@ from nst_core.imaging.images import Picture
 from nst_core.results import Style
 from pipeline.records.identities import Identity, identified
 from pipeline.records.tasks import Task, unforeseen
+from pipeline.worker.checkpoints import FoundCheckpoint
 from pipeline.worker.inputs import Inputs, ReadImage, read_inputs, read_picture, read_styles
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.tally import Tally
@@ -19,12 +20,16 @@ from pipeline.worker.tally import Tally
 
 @dataclasses.dataclass(frozen=True)
 class ReadPair:
-    """A task, with its fingerprint, and all that was read for it, and how long that took."""
+    """A task, with its fingerprint, and all that was read for it, and how long that took.
+
+    `checkpoint`: what the pair goes on from.
+    """
 
     task: Task
     inputs: Inputs
     styles: list[Style]
     seconds: float
+    checkpoint: FoundCheckpoint | None = None
 
 
 class Reader:

@@ -19,7 +19,7 @@ from nst_core.errors import (
 from nst_core.results import Progress, StyleResult
 from pipeline.console import events
 from pipeline.records.tasks import Outcome, failed_pair, unforeseen
-from pipeline.worker.checkpoints import Checkpoints
+from pipeline.worker.checkpoints import Checkpoints, find
 from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.reading import ReadPair
 from pipeline.worker.snapshots import SnapshotFiles, Snapshots
@@ -59,7 +59,7 @@ class Stylizer:
         output: the output folder's URI.
         engines: of this process.
         tally: counts batches.
-        threads: encode snapshots and write checkpoints on the way.
+        threads: encode snapshots on the way.
         check: called about once a second; what it raises ends the batch.
     """
 
@@ -91,7 +91,7 @@ class Stylizer:
         with contextlib.ExitStack() as stack:
             snapshots = stack.enter_context(Snapshots(entries, self.threads))
             checkpoints = stack.enter_context(
-                Checkpoints(tasks, self.output, snapshots, self.threads)
+                Checkpoints(tasks, self.output, snapshots, [one.checkpoint for one in ready])
             )
             try:
                 engine, results = self._on_a_device(ready, snapshots, checkpoints)
@@ -104,7 +104,8 @@ class Stylizer:
                 # Nobody foresaw this: find out whose it is, so that the others are done.
                 if len(ready) > 1:
                     for one in ready:
-                        yield from self.stylize([one])
+                        found = find(one.task, self.output)
+                        yield from self.stylize([dataclasses.replace(one, checkpoint=found)])
                 else:
                     outcome = failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
                     checkpoints.end(0, outcome)
@@ -178,7 +179,7 @@ class Stylizer:
             names=[one.task.pair.content for one in ready],
             progress=report,
             snapshots=snapshots.take,
-            checkpoints=checkpoints.found,
+            checkpoints=checkpoints.arrays,
             save=checkpoints.save,
         )
         # Here, not on the threads that finish the pairs: those would wait for themselves.

@@ -13,13 +13,15 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from nst_core import host
 from nst_core.errors import JobError, PairError
 from nst_core.results import StyleResult
 from pipeline.console import events
 from pipeline.records.tasks import Batch, Outcome, Task, failed_pair, unforeseen
+from pipeline.worker import checkpoints
 from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.reading import Reader, ReadPair
@@ -97,15 +99,16 @@ class BatchWorker:
         pictures: PictureCache | None = None,
         most: int | None = None,
     ) -> None:
+        self.output = output
         self.engines = engines
         self.most = most
         self.tally = Tally()
         self.reader = Reader(self.tally, pictures or PictureCache())
         self.writer = Writer(output, run, self.tally)
-        self._readers = concurrent.futures.ThreadPoolExecutor(READING_THREADS, "nst-reading")
+        self._readers = _threads(READING_THREADS, "nst-reading")
         # Also encode snapshots on the way.
-        self._writers = concurrent.futures.ThreadPoolExecutor(WRITING_THREADS, "nst-writing")
-        self._device_threads = concurrent.futures.ThreadPoolExecutor(DEVICE_THREADS, "nst-device")
+        self._writers = _threads(WRITING_THREADS, "nst-writing")
+        self._device_threads = ThreadPoolExecutor(DEVICE_THREADS, "nst-device")
         self._stylizer = Stylizer(output, engines, self.tally, self._writers, self._raise_failed)
         self._reading: collections.deque[_Reading] = collections.deque()
         self._on_devices: list[Future[list[Outcome | Stylized]]] = []
@@ -239,7 +242,9 @@ class BatchWorker:
         found = self.reader.read(task)
         if isinstance(found, PairError):
             return failed_pair(task.number, task.pair, found)
-        return self.writer.done_meanwhile(found.task) or found
+        if done := self.writer.done_meanwhile(found.task):
+            return done
+        return dataclasses.replace(found, checkpoint=checkpoints.find(found.task, self.output))
 
     def _optimize(self, several: list[_Reading]) -> list[Outcome | Stylized]:
         """Optimise batches as one: the pairs that end here, and what is to be written."""
@@ -329,6 +334,11 @@ class BatchWorker:
         events.emit(events.PairEnded(outcome, True))
         self.tally.count(f"pairs_{outcome.status}")
         return outcome
+
+
+def _threads(count: int, name: str) -> ThreadPoolExecutor:
+    """Threads that work beside those of the devices, and behind them."""
+    return ThreadPoolExecutor(count, name, initializer=host.yield_to_others)
 
 
 def _pairs(several: Sequence[_Reading] | Sequence[_Writing]) -> int:

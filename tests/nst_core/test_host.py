@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import pathlib
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -14,6 +16,25 @@ from nst_core import host
 
 def test_processors_are_those_that_it_may_run_on() -> None:
     assert 1 <= host.processors() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
+def test_a_thread_that_yields_to_others_does_so_alone_and_never_rises() -> None:
+    found = []
+
+    def work(*, before: int) -> None:
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, before)
+        host.yield_to_others()
+        found.append(os.getpriority(os.PRIO_PROCESS, thread))
+
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    for before in (own, 19):
+        thread = threading.Thread(target=work, kwargs={"before": before})
+        thread.start()
+        thread.join()
+    assert found == [max(own, host.NICENESS), 19]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
 
 
 def test_processors_are_those_that_the_cgroups_allow(

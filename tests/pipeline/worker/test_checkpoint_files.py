@@ -20,7 +20,7 @@ from pipeline import storage
 from pipeline.manifest.pairs import Pair, StyleReference
 from pipeline.records.tasks import Outcome, Task
 from pipeline.worker import checkpoints
-from pipeline.worker.checkpoints import Checkpoints
+from pipeline.worker.checkpoints import Checkpoints, find
 from pipeline.worker.inputs import Inputs
 from pipeline.worker.snapshots import Snapshots
 
@@ -58,7 +58,8 @@ def opened() -> Iterator[Opened]:
         def start(output: str, one: tuple[Task, Inputs] | None = None) -> Checkpoints:
             one = one or entry()
             snapshots = Snapshots([one], threads).__enter__()
-            found = Checkpoints([one[0]], output, snapshots, threads).__enter__()
+            there = [find(one[0], output)]
+            found = Checkpoints([one[0]], output, snapshots, there).__enter__()
             several.extend([found, snapshots])
             return found
 
@@ -69,7 +70,7 @@ def opened() -> Iterator[Opened]:
 
 def assert_found(found: Checkpoints, arrays: dict[str, np.ndarray]) -> None:
     """These arrays are found, in these types."""
-    (one,) = found.found
+    (one,) = found.arrays
     assert one is not None
     assert set(one) == set(arrays)
     for name, array in arrays.items():
@@ -80,7 +81,7 @@ def assert_found(found: Checkpoints, arrays: dict[str, np.ndarray]) -> None:
 def test_what_is_saved_is_found_again(opened: Opened, catalog: Catalog) -> None:
     output = catalog.uri("out")
     first = opened(output)
-    assert first.found == [None]
+    assert first.arrays == [None]
     first.save(0, {"rows": np.array([1])}.items())
     first.save(0, ARRAYS.items())
     assert catalog.names("out") == {f"checkpoints/dir/a.{MARK}.npz"}
@@ -123,7 +124,7 @@ def test_a_damaged_file_is_ignored_and_replaced(
     }
     catalog.write(name, damaged[damage])
     found = opened(output)
-    assert found.found == [None]
+    assert found.arrays == [None]
     assert f"a.{MARK}.npz is damaged" in caplog.text
     found.save(0, ARRAYS.items())
     assert_found(opened(output), ARRAYS)
@@ -135,8 +136,8 @@ def test_of_another_fingerprint_or_without_the_setting_none_is_found(
     output = catalog.uri("out")
     opened(output).save(0, ARRAYS.items())
     task, inputs = entry()
-    assert opened(output, (dataclasses.replace(task, fingerprint=OTHER), inputs)).found == [None]
-    assert opened(output, entry(checkpoint_seconds=0)).found == [None]
+    assert opened(output, (dataclasses.replace(task, fingerprint=OTHER), inputs)).arrays == [None]
+    assert opened(output, entry(checkpoint_seconds=0)).arrays == [None]
 
 
 def test_snapshots_are_kept_with_it(opened: Opened, catalog: Catalog) -> None:

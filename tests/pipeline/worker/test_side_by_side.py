@@ -175,6 +175,29 @@ def test_what_was_optimised_is_written_while_the_next_is_optimised(
     assert bench.catalog.records().keys() == {*"abcde"}
 
 
+def test_a_batch_that_waits_to_be_written_keeps_none_from_the_device(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "WRITING_THREADS", 1)
+    bench = Bench(catalog)
+    on_device = threading.Event()
+    real = storage.create_bytes
+
+    def create(*rest: Any) -> bool:
+        assert on_device.wait(SECONDS)
+        return real(*rest)
+
+    def answer(names: list[str]) -> list[Any]:
+        if names == ["b.png"]:
+            on_device.set()
+        return all_good(names)
+
+    monkeypatch.setattr(storage, "create_bytes", create)
+    bench.answer = answer
+    assert bench.run(bench.batches(2)) == dict.fromkeys("ab", "ok")
+    bench.worker.close()
+
+
 def test_no_more_than_two_batches_wait_to_be_written(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
