@@ -294,9 +294,12 @@ def _rare_full_collections() -> Iterator[None]:
     """
     young, middle, old = gc.get_threshold()
     gc.set_threshold(young, middle, 10 * old)
+    # What is there already, Beam above all, stays to the end.
+    gc.freeze()
     try:
         yield
     finally:
+        gc.unfreeze()
         gc.set_threshold(young, middle, old)
 
 

@@ -13,6 +13,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from nst_core.canvas import Size, size_of
 from nst_core.config import StyleConfig, with_changes
 from nst_core.imaging.encoding import EXTENSIONS
@@ -122,7 +124,11 @@ def parse_record_name(name: str, extension: str = "json") -> tuple[str, str] | N
 def read_record(uri: str) -> dict[str, Any] | None:
     """The record at a URI; None where there is none, or what is there is no record."""
     try:
-        record = json.loads(storage.read_bytes(uri))
+        data = storage.read_bytes(uri)
+        try:
+            record = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            record = json.loads(data)  # It may hold NaN.
     except (storage.NotFound, ValueError):
         return None
     return record if isinstance(record, dict) and "run" in record else None
