@@ -109,12 +109,12 @@ def read_runs(output: str, now: datetime.datetime, only: str | None = None) -> l
 
 
 def _read(folder: str, run: str, names: set[str], now: datetime.datetime) -> RunState:
-    told = _object(folder, run_file.NAME) if run_file.NAME in names else {}
+    told = told_in(folder, run_file.NAME) if run_file.NAME in names else {}
     state = told.get("state")
     is_over = state in ("finished", "stopped", "failed")
     if _SUMMARY in names and not is_over:
         # Of an earlier version, launched, or its last heartbeat was lost.
-        told = {**told, **_of_summary(_object(folder, _SUMMARY))}
+        told = {**told, **_of_summary(told_in(folder, _SUMMARY))}
         state = "finished"
     heard_at = records.parse_time(told.get("renewed_at"))
     if state == "running":
@@ -143,8 +143,8 @@ def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _object(folder: str, name: str) -> dict[str, Any]:
-    """A JSON object in a run's folder; an empty one where it is none."""
+def told_in(folder: str, name: str) -> dict[str, Any]:
+    """What a file in a run's folder tells, a JSON object; nothing where it is none."""
     try:
         uri = storage.join(folder, name)
         found = json.loads(storage.read_bytes(uri, max_bytes=_MOST_BYTES))

@@ -209,6 +209,9 @@ def test_the_command_that_retries_says_what_is_allowed(
     assert "--allow-schemes file,https --allow-private-hosts" in said
     assert main(["status", catalog.uri("out")]) == 3
     assert "--allow-schemes file,https --allow-private-hosts" in capsys.readouterr().out
+    assert main(["report", catalog.uri("out")]) == 0
+    page = catalog.read("out/report/index.html").decode()
+    assert "--allow-private-hosts</code>" in page
     shop.put("shop/a.png", image)
     assert catalog.run(*ALLOWED, manifest=f"{catalog.run_folder}/failures.csv") == 0
 
