@@ -42,12 +42,12 @@ VERSIONS_KEPT = 262_144
 class Verdict:
     """What became of a pair with one record and its image.
 
-    `done`: the task as the record has it, with what results repeat of it; else None, and `changed`
-    says what has: `settings` (or weights, or the engine), or the roles of inputs. `result`: which
-    result it is, as of `marks.identity_of`.
+    `done`: whether it is done, with what results repeat of the record; else `changed` says what
+    has: `settings` (or weights, or the engine), or the roles of inputs. `result`: which result it
+    is, as of `marks.identity_of`.
     """
 
-    done: Task | None
+    done: bool
     changed: str | None = None
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
     result: str = ""
@@ -132,27 +132,26 @@ class RecordCheck:
         except KeyError:
             recorded = _read(uri)
         if recorded is None:
-            return Verdict(None)
-        done = dataclasses.replace(task, fingerprint=mark)
+            return Verdict(False)
         if recorded.inputs is None:
             if mark in former_fingerprints(task.pair, task.config, _weights(task)):
-                return Verdict(done, summary=recorded.summary, result=recorded.result)
-            return Verdict(None, _changed_sources(task, recorded) or "settings")
+                return Verdict(True, summary=recorded.summary, result=recorded.result)
+            return Verdict(False, _changed_sources(task, recorded) or "settings")
         roles = [*roles_of(task.pair, task.config)]
         is_alike = len(roles) == len(recorded.inputs)
         if not is_alike or not _is_of_recipe(task, mark, recorded.inputs):
-            return Verdict(None, "settings")
+            return Verdict(False, "settings")
         found = [
             (role, now, self._same(before, now))
             for (role, now), before in zip(roles, recorded.inputs, strict=True)
         ]
         changed = dict.fromkeys(role for role, _, identity in found if identity is None)
         if changed:
-            return Verdict(None, ", ".join(changed))
+            return Verdict(False, ", ".join(changed))
         inputs = [(role, identity) for role, _, identity in found if identity]
         if self._renews and tuple(identity for _, identity in inputs) != recorded.inputs:
-            self._renew(uri, done, inputs)
-        return Verdict(done, summary=recorded.summary, result=recorded.result)
+            self._renew(uri, task, mark, inputs)
+        return Verdict(True, summary=recorded.summary, result=recorded.result)
 
     def _same(self, before: Identity, uri: str) -> Identity | None:
         """The identity of an input now, where it has the same bytes as before; else None."""
@@ -196,11 +195,13 @@ class RecordCheck:
         found = self._checksums[uri] = digest.hexdigest()
         return found
 
-    def _renew(self, uri: str, task: Task, inputs: Iterable[tuple[str, Identity]]) -> None:
+    def _renew(
+        self, uri: str, task: Task, mark: str, inputs: Iterable[tuple[str, Identity]]
+    ) -> None:
         """Write the record anew, with its inputs as they are now."""
         record = records.read_record(uri)
         if record is not None:
-            place = records.place_of(task, self._output)
+            place = records.place_of(task, self._output, mark)
             record |= {name: place[name] for name in ("image", "losses")}
             record["sources"] = sources(task.pair)
             record["inputs"] = [identity.to_dict(role) for role, identity in inputs]

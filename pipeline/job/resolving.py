@@ -257,7 +257,7 @@ def resolve_id(
         # What is marked redo is done again once: then its result is another one.
         redone = first.pair.redo_of and first.pair.redo_of != verdict.result
         if verdict.done and (redone or not first.pair.redo):
-            details = {**records.place_of(verdict.done, output), **verdict.summary}
+            details = {**records.place_of(first, output, *marks), **verdict.summary}
             yield finished_pair(first.number, first.pair, SKIPPED, details)
             return
         changed = verdict.changed

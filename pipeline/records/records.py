@@ -100,13 +100,17 @@ def checkpoint_uri(output: str, pair_id: str, mark: str) -> str:
     return storage.join(output, "checkpoints", f"{pair_id}.{mark}.npz")
 
 
-def place_of(task: Task, output: str) -> dict[str, Any]:
-    """The URIs of a pair's image, loss log and record, and its fingerprint."""
+def place_of(task: Task, output: str, mark: str | None = None) -> dict[str, Any]:
+    """The URIs of a pair's image, loss log and record, and its fingerprint.
+
+    `mark`: the fingerprint, where the task does not know it.
+    """
+    mark = task.fingerprint if mark is None else mark
     return {
         "image": image_uri(output, task.pair.id, task.config),
         "losses": losses_uri(output, task.pair.id),
-        "record": record_uri(output, task.pair.id, task.fingerprint),
-        "fingerprint": task.fingerprint,
+        "record": record_uri(output, task.pair.id, mark),
+        "fingerprint": mark,
     }
 
 

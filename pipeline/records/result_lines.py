@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
+import orjson
+
 from nst_core.layers import CONV_LAYERS
 from pipeline.records.tasks import Outcome
 from pipeline.storage import without_credentials
@@ -54,6 +56,7 @@ SCHEMA: Schema = [
     _field("columns", "STRING"),
 ]
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _EMPTY: dict[str, Any] = {
     field["name"]: [] if field["mode"] == "REPEATED" else None for field in SCHEMA
 }
@@ -72,7 +75,19 @@ def line_of(outcome: Outcome) -> bytes:
         "columns": _JSON.encode(outcome.columns),
     }
     found["styles"] = [{"mask": None, **style} for style in found["styles"]]
-    return (without_credentials(_JSON.encode(found)) + "\n").encode()
+    return (without_credentials(_text_of(found)) + "\n").encode()
+
+
+def _text_of(found: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(found, _plain, _OPTIONS).decode()
+    except orjson.JSONEncodeError:
+        return _JSON.encode(found)  # A number of any length.
+
+
+def _plain(value: object) -> object:
+    """What is of no kind that JSON knows, as text; of a kind of number, the number."""
+    return float(value) if isinstance(value, float) else str(value)
 
 
 def write_parquet(blocks: Iterable[bytes], stream: BinaryIO) -> None:

@@ -7,6 +7,7 @@ through a crash; the other schemes go through Beam's `FileSystems`, which can pr
 what they mean there.
 """
 
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -105,8 +106,15 @@ class _Backend(Protocol):
 
 
 def _backend(uri: str) -> _Backend:
-    """The module for the URI's scheme, imported on its first use: two of them take seconds."""
     kind = scheme(uri)
+    if kind not in ("", "gs"):
+        check_scheme(uri)
+    return _backend_of(kind)
+
+
+@functools.cache
+def _backend_of(kind: str) -> _Backend:
+    """The module for a scheme, imported on its first use: two of them take seconds."""
     if kind == "":
         from pipeline.storage import local
 
@@ -115,7 +123,6 @@ def _backend(uri: str) -> _Backend:
         from pipeline.storage import gcs
 
         return gcs
-    check_scheme(uri)
     if kind in filesystems.WEB:
         from pipeline.storage import web
 

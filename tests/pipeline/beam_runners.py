@@ -54,10 +54,10 @@ def finish(catalog: Catalog, running: subprocess.Popen[bytes], before: set[str])
     assert sorted(catalog.records()) == IDS
 
 
-def wait_for_a_record(catalog: Catalog, running: subprocess.Popen[bytes]) -> None:
-    """Return as soon as a pair is done; the run must still go on."""
+def wait_for_records(catalog: Catalog, running: subprocess.Popen[bytes], count: int) -> None:
+    """Return as soon as so many pairs are done; the run must still go on."""
     deadline = time.monotonic() + TIMEOUT
-    while not catalog.names("out/records"):
+    while len(catalog.names("out/records")) < count:
         assert running.poll() is None, catalog.read("log.txt").decode()[-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -60,8 +60,8 @@ class Judge(RecordCheck):
 
     def verdict(self, task: Task, mark: str) -> Verdict:
         """As it would be with such records."""
-        done = dataclasses.replace(task, fingerprint=mark)
-        return Verdict(done) if mark == MARK else Verdict(None, "settings")
+        del task
+        return Verdict(True) if mark == MARK else Verdict(False, "settings")
 
 
 def resolve(tasks: list[Any], *existing: Existing, on_existing: Any = "skip") -> list[Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import io
 import json
+import math
 import pathlib
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas
 import pyarrow
 import pytest
@@ -47,6 +51,18 @@ def outcome(number: int, **columns: Any) -> Outcome:
         columns,
         {"content": "/c.png"},
     )
+
+
+def test_numbers_of_any_kind_stay_numbers_and_what_is_none_is_null_in_every_loader() -> None:
+    whole = outcome(1, many=10**30, day=datetime.date(2026, 1, 2))
+    details = {"total": np.float64(0.1), "content_loss": math.nan, "image": "/ü\u2028.png"}
+    line = line_of(dataclasses.replace(whole, details={**whole.details, **details}))
+    assert line.endswith(b"\n")
+    found = json.loads(line)
+    assert found["total"] == 0.1
+    assert found["content_loss"] is None
+    assert found["image"] == details["image"]
+    assert json.loads(found["columns"]) == {"many": 10**30, "day": "2026-01-02"}
 
 
 def mixed_catalog(catalog: Catalog) -> None:

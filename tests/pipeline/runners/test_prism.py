@@ -22,7 +22,7 @@ from tests.pipeline.beam_runners import (
     finish,
     pairs_by_worker,
     start,
-    wait_for_a_record,
+    wait_for_records,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_prism_gives_up_when_a_worker_is_killed_and_the_same_command_goes_on(
 ) -> None:
     catalog.pairs(NAMES)
     running = start(catalog, *prism, *SLOW)
-    wait_for_a_record(catalog, running)
+    wait_for_records(catalog, running, 1)
     (worker,) = pairs_by_worker(catalog)
     os.kill(worker, signal.SIGKILL)
     assert running.wait(TIMEOUT) == 1
