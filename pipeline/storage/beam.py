@@ -47,6 +47,10 @@ def _filesystem(uri: str, *, is_folder: bool = False) -> Any:
     if name == "s3" and not split_root(uri)[1].strip("/") and not is_folder:
         # Beam would try again for minutes.
         raise NotFound(f"{uri} is a bucket, not a file: name a file in it.")
+    if name == "s3":
+        from pipeline.storage import s3_clients
+
+        s3_clients.keep()
     return FileSystems.get_filesystem(uri)
 
 

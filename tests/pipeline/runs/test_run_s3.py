@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import s3_server
+from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline import storage
@@ -46,6 +49,35 @@ def test_files_are_written_listed_and_read_before_there_is_a_pipeline(s3: str) -
     for missing in (uri, f"{s3}/none.png", s3, f"{s3}/"):
         with pytest.raises(storage.NotFound):
             storage.read_bytes(missing)
+
+
+def test_a_thread_makes_one_client_for_all_that_it_reads_and_writes(
+    s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    real = boto3_client.boto3.session.Session
+
+    def session() -> Any:
+        made.append(threading.get_native_id())
+        return real()
+
+    def work(number: int) -> None:
+        uri = f"{s3}/clients/{number}.bin"
+        for data in (b"a" * 70_000, b"b" * 80_000):
+            storage.write_bytes(uri, data, "text/plain")
+            assert storage.read_bytes(uri) == data
+
+    monkeypatch.setattr(boto3_client.boto3.session, "Session", session)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(12)))
+    assert 1 <= len(made) == len({*made}) <= 4
+    # Other credentials are not those that are kept.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    assert storage.exists(f"{s3}/clients/0.bin")
+    before = len(made)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a third")
+    assert storage.exists(f"{s3}/clients/0.bin")
+    assert len(made) == before + 1
 
 
 def test_contents_come_from_there_and_changes_are_seen(catalog: Catalog, s3: str) -> None:

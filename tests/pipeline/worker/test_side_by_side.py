@@ -276,16 +276,21 @@ def test_what_goes_wrong_while_writing_stops_the_batch_on_the_device(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = storage.write_bytes
+    on_device = threading.Event()
 
     def full(uri: str, *rest: Any) -> None:
         if "/images/a." in uri:
+            assert on_device.wait(SECONDS)
             raise storage.StorageError("The disk is full; free space.")
         real(uri, *rest)
 
     monkeypatch.setattr(storage, "write_bytes", full)
 
     def answer(names: list[str]) -> list[Any]:
-        return bench.long_steps(names) if names == ["b.png"] else all_good(names)
+        if names == ["a.png"]:
+            return all_good(names)
+        on_device.set()
+        return bench.long_steps(names)
 
     bench.answer = answer
     with pytest.raises(JobError, match="disk is full"):
