@@ -2,6 +2,8 @@
 VERSIONS := 3.13 3.12 3.11
 PYTHON ?= $(shell tools/python.sh $(VERSIONS))
 VENV := .venv
+# Where it is set, as in many containers, each process compiles our modules and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev

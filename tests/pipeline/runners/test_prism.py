@@ -17,7 +17,6 @@ from pipeline.runners.worker_pool import WorkerPool
 from tests.pipeline.beam_runners import (
     BATCHES,
     NAMES,
-    SLOW,
     TIMEOUT,
     finish,
     pairs_by_worker,
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
 
 BUILD = pathlib.Path(__file__).parents[3] / "deploy" / "prism" / "build.sh"
+
+# Long enough for a fault to find the worker in the middle of its pairs.
+SLOW = ("--set", "steps=30")
 
 pytestmark = [
     pytest.mark.timeout(3 * TIMEOUT),
