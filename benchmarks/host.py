@@ -4,10 +4,11 @@
 work; all else is real. "NumPy and Python" is the processor time of the whole process outside of
 compiled graphs, at 512 px. "Calls of graphs" is that inside of them at 32 px, where there is next
 to nothing to compute: binding tensors, TensorFlow's executor, small kernels. What graphs compute
-at 512 px is the device's work; where the processor stands in for the card, taking and freeing the
-memory of its images is counted here all the same. Medians of batches on warm graphs, in a process
-with one thread for TensorFlow and one for BLAS: others spin while they wait. "Many styles" has a
-new style for every image; otherwise the engine has seen it before.
+at 512 px is the device's work, and so is the memory of the optimiser's history; that of other
+images, which the processor here takes and frees in place of the card, is counted all the same.
+Medians of batches on warm graphs, in a process with one thread for TensorFlow and one for BLAS:
+others spin while they wait. "Many styles" has a new style for every image; otherwise the engine
+has seen it before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import collections
 import contextlib
 import functools
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -29,6 +31,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.config import preset
+from nst_core.engine import batch
 from nst_core.engine.batch import Batch
 from nst_core.engine.graphs import Graph
 from nst_core.engine.pictures import Pictures
@@ -36,7 +39,7 @@ from nst_core.engine.program import Program
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.network.loading import load_weights
 from nst_core.network.vgg import Vgg19
-from nst_core.optimizers import loop
+from nst_core.optimizers import history, loop
 from nst_core.results import Style, StyleResult
 
 SIDE, LEAST_SIDE = 512, 32
@@ -111,7 +114,13 @@ def _still(
 @contextlib.contextmanager
 def _watched(watch: Stopwatch) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        replaced = [(Vgg19, "features", _features), (Program, "_graph", _still)]
+        replaced: list[tuple[Any, str, Any]] = [
+            (Vgg19, "features", _features),
+            (Program, "_graph", _still),
+            (history, "start", lambda _: {}),
+            # A card's is asked for in TensorFlow, not in the system's files.
+            (batch, "available_memory", lambda _: math.inf),
+        ]
         replaced.append((Graph, "__call__", watch.of_graph(Graph.__call__)))
         for part, (owner, names) in PARTS.items():
             replaced += [(owner, name, watch.of_part(part, getattr(owner, name))) for name in names]

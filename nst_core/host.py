@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import pathlib
@@ -51,8 +52,11 @@ def yield_to_others() -> None:
 
     For work that only has to be done by and by, beside a thread that feeds a device.
     """
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
+    if sys.platform != "linux":
+        return
+    thread = threading.get_native_id()
+    # Where a sandbox forbids it, all work alike.
+    with contextlib.suppress(OSError):
         most = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
         os.setpriority(os.PRIO_PROCESS, thread, most)
 
