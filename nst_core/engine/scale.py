@@ -156,7 +156,8 @@ def optimize_scale(
     failed = diverged(every, plain) | ~_finite(result).numpy()
     taken = np.minimum(reached.steps, len(every))
     seconds = np.array(reached.seconds)
-    return ScaleResult(result[:count], every[:, :count], seconds, taken[:count], failed[:count])
+    images = result[:count] if len(result) > count else result
+    return ScaleResult(images, every[:, :count], seconds, taken[:count], failed[:count])
 
 
 def filled(tensors: Any, size: int) -> Any:
