@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -59,7 +58,7 @@ def read_each(
         if name is None:
             return None, None
         try:
-            return name, take(json.loads(storage.read_bytes(_uri(output, name))), name)
+            return name, take(records.parsed(storage.read_bytes(_uri(output, name))), name)
         except (storage.NotFound, KeyError, TypeError, ValueError, AttributeError):
             return name, None
 

@@ -128,14 +128,18 @@ def parse_record_name(name: str, extension: str = "json") -> tuple[str, str] | N
 def read_record(uri: str) -> dict[str, Any] | None:
     """The record at a URI; None where there is none, or what is there is no record."""
     try:
-        data = storage.read_bytes(uri)
-        try:
-            record = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            record = json.loads(data)  # It may hold NaN.
+        record = parsed(storage.read_bytes(uri))
     except (storage.NotFound, ValueError):
         return None
     return record if isinstance(record, dict) and "run" in record else None
+
+
+def parsed(data: bytes) -> Any:
+    """What the JSON of a record says. Raises ValueError."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data)  # It may hold NaN.
 
 
 def image_of(uri: str, output: str, pair_id: str) -> str | None:

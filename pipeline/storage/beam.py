@@ -18,7 +18,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.storage import filesystems
+from pipeline.storage import filesystems, s3_clients
 from pipeline.storage.errors import (
     AccessDenied,
     NoFilesystem,
@@ -44,12 +44,10 @@ def _filesystem(uri: str, *, is_folder: bool = False) -> Any:
     if FileSystems._pipeline_options is None:
         # No pipeline has been made yet, and most commands make none; some filesystems want options.
         FileSystems.set_options(PipelineOptions([*filesystems.beam_arguments()]))
-    if name == "s3" and not split_root(uri)[1].strip("/") and not is_folder:
-        # Beam would try again for minutes.
-        raise NotFound(f"{uri} is a bucket, not a file: name a file in it.")
     if name == "s3":
-        from pipeline.storage import s3_clients
-
+        if not split_root(uri)[1].strip("/") and not is_folder:
+            # Beam would try again for minutes.
+            raise NotFound(f"{uri} is a bucket, not a file: name a file in it.")
         s3_clients.keep()
     return FileSystems.get_filesystem(uri)
 

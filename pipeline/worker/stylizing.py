@@ -77,6 +77,14 @@ class Stylizer:
         self.threads = threads
         self.check = check
 
+    def with_checkpoint(self, pair: ReadPair) -> ReadPair:
+        """The pair with what it goes on from; asks the storage.
+
+        Raises:
+            StorageError: it cannot tell.
+        """
+        return dataclasses.replace(pair, checkpoint=find(pair.task, self.output))
+
     def stylize(self, ready: list[ReadPair]) -> Iterator[Outcome | Stylized]:
         """Failures, and batches that wait to be written.
 
@@ -104,8 +112,7 @@ class Stylizer:
                 # Nobody foresaw this: find out whose it is, so that the others are done.
                 if len(ready) > 1:
                     for one in ready:
-                        found = find(one.task, self.output)
-                        yield from self.stylize([dataclasses.replace(one, checkpoint=found)])
+                        yield from self.stylize([self.with_checkpoint(one)])
                 else:
                     outcome = failed_pair(tasks[0].number, tasks[0].pair, unforeseen(error))
                     checkpoints.end(0, outcome)

@@ -21,7 +21,6 @@ from nst_core.errors import JobError, PairError
 from nst_core.results import StyleResult
 from pipeline.console import events
 from pipeline.records.tasks import Batch, Outcome, Task, failed_pair, unforeseen
-from pipeline.worker import checkpoints
 from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.reading import Reader, ReadPair
@@ -99,7 +98,6 @@ class BatchWorker:
         pictures: PictureCache | None = None,
         most: int | None = None,
     ) -> None:
-        self.output = output
         self.engines = engines
         self.most = most
         self.tally = Tally()
@@ -244,7 +242,7 @@ class BatchWorker:
             return failed_pair(task.number, task.pair, found)
         if done := self.writer.done_meanwhile(found.task):
             return done
-        return dataclasses.replace(found, checkpoint=checkpoints.find(found.task, self.output))
+        return self._stylizer.with_checkpoint(found)
 
     def _optimize(self, several: list[_Reading]) -> list[Outcome | Stylized]:
         """Optimise batches as one: the pairs that end here, and what is to be written."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 NAMES = tuple(f"p{number:02d}.png" for number in range(16))
 IDS = [name.partition(".")[0] for name in NAMES]
 BATCHES = ("--batch-size", "2")
-# Long enough for a fault to find workers in the middle of their pairs.
-SLOW = ("--set", "steps=60")
 SCRIPT = pathlib.Path(__file__).parents[2] / "deploy" / "flink" / "local-cluster.sh"
 PORTS = 3
 # Of Beam's job server, which lives for one job.

@@ -15,7 +15,6 @@ from tests.pipeline.beam_runners import (
     BATCHES,
     NAMES,
     PORTS,
-    SLOW,
     TIMEOUT,
     Cluster,
     finish,
@@ -27,6 +26,9 @@ from tests.pipeline.beam_runners import (
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
+
+# Long enough for a fault to find workers in the middle of their pairs.
+SLOW = ("--set", "steps=60")
 
 pytestmark = [
     pytest.mark.timeout(2 * TIMEOUT),
