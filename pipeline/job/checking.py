@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast
 
 from pipeline import storage
@@ -87,8 +87,8 @@ class RecordCheck:
         On a disk that gains nothing: there each verdict reads for itself.
         """
         self._recorded.clear()
-        uris = [records.record_uri(self._output, task.pair.id, mark) for task, mark in several]
         if storage.scheme(self._output):
+            uris = [records.record_uri(self._output, task.pair.id, mark) for task, mark in several]
             with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
                 self._recorded = dict(zip(uris, threads.map(_read, uris), strict=True))
         if self._mode == "check":
@@ -175,11 +175,14 @@ class RecordCheck:
                 is_same = self._checksum(uri) == before.sha256
         except storage.ABOUT_ONE_FILE:
             return before if is_named else None
-        return dataclasses.replace(before, uri=named, mark=now.mark) if is_same else None
+        return before._replace(uri=named, mark=now.mark) if is_same else None
 
     def _version(self, uri: str) -> storage.Version | None:
-        with contextlib.suppress(KeyError):
+        # Other threads may forget them meanwhile.
+        try:
             return self._versions[uri]
+        except KeyError:
+            pass
         if len(self._versions) > VERSIONS_KEPT:
             self._versions.clear()
         found = self._versions[uri] = _version(uri)
@@ -234,12 +237,11 @@ def _weights(task: Task) -> str:
 
 def _is_of_recipe(task: Task, mark: str, inputs: Sequence[Identity]) -> bool:
     """Whether a fingerprint is that of a task that had read these inputs."""
-
-    def recipes() -> Iterator[str]:
-        yield task.recipe
-        yield from alike_recipes(task.pair, task.config, _weights(task))
-
-    return any(fingerprint(one, checksums(inputs)) == mark for one in recipes())
+    read = [*checksums(inputs)]
+    if fingerprint(task.recipe, read) == mark:
+        return True
+    others = alike_recipes(task.pair, task.config, _weights(task))
+    return any(fingerprint(one, read) == mark for one in others)
 
 
 def _changed_sources(task: Task, recorded: _Recorded) -> str:

@@ -77,7 +77,7 @@ class RunOptions:
     program_cache: str | None = None
     beam_arguments: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def schemes(self) -> tuple[str, ...]:
         """The schemes that the manifest's rows may name."""
         if self.allow_schemes:

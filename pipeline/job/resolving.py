@@ -39,10 +39,9 @@ class _Family:
 
     @property
     def is_of_several_ids(self) -> bool:
-        """Whether some of its ids may need one path."""
-        if len(self.rows) + len(self.files) + len(self.earlier) == 1:
-            return False
-        return len(self.rows.keys() | self.files.keys() | self.earlier.keys()) > 1
+        """Whether some of its ids, of which rows have one or more, may need one path."""
+        ids = self.rows.keys()
+        return len(ids) > 1 or not self.files.keys() <= ids >= self.earlier.keys()
 
 
 class Families:

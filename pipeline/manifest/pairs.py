@@ -5,7 +5,7 @@ import dataclasses
 import difflib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from nst_core.config import SETTINGS, StyleConfig
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid, shown
@@ -32,8 +32,7 @@ from pipeline.manifest.values import (
 _TEXT_SETTINGS = {field.name for field in dataclasses.fields(StyleConfig) if field.type == "str"}
 
 
-@dataclasses.dataclass(frozen=True)
-class StyleReference:
+class StyleReference(NamedTuple):
     """A style image, its weight among the styles of one pair (finite, above 0), and its mask.
 
     The mask is the URI of a grey image of the content's shape: white is where the style applies.

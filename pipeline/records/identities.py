@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import google_crc32c
 
@@ -15,8 +15,7 @@ from pipeline.records.fingerprints import fingerprint, roles_of
 from pipeline.records.tasks import Task
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """One image as it was read.
 
     `uri`: without a signature that it may have. `mark`: which version of its file, as of
@@ -32,7 +31,7 @@ class Identity:
 
     def to_dict(self, role: str) -> dict[str, Any]:
         """As an entry of a record's `inputs`."""
-        return {"role": role, **dataclasses.asdict(self)}
+        return {"role": role, **self._asdict()}
 
 
 def identity_of(uri: str, data: bytes, version: storage.Version) -> Identity:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from nst_core.imaging.encoding import EXTENSIONS
 from nst_core.setting_text import names_file
@@ -29,8 +29,7 @@ _LIKE_A_FILE = re.compile(
 _SNAPSHOT = re.compile(rf"\d{{6,}}\.(?:{_IMAGE})")
 
 
-@dataclasses.dataclass(frozen=True)
-class Existing:
+class Existing(NamedTuple):
     """A file of an earlier run, and what there is of it in its folder besides its pair's id.
 
     Kinds `records` and `checkpoints` with the fingerprint, `images` and `animations` with the
@@ -47,8 +46,7 @@ class Existing:
         return f"{self.kind}/{pair_id}{separator}{self.mark}{ending}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """That a row reads a file which has the name of a pair's: `path` is that below the output."""
 
     path: str
@@ -56,8 +54,7 @@ class Reading:
     number: RowNumber
 
 
-@dataclasses.dataclass(frozen=True)
-class Earlier:
+class Earlier(NamedTuple):
     """The first row of an id, in an earlier wave, and the files that it may write (failed: none).
 
     `paths` are those below the output.

@@ -55,9 +55,12 @@ def _check_file(path: str) -> os.stat_result:
 
 def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
     """See `storage.read_bytes`."""
-    with stream(uri) as file:
-        refuse_too_large(local_path(uri), os.fstat(file.fileno()).st_size, max_bytes)
-        return file.read() if first is None else file.read(first)
+    path = local_path(uri)
+    with reading(path):
+        found, status = _found(path)
+        refuse_too_large(path, status.st_size, max_bytes)
+        with io.BufferedReader(SourceFile(found)) as file:
+            return file.read() if first is None else file.read(first)
 
 
 def read_version(uri: str, max_bytes: int) -> tuple[bytes, Version]:

@@ -80,8 +80,7 @@ def metadata_of(task: Task) -> dict[str, str]:
         return marks
     pair = task.pair
     styles = [
-        dataclasses.replace(
-            style,
+        style._replace(
             uri=name_of(style.uri, task.names),
             mask=style.mask and name_of(style.mask, task.names),
         )

@@ -328,7 +328,7 @@ def test_each_content_brings_its_own_masks_and_what_stays(
     worker, engine, batch = prepare(style=styles, **{"options.keep": "face.png"})
     plain = dataclasses.replace(
         batch.tasks[1].pair,
-        styles=tuple(dataclasses.replace(one, mask=None) for one in batch.tasks[1].pair.styles),
+        styles=tuple(one._replace(mask=None) for one in batch.tasks[1].pair.styles),
     )
     second = dataclasses.replace(batch.tasks[1], pair=plain, config=CONFIG)
     assert ended(worker, Batch((batch.tasks[0], second))) == {"a": "ok", "b": "ok"}
