@@ -293,7 +293,7 @@ class Batch:
         # Images with fewer styles than others have one more often, with no share.
         even = [one for found in of_styles for one in (*found, *found[:1] * (most - len(found)))]
         errors = program.gram_errors(program.style_targets(finished), _stacked(even), shares)
-        similar = program.similarities(finished, self.pictures.own, self.pictures.sizes)
+        similar = program.similarities(finished, self.pictures.sent, self.pictures.sizes)
         layers = program.objective.style_layers
         return [
             Quality(dict(zip(layers, row, strict=True)), ssim)

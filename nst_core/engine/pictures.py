@@ -18,7 +18,7 @@ from nst_core.canvas import Size, canvas_size, content_size, size_of, style_size
 from nst_core.config import StyleConfig
 from nst_core.engine import initialization
 from nst_core.engine.graphs import graph
-from nst_core.engine.program import IMAGES
+from nst_core.engine.program import BYTES, IMAGES
 from nst_core.imaging import colors, images, recoloring
 from nst_core.objective.quality import luminance
 from nst_core.objective.regions import Regions
@@ -88,19 +88,18 @@ class Pictures:
     @property
     def own(self) -> Tensor:
         """The contents on the canvas in their own colours: `[B, H, W, 3]`."""
-        return _as_float(self._sent)
+        return _as_float(self.sent)
 
     def originals(self) -> Tensor:
         """The contents on the canvas, in the colours in which they enter: `[B, H, W, 3]`."""
-        own = self.own
         if self.config.content_colors == "own" or self.config.recolors_style:
-            return own
+            return self.own
         changes = [
             colors.color_change(colors.color_statistics(content), palette)
             for content, palette in zip(self._fitted, self._palettes, strict=True)
         ]
         linear, offset = (np.stack(one) for one in zip(*changes, strict=True))
-        return _recolored(own, linear, offset)
+        return _recolored[self.sent.dtype](self.sent, linear, offset)
 
     @functools.cached_property
     def masks_on_canvas(self) -> Tensor:
@@ -182,7 +181,8 @@ class Pictures:
         return self._resized(self.contents)
 
     @functools.cached_property
-    def _sent(self) -> Tensor:
+    def sent(self) -> Tensor:
+        """`own`, as uint8 where all contents are."""
         return self._on_canvas(self._fitted)
 
     @functools.cached_property
@@ -235,7 +235,7 @@ class Pictures:
         return tf.gather(whole, np.stack(columns), axis=2, batch_dims=1)
 
 
-@graph(tf.TensorSpec([None, None, None, 3], tf.uint8))
+@graph(BYTES)
 def _widened(images: Tensor) -> Tensor:
     return tf.cast(images, tf.float32)
 
@@ -249,15 +249,20 @@ def _within_range(images: Tensor) -> Tensor:
     return tf.clip_by_value(images, 0.0, 255.0)
 
 
-@graph(IMAGES, tf.TensorSpec([None, 3, 3], tf.float32), tf.TensorSpec([None, 3], tf.float32))
-def _recolored(images: Tensor, linear: Tensor, offset: Tensor) -> Tensor:
+def _recolor(images: Tensor, linear: Tensor, offset: Tensor) -> Tensor:
     """Images `[B, H, W, 3]` changed as `colors.color_change` has it, in 0…255."""
     # No matrix product: on GPUs those of float32 keep three digits.
     moved = [
         channel * linear[:, None, None, index]
-        for index, channel in enumerate(tf.split(images, 3, axis=3))
+        for index, channel in enumerate(tf.split(tf.cast(images, tf.float32), 3, axis=3))
     ]
     return tf.clip_by_value(tf.add_n(moved) + offset[:, None, None], 0.0, 255.0)
+
+
+_recolored = {
+    one.dtype: graph(one, tf.TensorSpec([None, 3, 3]), tf.TensorSpec([None, 3]))(_recolor)
+    for one in (IMAGES, BYTES)
+}
 
 
 def _reflection(length: int, whole: int) -> np.ndarray:
