@@ -28,6 +28,7 @@ class StandIn:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
+        self.batches = 0
         step = (1, 1.0, 32, 32, seconds, 3.0, 1.0, 1.0, 1.0, 1.0)
         self._losses = LossLog((*LOG_COLUMNS, *TERMS), (step,))
 
@@ -37,6 +38,7 @@ class StandIn:
 
     def stylize_batch(self, contents: Sequence[Any], *_: Any, **__: Any) -> list[StyleResult]:
         """A result for each content."""
+        self.batches += 1
         time.sleep(self.seconds * len(contents))
         return [
             StyleResult(

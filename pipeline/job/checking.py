@@ -80,6 +80,8 @@ class RecordCheck:
         self._versions: dict[str, storage.Version | None] = {}
         self._checksums: dict[str, str] = {}
         self._not_listed: set[str] = set()
+        # Kept, since a thread may keep its connections; none begins before it has work.
+        self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "nst-checking")
 
     def prepare(self, several: Sequence[tuple[Task, str]]) -> None:
         """Read what `verdict` needs of these tasks and fingerprints, many files at once.
@@ -89,8 +91,7 @@ class RecordCheck:
         self._recorded.clear()
         if storage.scheme(self._output):
             uris = [records.record_uri(self._output, task.pair.id, mark) for task, mark in several]
-            with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
-                self._recorded = dict(zip(uris, threads.map(_read, uris), strict=True))
+            self._recorded = dict(zip(uris, self._threads.map(_read, uris), strict=True))
         if self._mode == "check":
             inputs = (uri for task, _ in several for _, uri in roles_of(task.pair, task.config))
             self._look_up({uri for uri in inputs if storage.scheme(uri)})
@@ -115,9 +116,8 @@ class RecordCheck:
                 self._versions.update({**dict.fromkeys(wanted), **found})
         remaining = [*uris.difference(self._versions)]
         if remaining:
-            with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
-                versions = threads.map(_version, remaining)
-                self._versions.update(zip(remaining, versions, strict=True))
+            versions = self._threads.map(_version, remaining)
+            self._versions.update(zip(remaining, versions, strict=True))
 
     def verdict(self, task: Task, mark: str) -> Verdict:
         """Whether the record of this fingerprint vouches for the task's image.

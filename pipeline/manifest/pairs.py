@@ -117,7 +117,7 @@ def as_named(row: Row, styles: Sequence[StyleReference]) -> tuple[str, list[Styl
 
 
 def portable_row(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> dict[str, Any]:
-    """The row, pair or not, as `write_failures` can put it into a manifest elsewhere.
+    """The row, pair or not, as `write_csv` can put it into a manifest elsewhere.
 
     Content, style and options that are URIs are absolute where they are usable; an id that is made
     is there, unless it is made from these (`absolute_ids`, as of `parse_pair`); an option that is

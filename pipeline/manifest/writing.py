@@ -32,13 +32,6 @@ def failure_fieldnames(keys: Iterable[str]) -> list[str]:
     return [*first, *options, *sorted(others.difference(options)), *OUTCOME]
 
 
-def write_failures(
-    rows: Iterable[dict[str, Any]], fieldnames: Sequence[str], stream: BinaryIO
-) -> None:
-    """Writes rows of `portable_row` as CSV from which the same pairs are read."""
-    write_csv(rows, fieldnames, stream)
-
-
 def cross_product(contents: Sequence[str], styles: Sequence[str]) -> Iterator[dict[str, str]]:
     """A row for each content with each style, content by content; their URIs made absolute."""
     here = ""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from pipeline import storage
-from pipeline.manifest.writing import CONTENT_TYPES, failure_fieldnames, write_failures
+from pipeline.manifest.writing import CONTENT_TYPES, failure_fieldnames, write_csv
 from pipeline.records import records, result_lines, shapes
 from pipeline.records.statistics import Statistics
 from pipeline.records.tasks import Outcome, RowNumber
@@ -192,7 +192,7 @@ def write_failures_csv(several: Iterable[Lines], place: Place) -> str:
                 names.update(dict.fromkeys(json.loads(line)))
         spooled.seek(0)
         with storage.open_writer(uri, "text/csv") as stream:
-            write_failures(map(json.loads, spooled), failure_fieldnames(names), stream)
+            write_csv(map(json.loads, spooled), failure_fieldnames(names), stream)
     return uri
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import gc
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -152,11 +151,6 @@ class EngineCache:
         What fails so again and again is left out.
         """
         with self._changed:
-            if device not in self._failures:
-                # TensorFlow and its graphs stay: looking through them for cycles takes a tenth of
-                # a second, on whatever thread allocates next, such as one that a device waits for.
-                gc.collect(1)
-                gc.freeze()
             self._failures[device] = 0
             for one in failed:
                 self._failures[one] += 1

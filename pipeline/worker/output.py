@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 
+from nst_core import host
 from nst_core.canvas import Size, size_of
 from nst_core.config import StyleConfig
 from nst_core.imaging import colors, encoding, images
@@ -19,6 +20,9 @@ from pipeline.manifest.spelling import name_of
 from pipeline.records.tasks import Task, sources
 from pipeline.worker.inputs import Inputs
 
+# Encoding takes processors, and on more threads than those would keep the one from its work that
+# serves a device; waiting for a storage takes none.
+_PROCESSORS = threading.BoundedSemaphore(max(1, host.processors() - 1))
 # Originals can be many times larger than what is optimised: one at a time is enlarged and encoded.
 _ORIGINAL_SIZE = threading.Lock()
 
@@ -42,7 +46,7 @@ def encode_image(
     content = inputs.picture
     size = output_size(image, content, config)
     is_original = config.output_size == "original"
-    with _ORIGINAL_SIZE if is_original else contextlib.nullcontext():
+    with _ORIGINAL_SIZE if is_original else contextlib.nullcontext(), _PROCESSORS:
         if is_original:
             image = _at_original_size(image, inputs, size, config)
         alpha = None

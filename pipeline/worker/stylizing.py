@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -169,7 +170,7 @@ class Stylizer:
         checkpoints: Checkpoints,
     ) -> Results:
         first = ready[0].task
-        passes = engine.style_passes
+        known, passes = engine.batches, engine.style_passes
         inits = [one.inputs.init for one in ready if one.inputs.init is not None]
 
         def report(now: Progress) -> None:
@@ -189,6 +190,11 @@ class Stylizer:
             checkpoints=checkpoints.arrays,
             save=checkpoints.save,
         )
+        if not known:
+            # TensorFlow and its graphs stay: looking through them for cycles takes a tenth of a
+            # second, on whatever thread allocates next, such as one that a device waits for.
+            gc.collect(1)
+            gc.freeze()
         # Here, not on the threads that finish the pairs: those would wait for themselves.
         snapshots.settle()
         self.tally.count("batches")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nst_core import host
 from nst_core.imaging import encoding
 from nst_core.results import Style, StyleResult
 from pipeline import storage
@@ -21,11 +19,6 @@ from pipeline.worker.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from nst_core.engine.style_engine import StyleEngine
-
-
-# Encoding takes processors, and on more threads than those would keep the one from its work that
-# serves a device; waiting for a storage takes none.
-_PROCESSORS = threading.BoundedSemaphore(max(1, host.processors() - 1))
 
 
 class Writer:
@@ -87,9 +80,8 @@ class Writer:
         if done := self.done_meanwhile(task):
             return done
         place = records.place_of(task, self.output)
-        with _PROCESSORS:
-            encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
-            log = loss_csv(result.losses)
+        encoded = encode_image(result.image, inputs, task.config, metadata_of(task))
+        log = loss_csv(result.losses)
         # First the records of what is about to be replaced: no record may vouch for lost pixels.
         others = self._delete_records(task, place["image"])
         snapshots, snapshot_bytes = self._write_snapshots(task, kept, result)

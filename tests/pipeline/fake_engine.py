@@ -60,6 +60,11 @@ class FakeEngine:
         self.given: dict[str, Any] = {}
         self.size = 1
 
+    @property
+    def batches(self) -> int:
+        """How many it has answered."""
+        return len(self.asked)
+
     def batch_size(self, *_: Any) -> int:
         """How many pairs are best for it."""
         return self.size

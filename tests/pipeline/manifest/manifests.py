@@ -15,7 +15,7 @@ from nst_core.errors import ManifestInvalid
 from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, parse_pair, portable_row
 from pipeline.manifest.rows import read_rows
-from pipeline.manifest.writing import failure_fieldnames, write_failures
+from pipeline.manifest.writing import failure_fieldnames, write_csv
 
 FORMATS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".parquet")
 
@@ -75,7 +75,7 @@ def fed_back(uri: str, folder: Path) -> list[Row]:
     failures = folder / "elsewhere" / "failures.csv"
     failures.parent.mkdir()
     with failures.open("wb") as stream:
-        write_failures(rows, names, stream)
+        write_csv(rows, names, stream)
     assert failures.read_bytes().startswith((",".join(names) + "\n").encode())
     return list(read_rows(str(failures)))
 

@@ -26,7 +26,7 @@ from pipeline.manifest.rows import read_rows
 from pipeline.manifest.writing import (
     cross_product,
     failure_fieldnames,
-    write_failures,
+    write_csv,
     write_manifest,
 )
 from pipeline.records.tasks import Outcome, Task
@@ -107,7 +107,7 @@ def fed_back(uri: str, folder: pathlib.Path) -> None:
     rows = [{**portable_row(row, uri), "status": "x", "error": "y"} for row, _ in found]
     failures = folder / "failures.csv"
     with failures.open("wb") as stream:
-        write_failures(rows, failure_fieldnames({key for row in rows for key in row}), stream)
+        write_csv(rows, failure_fieldnames({key for row in rows for key in row}), stream)
     again = list(read_rows(str(failures)))
     assert len(again) == len(found)
     for (row, _), other in zip(found, again, strict=True):

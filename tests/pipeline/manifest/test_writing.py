@@ -15,7 +15,7 @@ from pipeline.manifest.rows import check_header, read_rows
 from pipeline.manifest.writing import (
     cross_product,
     failure_fieldnames,
-    write_failures,
+    write_csv,
     write_manifest,
 )
 from tests.pipeline.manifest.manifests import FORMATS, TRICKY, fed_back, read_pairs, write
@@ -70,7 +70,7 @@ def test_option_values_written_as_they_are_mean_the_same() -> None:
     for value in TRICKY:
         if not isinstance(value, str):
             stream = io.BytesIO()
-            write_failures([{"options.x": value}], ["id", "options.x"], stream)
+            write_csv([{"options.x": value}], ["id", "options.x"], stream)
             cell = next(csv.DictReader(io.StringIO(stream.getvalue().decode(), "")))["options.x"]
             assert parse_value(cell) == value
             assert type(parse_value(cell)) is type(value)
