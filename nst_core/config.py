@@ -84,6 +84,12 @@ class StyleConfig:
         "first step",
         checks.number(0, above=True),
     )
+    betas: tuple[float, ...] = _setting(
+        checks.ADAMS_BETAS,
+        "decays of Adam's averages of gradients and of their squares; long runs (500 steps and "
+        "more) come lowest with `[0.99, 0.99]`",
+        checks.betas,
+    )
     tolerance: float = _setting(
         0.0,
         "a scale ends early once the total falls by less than this share over 20 steps; 0: only "
@@ -343,16 +349,6 @@ def with_changes(changes: str) -> StyleConfig:
 SETTINGS: dict[str, str] = {
     field.name: field.metadata["doc"] for field in dataclasses.fields(StyleConfig)
 }
-
-# Settings that never change a pixel of any file, snapshots among them; `weights` counts by its
-# content, not by its name.
-WITHOUT_EFFECT = frozenset(
-    {
-        *("weights", "device", "tile", "deadline_seconds", "checkpoint_seconds", "metadata"),
-        *("max_pixels", "max_bytes", "decode_seconds"),
-    }
-)
-PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
 
 
 def unknown_setting(key: str) -> str:

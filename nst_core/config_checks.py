@@ -13,6 +13,9 @@ from typing import Any
 
 from nst_core.layers import CONV_LAYERS
 
+# As Kingma and Ba have them.
+ADAMS_BETAS = (0.9, 0.999)
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -178,6 +181,15 @@ def steps(value: Any) -> str | None:
     return "a count of at least 1, or a list with one count per scale"
 
 
+@_passing({"type": "array", "items": number(0, 0.9999).schema, "minItems": 2, "maxItems": 2})
+def betas(value: Any) -> str | None:
+    """Two decays."""
+    is_one = number(0, 0.9999)
+    if isinstance(value, tuple) and len(value) == 2 and not any(map(is_one, value)):
+        return None
+    return "two numbers of at least 0 and at most 0.9999, such as [0.9, 0.999]"
+
+
 def canonical(value: Any, kind: str) -> Any:
     """Floats where floats are meant, layers in order: equal settings must compare equal."""
     if kind == "float":
@@ -207,6 +219,11 @@ def contradiction(config: Any) -> str | None:
         return (
             f"average_decay is {config.average_decay:g} with optimizer {config.optimizer}; "
             "set optimizer to adam, or average_decay to 0."
+        )
+    if config.betas != ADAMS_BETAS and config.optimizer != "adam":
+        return (
+            f"betas is {[*config.betas]} with optimizer {config.optimizer}; "
+            f"set optimizer to adam, or betas to {[*ADAMS_BETAS]}."
         )
     if config.normalize_gradients and config.optimizer != "adam":
         return (

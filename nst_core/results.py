@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from nst_core.canvas import Size, size_of
 
-# Raised whenever the pixels change for the same settings, so that catalogs are done again.
-ENGINE_VERSION = "4"
-# Earlier versions whose pixels are others by rounding alone: what they have done stays done.
-ALIKE_VERSIONS = ("3",)
-# Settings that came later, by the value at which all is as before: with that they do not count.
-LATER_SETTINGS: dict[str, Any] = {"smallest_side": 0}
-# Raised whenever a step is another: older checkpoints are then started over.
-STEP_VERSION = "3"
 LOG_COLUMNS = ("step", "scale", "width", "height", "seconds")
-
-
-def counting(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the settings that count in what identifies a result; see `LATER_SETTINGS`."""
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in LATER_SETTINGS or value != LATER_SETTINGS[name]
-    }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,8 @@ GROUPS = {
     "sizes": ("image_height", "resample", "canvas_multiple", "output_size"),
     "network": ("weights", "pooling", "padding", "normalization", "normalize_gradients"),
     "optimisation": (
-        *("scales", "optimizer", "learning_rate", "tolerance", "seed", "average_decay"),
-        "clip_pixels",
+        *("scales", "optimizer", "learning_rate", "betas", "tolerance", "seed"),
+        *("average_decay", "clip_pixels"),
     ),
     "files": ("output_format", "jpeg_quality", "metadata", "snapshot_every", "animation"),
     "machine and limits": ("precision", "device", "tile", "deadline_seconds"),

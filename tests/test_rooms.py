@@ -17,6 +17,7 @@ ORDER = {
         "decoding",
         "imaging",
         "results",
+        "identity",
         "canvas",
         "host",
         "config",

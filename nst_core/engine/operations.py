@@ -40,6 +40,7 @@ def step_settings(config: StyleConfig) -> tuple[Any, ...]:
         config.normalize_gradients,
         config.optimizer,
         config.average_decay,
+        config.betas,
         config.clip_pixels,
     )
 

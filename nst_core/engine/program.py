@@ -35,7 +35,7 @@ def optimizer_for(config: StyleConfig, precision: str) -> loop.Optimizer:
     """The optimiser that the configuration names, for a network in this arithmetic."""
     bounds = loop.pixel_range if config.clip_pixels else tf.identity
     if config.optimizer == "adam":
-        return loop.Adam(config.average_decay, bounds)
+        return loop.Adam(config.average_decay, bounds, config.betas)
     return Lbfgs(bounds, LOSS_ROUNDING[precision])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.canvas import Size, canvas_identity, size_of
-from nst_core.config import PIXEL_SETTINGS, StyleConfig
+from nst_core.config import SETTINGS, StyleConfig
 from nst_core.engine import batch_sizes, memory
 from nst_core.engine.batch import Batch
 from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
@@ -31,17 +31,16 @@ from nst_core.engine.program import optimizer_for
 from nst_core.engine.program_store import ProgramStore, limit_bytes
 from nst_core.engine.programs import Programs, pixels_of
 from nst_core.errors import Diverged, InputTooSmall, OutOfMemory, PairError
+from nst_core.identity import STEP_VERSION, counting
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
 from nst_core.objective.regions import Regions
 from nst_core.results import (
-    STEP_VERSION,
     OnCompiling,
     OnSnapshot,
     Report,
     Style,
     StyleResult,
-    counting,
 )
 from nst_core.setting_text import URI_SETTINGS
 
@@ -338,7 +337,7 @@ class StyleEngine:
     ) -> bytes:
         """What tells an image's checkpoints from those of other inputs, settings or arithmetic."""
         # Images that settings name are among the inputs; their names can be those of a neighbour.
-        shared = counting({n: getattr(config, n) for n in PIXEL_SETTINGS if n not in URI_SETTINGS})
+        shared = counting({n: getattr(config, n) for n in SETTINGS if n not in URI_SETTINGS})
         # The canvas that it comes to here, whatever the setting is called.
         source = size_of(inputs[0])
         shared["canvas_multiple"] = canvas_identity(source, config, on_gpu=self.on_gpu)

@@ -6,7 +6,7 @@ path does not depend on its neighbours. One step is one evaluation of loss and g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -117,16 +117,21 @@ class Adam:
         average_decay: where above 0, the result is the bias-corrected exponential average of the
             iterates.
         bounds: applied to the pixels after each step.
+        betas: decays of the averages of gradients and of their squares.
     """
 
     guarded: frozenset[str] = frozenset()
-    first_decay = 0.9
-    second_decay = 0.999
     epsilon = 1e-8
 
-    def __init__(self, average_decay: float = 0.0, bounds: Bounds = tf.identity) -> None:
+    def __init__(
+        self,
+        average_decay: float = 0.0,
+        bounds: Bounds = tf.identity,
+        betas: Sequence[float] = (0.9, 0.999),
+    ) -> None:
         self.average_decay = average_decay
         self.bounds = bounds
+        self.first_decay, self.second_decay = betas
 
     def start(self, x: Tensor, columns: int) -> State:
         """See `Optimizer.start`."""

@@ -12,8 +12,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 
-from nst_core.config import PIXEL_SETTINGS, StyleConfig, with_changes
-from nst_core.results import ALIKE_VERSIONS, ENGINE_VERSION, counting
+from nst_core.config import StyleConfig, with_changes
+from nst_core.identity import ALIKE_VERSIONS, ENGINE_VERSION, counting
 from nst_core.setting_text import names_file
 from pipeline.manifest.pairs import Pair
 from pipeline.records.tasks import sources
@@ -99,4 +99,4 @@ def _pixel_settings(config: StyleConfig) -> dict[str, object]:
     for (name, value), former in _FORMER.items():
         if settings[name] == value:
             settings[name] = former
-    return counting({name: settings[name] for name in PIXEL_SETTINGS})
+    return counting(settings)

@@ -17,8 +17,8 @@ import orjson
 
 from nst_core.canvas import Size, size_of
 from nst_core.config import StyleConfig, with_changes
+from nst_core.identity import ENGINE_VERSION
 from nst_core.imaging.encoding import EXTENSIONS
-from nst_core.results import ENGINE_VERSION
 from pipeline import storage
 from pipeline.records.curves import curve_of
 from pipeline.records.shapes import RECORD_VERSION

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from nst_core.errors import JobError
-from nst_core.results import ENGINE_VERSION
+from nst_core.identity import ENGINE_VERSION
 
 Versions = Mapping[str, str]
 

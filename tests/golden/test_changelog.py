@@ -6,8 +6,8 @@ import pathlib
 import re
 import tomllib
 
+from nst_core.identity import ALIKE_VERSIONS, ENGINE_VERSION
 from nst_core.network import procedural
-from nst_core.results import ALIKE_VERSIONS, ENGINE_VERSION
 
 ROOT = pathlib.Path(__file__).parents[2]
 # By the version of the package, from its heading on.

@@ -42,6 +42,7 @@ PROMISED = [
     "precision",
     "device",
     "average_decay",
+    "betas",
     "preserve_colors",
     "tile",
     "deadline_seconds",
@@ -151,6 +152,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("precision", "float16", "float32, bfloat16, auto"),
     ("device", "tpu", "auto, gpu, cpu"),
     ("average_decay", 1, "at least 0 and at most 0.9999"),
+    ("betas", [0.9], "two numbers"),
+    ("betas", [0.9, 1], "at most 0.9999"),
+    ("betas", 0.9, "two numbers"),
     ("clip_pixels", 1, "true or false"),
     ("preserve_colors", "all", "none, luminance, covariance, histogram"),
     ("deadline_seconds", -1, "at least 0"),
@@ -229,6 +233,13 @@ def test_averaging_needs_adam() -> None:
     with pytest.raises(ConfigError, match=r"average_decay is 0\.9 with optimizer lbfgs.*adam"):
         StyleConfig().updated({"average_decay": 0.9})
     assert StyleConfig().updated({"average_decay": 0.9, "optimizer": "adam"}).average_decay == 0.9
+
+
+def test_betas_need_adam() -> None:
+    with pytest.raises(ConfigError, match=r"betas is \[0\.99, 0\.9\] with optimizer lbfgs.*adam"):
+        StyleConfig().updated({"betas": [0.99, 0.9]})
+    changed = StyleConfig().updated({"betas": [0.99, 0], "optimizer": "adam"})
+    assert changed.betas == (0.99, 0.0)
 
 
 def test_an_animation_needs_images() -> None:

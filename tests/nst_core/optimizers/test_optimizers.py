@@ -401,16 +401,19 @@ def test_regions_that_turn_the_gradient_more_are_stepped_through_more_slowly() -
     assert 6 < step[0, :, 4:16].mean() / step[0, :, 32:44].mean() < 12
 
 
-def test_adam_takes_the_steps_of_its_paper() -> None:
+@pytest.mark.parametrize(("decay", "squares_decay"), [(0.9, 0.999), (0.99, 0.95)])
+def test_adam_takes_the_steps_of_its_paper(decay: float, squares_decay: float) -> None:
     target, curvature = random(1).astype(np.float64), stretched(3).astype(np.float64)
     x = random(2).astype(np.float64)
     first = second = np.zeros_like(x)
-    found, _ = minimised(Adam(), x, quadratic(*map(np.float32, (target, curvature))), 25, 0.3)
+    adam = Adam(betas=(decay, squares_decay))
+    found, _ = minimised(adam, x, quadratic(*map(np.float32, (target, curvature))), 25, 0.3)
     for count in range(1, 26):
         gradient = 2 * curvature * (x - target)
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        x = x - 0.3 * (first / (1 - 0.9**count)) / np.sqrt(second / (1 - 0.999**count))
+        first = decay * first + (1 - decay) * gradient
+        second = squares_decay * second + (1 - squares_decay) * gradient**2
+        root = np.sqrt(second / (1 - squares_decay**count))
+        x = x - 0.3 * (first / (1 - decay**count)) / root
     np.testing.assert_allclose(found, x, atol=1e-4)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nst_core.config import SETTINGS, StyleConfig
-from nst_core.results import ALIKE_VERSIONS, ENGINE_VERSION
+from nst_core.identity import ALIKE_VERSIONS, ENGINE_VERSION
 from pipeline.manifest.pairs import Pair, StyleReference
 from pipeline.records import fingerprints, records
 
@@ -44,6 +44,7 @@ CHANGED: dict[str, Any] = {
     "seed": 1,
     "precision": "float32",
     "average_decay": 0.5,
+    "betas": [0.99, 0.99],
     "clip_pixels": False,
     "content_colors": "own",
     "preserve_colors": "luminance",
@@ -67,7 +68,7 @@ NO_PIXEL: dict[str, Any] = {
 
 def mark(pair: Pair = PAIR, weights: str = "procedural:1", **changes: Any) -> str:
     """The fingerprint of a pair under a changed configuration, of images that are their URIs."""
-    if changes.get("average_decay") or changes.get("normalize_gradients"):
+    if changes.keys() & {"average_decay", "betas", "normalize_gradients"}:
         changes["optimizer"] = "adam"
     if changes.get("animation"):
         changes["snapshot_every"] = 10

@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from nst_core.errors import ConfigError, JobError
-from nst_core.results import ENGINE_VERSION
+from nst_core.identity import ENGINE_VERSION
 from pipeline import cli
 from pipeline.__main__ import main
 from pipeline.commands import run

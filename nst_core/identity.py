@@ -1,0 +1,40 @@
+"""What identifies a result: the engine's version, and the settings that decide its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nst_core.config import SETTINGS
+
+# Raised whenever the pixels change for the same settings, so that catalogs are done again.
+ENGINE_VERSION = "4"
+# Earlier versions whose pixels are others by rounding alone: what they have done stays done.
+ALIKE_VERSIONS = ("3",)
+# Raised whenever a step is another: older checkpoints are then started over.
+STEP_VERSION = "3"
+# Settings that came later, by the value at which all is as before: with that they do not count.
+LATER_SETTINGS: dict[str, Any] = {"smallest_side": 0, "betas": [0.9, 0.999]}
+# Settings that never change a pixel of any file, snapshots among them; `weights` counts by its
+# content, not by its name.
+WITHOUT_EFFECT = frozenset(
+    {
+        *("weights", "device", "tile", "deadline_seconds", "checkpoint_seconds", "metadata"),
+        *("max_pixels", "max_bytes", "decode_seconds"),
+    }
+)
+PIXEL_SETTINGS = tuple(name for name in SETTINGS if name not in WITHOUT_EFFECT)
+
+
+def counting(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that count; see `PIXEL_SETTINGS` and `LATER_SETTINGS`."""
+    return {
+        name: settings[name]
+        for name in PIXEL_SETTINGS
+        if name in settings and not _is_as_before(name, settings[name])
+    }
+
+
+def _is_as_before(name: str, value: Any) -> bool:
+    plain = [*value] if isinstance(value, tuple) else value
+    return name in LATER_SETTINGS and plain == LATER_SETTINGS[name]
