@@ -31,8 +31,12 @@ LONG = (
     "pipeline/storage/test_storage_faults.py",
 )
 # A worker of the tests takes one file after the other: those of minutes come first, so that none
-# is left with one at the end.
-LONGEST = ("test_flink", "test_prism", "test_kill", "test_numbers", "test_batches", "test_tiles")
+# is left with one at the end, and those that wait for other processes (Flink, Prism, kills) one
+# after the other, between those that compute.
+LONGEST = (
+    *("test_flink", "test_batches", "test_numbers", "test_tiles", "test_prism", "test_scales"),
+    *("test_regions", "test_kill"),
+)
 
 
 @dataclass(frozen=True)

@@ -92,10 +92,10 @@ class Pictures:
 
     def originals(self) -> Tensor:
         """The contents on the canvas, in the colours in which they enter: `[B, H, W, 3]`."""
-        if self.config.content_colors == "own" or self.config.recolors_style:
+        if not recoloring.recolors_content(self.config):
             return self.own
         changes = [
-            colors.color_change(colors.color_statistics(content), palette)
+            colors.color_change(recoloring.statistics_of(content, None), palette)
             for content, palette in zip(self._fitted, self._palettes, strict=True)
         ]
         linear, offset = (np.stack(one) for one in zip(*changes, strict=True))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nst_core.config import StyleConfig
 from nst_core.errors import InputTooSmall
 from nst_core.imaging import colors
 from nst_core.imaging.remembered import once_per_picture
@@ -19,13 +20,29 @@ LEAST_DEVIATION = 1.0
 # Of a picture with colours, the pixels of every so-manieth row and column tell at once.
 SPARSE = 16
 
-_palette = once_per_picture(colors.color_statistics)
+# Of a content or a style.
+statistics_of = once_per_picture(colors.color_statistics)
+
+
+def recolors_content(config: StyleConfig) -> bool:
+    """Whether the content takes the style's colours before the transfer."""
+    return config.content_colors == "style" and not config.recolors_style
+
+
+def look_at(content: np.ndarray, styles: Sequence[Style], config: StyleConfig) -> None:
+    """Find out what an engine will ask of these pictures, which is remembered as long as they are.
+
+    On any thread: the one that serves a device then need not.
+    """
+    palette_of(styles)
+    if recolors_content(config):
+        statistics_of(content, None)
 
 
 def palette_of(styles: Sequence[Style]) -> colors.Palette:
     """Mean and covariance of the styles' colours, mixed by their weights."""
     weights = [style.weight for style in styles]
-    palettes = [_palette(style.rgb, style.alpha) for style in styles]
+    palettes = [statistics_of(style.rgb, style.alpha) for style in styles]
     mean = np.average([mean for mean, _ in palettes], axis=0, weights=weights)
     # About the common mean: between several styles, their means differ too.
     spread = [covariance + np.outer(m - mean, m - mean) for m, covariance in palettes]
@@ -38,7 +55,7 @@ def in_colors_of(styles: Sequence[Style], content: np.ndarray, *, by: str) -> li
     Gatys et al. 2016: Preserving color in neural artistic style transfer (arXiv 1606.05897).
     """
     grey = is_grey(content)
-    palette = colors.color_statistics(content)
+    palette = statistics_of(content, None)
     found = []
     for style in styles:
         # Channel by channel even grey would become coloured where the style's channels differ.
@@ -62,7 +79,7 @@ def refuse_plain(style: Style) -> None:
             f"{style.name} is transparent all over, so that there is no style in it; "
             "take another picture, or one without transparency."
         )
-    mean, covariance = _palette(style.rgb, style.alpha)
+    mean, covariance = statistics_of(style.rgb, style.alpha)
     if np.sqrt(np.trace(covariance)) < LEAST_DEVIATION:
         where = "" if style.alpha is None else " where it is not transparent"
         red, green, blue = (round(float(value)) for value in mean)

@@ -206,8 +206,8 @@ class TestStyles:
         monkeypatch.setattr(programs, "digest", lambda *one: hashed.append(one) or digest(*one))
         monkeypatch.setattr(
             recoloring,
-            "_palette",
-            once_per_picture(lambda *one: measured.append(one) or statistics(*one)),
+            "statistics_of",
+            once_per_picture(lambda *one: measured.append(one[0]) or statistics(*one)),
         )
         engine = new_engine(procedural)
         config = quick(steps=1, scales=[0.5, 1], content_colors="style")
@@ -215,7 +215,8 @@ class TestStyles:
             weighed = dataclasses.replace(style, weight=weight)
             for content in contents:
                 engine.stylize(content, [weighed], config)
-        assert (len(hashed), len(measured), engine.style_passes) == (1, 1, 2)
+        of_style = [one for one in measured if one is style.rgb]
+        assert (len(hashed), len(of_style), engine.style_passes) == (1, 1, 2)
 
     @pytest.mark.parametrize("statistics", ["gram", "covariance", "wasserstein"])
     def test_the_pass_that_measures_a_style_for_the_optimisation_is_that_for_the_quality(

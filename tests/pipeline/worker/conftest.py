@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline import storage
+from tests.pipeline.worker.bench import Bench
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
-from tests.pipeline.worker.bench import Bench
 
 
 @pytest.fixture

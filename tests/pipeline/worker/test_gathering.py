@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -13,9 +13,6 @@ from pipeline.records.tasks import Batch, Outcome
 from pipeline.worker import work
 from pipeline.worker.work import BatchWorker
 from tests.pipeline.fake_engine import Engines, FakeEngine
-
-if TYPE_CHECKING:
-    pass
 from tests.pipeline.worker.bench import NAMES, SECONDS, Bench, all_good, wait_for
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import Any
 
+import numpy as np
 import pytest
 
 from nst_core.errors import JobError
+from nst_core.imaging import colors, recoloring
+from nst_core.imaging.remembered import once_per_picture
 from pipeline.worker.picture_cache import PictureCache
-
-if TYPE_CHECKING:
-    pass
 from tests.pipeline.worker.bench import Bench, read_image
 
 
@@ -35,6 +36,21 @@ class TestShared:
         assert bench.run(batches) == dict.fromkeys("abcdef", "input_not_found")
         assert read == ["none.png"]
         assert bench.engine.asked == []
+
+    def test_their_colours_are_measured_once_and_beside_the_device(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        measured: list[str] = []
+
+        def find(rgb: np.ndarray, alpha: np.ndarray | None) -> colors.Palette:
+            measured.append(threading.current_thread().name)
+            return colors.color_statistics(rgb, alpha)
+
+        monkeypatch.setattr(recoloring, "statistics_of", once_per_picture(find))
+        assert bench.run(bench.batches(6)) == dict.fromkeys("abcdef", "ok")
+        # Six contents and a style, which several threads may look at at once.
+        assert 7 <= len(measured) <= 12
+        assert all(name.startswith("nst-reading") for name in measured)
 
 
 class TestPictureCache:
