@@ -15,10 +15,10 @@ from nst_core.errors import JobError
 from pipeline import storage
 from pipeline.records.tasks import Batch
 from pipeline.worker import work
+from tests.pipeline.worker.bench import NAMES, SECONDS, Bench, all_good, wait_for
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
-from tests.pipeline.worker.bench import NAMES, SECONDS, Bench, all_good, wait_for
 
 
 def test_two_batches_are_read_while_one_is_optimised_and_no_more(
