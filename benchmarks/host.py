@@ -7,8 +7,9 @@ to nothing to compute: binding tensors, TensorFlow's executor, small kernels. Wh
 at 512 px is the device's work, and so is the memory of the optimiser's history; that of other
 images, which the processor here takes and frees in place of the card, is counted all the same.
 Medians of batches on warm graphs, in a process with one thread for TensorFlow and one for BLAS:
-others spin while they wait. "Many styles" has a new style for every image; otherwise the engine
-has seen it before.
+others spin while they wait. "Many styles" has a new style for every image; otherwise the
+engine has seen it before. The contents are the same in every batch: their colours are known, as
+they are where pairs are read beside the device.
 """
 
 from __future__ import annotations
