@@ -83,8 +83,8 @@ class Interrupted:
         }
         return ScaleState(
             state,
-            list(self._terms(self.scale)),
-            list(self._seconds(self.scale)),
+            self._terms(self.scale),
+            self._seconds(self.scale),
             self._stacked(f"log/{self.scale}/steps"),
             self._stacked("state/active"),
         )
@@ -180,12 +180,7 @@ def _chained(
         log = (result.terms, result.seconds, result.steps, result.failed)
         yield from _log(number, *log, index)
     # Whether the loss has run away is asked at the end of a scale.
-    log = (
-        np.stack(reached.terms),
-        np.array(reached.seconds),
-        reached.steps,
-        np.zeros(len(reached.steps), bool),
-    )
+    log = (reached.terms, reached.seconds, reached.steps, np.zeros(len(reached.steps), bool))
     yield from _log(len(done), *log, index)
     for name, value in _flat(reached.state):
         yield f"state/{name}", np.asarray(value.numpy()[index])

@@ -39,8 +39,8 @@ class ScaleState:
     """One scale's optimisation on its way: the optimiser's state, and what is logged so far."""
 
     state: loop.State
-    terms: list[np.ndarray]  # [B, T] after each step
-    seconds: list[float]  # after each step, since the scale's start
+    terms: np.ndarray  # [S, B, T] after each step
+    seconds: np.ndarray  # [S] after each step, since the scale's start
     steps: np.ndarray  # [B]: of images that have settled, how many they took
     active: np.ndarray  # [B] bool: those that have not
 
@@ -49,7 +49,8 @@ class ScaleState:
         """The start of a scale of `steps` steps at float32 images `[B, H, W, 3]`."""
         count = images.shape[0]
         state = program.start(tf.convert_to_tensor(images))
-        return cls(state, [], [], np.full(count, steps), np.ones(count, bool))
+        terms = np.empty((0, *state["terms"].shape), np.float32)
+        return cls(state, terms, np.empty(0), np.full(count, steps), np.ones(count, bool))
 
     def filled(self, size: int) -> ScaleState:
         """The same with copies of the first image, which are not optimised, up to `size`."""
@@ -58,7 +59,7 @@ class ScaleState:
             return self
         active = np.pad(self.active, (0, more))
         state = {**filled(self.state, size), "active": tf.constant(active)}
-        terms = [np.pad(one, ((0, more), (0, 0)), mode="edge") for one in self.terms]
+        terms = np.pad(self.terms, ((0, 0), (0, more), (0, 0)), mode="edge")
         return ScaleState(state, terms, self.seconds, np.pad(self.steps, (0, more)), active)
 
 
@@ -109,7 +110,7 @@ def optimize_scale(
     if size and size > count:
         reached, targets = reached.filled(size), filled(targets, size)
     terms, active = reached.terms, reached.active
-    started = time.monotonic() - (reached.seconds[-1] if reached.seconds else 0.0)
+    started = time.monotonic() - (float(reached.seconds[-1]) if len(reached.seconds) else 0.0)
     shape = tuple(reached.state["x"].shape[:3])
     call = _first_call(program, shape)
     while len(terms) < steps and active.any():
@@ -125,8 +126,9 @@ def optimize_scale(
             reached.state, targets, weights, config.learning_rate, call
         )
         now = time.monotonic()
-        reached.seconds += list(before - started + (now - before) * np.arange(1, call + 1) / call)
-        terms += list(log)
+        each = before - started + (now - before) * np.arange(1, call + 1) / call
+        reached.seconds = np.concatenate([reached.seconds, each])
+        reached.terms = terms = np.concatenate([terms, log])
         report(len(terms), log[-1, :count, 0])
         if now > deadline and len(terms) < steps:
             raise DeadlineExceeded(
@@ -145,7 +147,6 @@ def optimize_scale(
             between(reached)
         program.pace[shape] = (now - before) / call
         call = min(4 * call, _full_call(program.pace[shape]))
-    every = np.stack(terms)
     result = program.optimizer.result(reached.state)
 
     def plain() -> np.ndarray:
@@ -153,11 +154,10 @@ def optimize_scale(
         totals: np.ndarray = program.advance(grey, targets, weights, 0.0, 1)[1][0, :, 0]
         return totals
 
-    failed = diverged(every, plain) | ~_finite(result).numpy()
-    taken = np.minimum(reached.steps, len(every))
-    seconds = np.array(reached.seconds)
+    failed = diverged(terms, plain) | ~_finite(result).numpy()
+    taken = np.minimum(reached.steps, len(terms))
     images = result[:count] if len(result) > count else result
-    return ScaleResult(images, every[:, :count], seconds, taken[:count], failed[:count])
+    return ScaleResult(images, terms[:, :count], reached.seconds, taken[:count], failed[:count])
 
 
 def filled(tensors: Any, size: int) -> Any:
@@ -184,7 +184,7 @@ def _finite(images: Tensor) -> Tensor:
     return tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
 
 
-def _settled(terms: list[np.ndarray], config: StyleConfig) -> Any:
+def _settled(terms: np.ndarray, config: StyleConfig) -> Any:
     """Images whose total fell by less than `tolerance` over the last window, or is at rest."""
     if len(terms) % TOLERANCE_WINDOW:
         return False

@@ -288,7 +288,7 @@ def test_it_is_saved_so_often_and_never_for_most_of_the_time(
         now += seconds_to_save
 
     keeper = checkpoints.Checkpoints([], save, every, lambda _: b"id")
-    leg = scale.ScaleState({}, [], [], np.array([9]), np.array([True]))
+    leg = scale.ScaleState({}, np.empty((0, 1, 1)), np.empty(0), np.array([9]), np.array([True]))
     while now < 1000 and len(seen) < 3:
         keeper.between([0], [], leg, 0.0, False)
         now += 1
