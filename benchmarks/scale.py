@@ -50,13 +50,15 @@ CONFIG = StyleConfig(weights="procedural", image_size=32, scales=(1,), steps=1)
 class InstantEngines(EngineCache):
     """Engines that stand in for others, on one device."""
 
+    _engine = StandIn()
+
     def devices(self, _: StyleConfig, besides: Collection[str] = ()) -> list[str]:
         """The one of them all."""
         return [one for one in (StandIn.device,) if one not in besides]
 
     def engine_for(self, _: StyleConfig, device: str | None = None) -> Any:  # noqa: ARG002
         """One that answers at once."""
-        return StandIn()
+        return self._engine
 
 
 def write_catalog(folder: pathlib.Path, rows: int) -> RunOptions:

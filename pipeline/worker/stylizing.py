@@ -190,7 +190,7 @@ class Stylizer:
             checkpoints=checkpoints.arrays,
             save=checkpoints.save,
         )
-        if not known:
+        if engine.batches and not known:
             # TensorFlow and its graphs stay: looking through them for cycles takes a tenth of a
             # second, on whatever thread allocates next, such as one that a device waits for.
             gc.collect(1)
