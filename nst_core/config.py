@@ -87,7 +87,7 @@ class StyleConfig:
     betas: tuple[float, ...] = _setting(
         checks.ADAMS_BETAS,
         "decays of Adam's averages of gradients and of their squares; long runs (500 steps and "
-        "more) come lowest with `[0.99, 0.99]`",
+        "more) can end lower with `[0.99, 0.99]`",
         checks.betas,
     )
     tolerance: float = _setting(
