@@ -35,13 +35,7 @@ from nst_core.identity import STEP_VERSION, counting
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
 from nst_core.objective.regions import Regions
-from nst_core.results import (
-    OnCompiling,
-    OnSnapshot,
-    Report,
-    Style,
-    StyleResult,
-)
+from nst_core.results import OnCompiling, OnSnapshot, Report, Style, StyleResult
 from nst_core.setting_text import URI_SETTINGS
 
 CAREFUL_LEARNING_RATE = 0.25

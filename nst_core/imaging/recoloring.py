@@ -34,7 +34,8 @@ def look_at(content: np.ndarray, styles: Sequence[Style], config: StyleConfig) -
 
     On any thread: the one that serves a device then need not.
     """
-    palette_of(styles)
+    for style in styles:
+        statistics_of(style.rgb, style.alpha)
     if recolors_content(config):
         statistics_of(content, None)
 

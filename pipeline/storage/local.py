@@ -56,11 +56,10 @@ def _check_file(path: str) -> os.stat_result:
 def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
     """See `storage.read_bytes`."""
     path = local_path(uri)
-    with reading(path):
-        found, status = _found(path)
+    file, status = _opened(path)
+    with file:
         refuse_too_large(path, status.st_size, max_bytes)
-        with io.BufferedReader(SourceFile(found)) as file:
-            return file.read() if first is None else file.read(first)
+        return file.read() if first is None else file.read(first)
 
 
 def read_version(uri: str, max_bytes: int) -> tuple[bytes, Version]:
@@ -95,9 +94,14 @@ def _found(path: str) -> tuple[str, os.stat_result]:
 
 def stream(uri: str) -> io.BufferedReader:
     """See `storage.open_binary`."""
-    path = local_path(uri)
+    return _opened(local_path(uri))[0]
+
+
+def _opened(path: str) -> tuple[io.BufferedReader, os.stat_result]:
+    """A file, under whichever spelling there is one, and its metadata."""
     with reading(path):
-        return io.BufferedReader(SourceFile(_found(path)[0]))
+        found, status = _found(path)
+        return io.BufferedReader(SourceFile(found)), status
 
 
 def exists(uri: str) -> bool:
