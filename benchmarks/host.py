@@ -8,8 +8,8 @@ at 512 px is the device's work, and so is the memory of the optimiser's history;
 images, which the processor here takes and frees in place of the card, is counted all the same.
 Medians of batches on warm graphs, in a process with one thread for TensorFlow and one for BLAS:
 others spin while they wait. "Many styles" has a new style for every image; otherwise the
-engine has seen it before. The contents are the same in every batch: their colours are known, as
-they are where pairs are read beside the device.
+engine has seen it before. What is found out about pictures where they are read, on other threads,
+is known before (`nst_core.imaging.foreseen`), and no part of these numbers.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from nst_core.engine.graphs import Graph
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import Program
 from nst_core.engine.style_engine import StyleEngine
+from nst_core.imaging.foreseen import look_at
 from nst_core.network.loading import load_weights
 from nst_core.network.vgg import Vgg19
 from nst_core.optimizers import history, loop
@@ -47,11 +48,12 @@ SIDE, LEAST_SIDE = 512, 32
 ROUNDS = 15
 CHANNELS = 4
 THREADS = ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
-# Of the case: contents in a batch, whether every batch has a style of its own.
+# Of the case: contents in a batch, whether each of them has a style of its own.
 CASES = {
     "1 content, 1 style": (1, False),
     "8 contents, 1 style": (8, False),
     "1 content, many styles": (1, True),
+    "8 contents, many styles": (8, True),
 }
 PARTS = {
     "pictures": (Pictures, ("originals", "first_start", "finer_start", "finished")),
@@ -141,13 +143,16 @@ def measure(side: int, contents: int, *, new_styles: bool) -> dict[tuple[str, bo
     watch, rounds = Stopwatch(), []
     with _watched(watch):
         engine = StyleEngine.for_config(config, load_weights("procedural"))
-        given, style = [picture() for _ in range(contents)], Style(picture())
+        given = [picture() for _ in range(contents)]
+        styles = [[Style(picture())]] * contents
         for number in range(-2, ROUNDS):
             if new_styles:
-                style = Style(picture())
+                styles = [[Style(picture())] for _ in given]
+            for content, own in zip(given, styles, strict=True):
+                look_at(content, own, config)
             watch.switch((REST, False))
             watch.spent.clear()
-            results = engine.stylize_batch(given, [style], config)
+            results = engine.stylize_batch(given, styles, config)
             watch.switch((REST, False))
             assert all(isinstance(one, StyleResult) and not one.retried for one in results)
             if number >= 0:

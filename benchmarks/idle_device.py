@@ -99,9 +99,7 @@ def _patch() -> None:
     history.start = lambda x: {}  # noqa: ARG005
     initialization._weighed = resized
     initialization._added = lambda contents, *_: contents
-    pictures._recolored = dict.fromkeys(
-        pictures._recolored, lambda images, *_: pictures._as_float(images)
-    )
+    pictures._recolored = lambda images, *_: pictures._widened(images)
     quality.structural_similarity = lambda *_: tf.ones([1])
     Graph.__call__ = noted("graph", Graph.__call__)  # type: ignore[method-assign]
     StyleEngine.batch_size = batch_size  # type: ignore[method-assign]

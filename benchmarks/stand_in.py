@@ -29,8 +29,8 @@ class StandIn:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.batches = 0
-        step = (1, 1.0, 32, 32, seconds, 3.0, 1.0, 1.0, 1.0, 1.0)
-        self._losses = LossLog((*LOG_COLUMNS, *TERMS), (step,))
+        step = [1, 1.0, 32, 32, seconds, 3.0, 1.0, 1.0, 1.0, 1.0]
+        self._losses = LossLog((*LOG_COLUMNS, *TERMS), np.array([step]))
 
     def batch_size(self, *_: Any) -> int:
         """As a CPU has it."""

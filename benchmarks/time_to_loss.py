@@ -96,7 +96,7 @@ class Followed:
         """Wall time from the call to a step: the log's, shifted by what it leaves out."""
         rows = self.result.losses.rows
         seen = min(known for known in self.seconds if known >= step)
-        return self.seconds[seen] - (rows[seen - 1][4] - rows[step - 1][4])
+        return self.seconds[seen] - float(rows[seen - 1, 4] - rows[step - 1, 4])
 
 
 def followed(

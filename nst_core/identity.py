@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from nst_core.config import SETTINGS
 
@@ -38,3 +41,14 @@ def counting(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _is_as_before(name: str, value: Any) -> bool:
     plain = [*value] if isinstance(value, tuple) else value
     return name in LATER_SETTINGS and plain == LATER_SETTINGS[name]
+
+
+def digest(*parts: Any) -> bytes:
+    """16 bytes that tell arrays, and values that have a `repr`, from others."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            found.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+            part = (part.shape, part.dtype)
+        found.update(repr(part).encode())
+    return found.digest()

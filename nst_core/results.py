@@ -42,16 +42,17 @@ class LossLog:
 
     `columns` are `LOG_COLUMNS` (step counts over all scales; width and height of the canvas,
     px; seconds since the start, interpolated within one call to the device), then the terms:
-    `total` is the sum of `content`, `style` and `tv`; `style/<layer>` sum to `style`.
+    `total` is the sum of `content`, `style` and `tv`; `style/<layer>` sum to `style`. `rows` are
+    `[S, C]`, one for each step.
     """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[float, ...], ...]
+    rows: np.ndarray
 
     def terms(self, index: int) -> dict[str, float]:
         """The terms of one row, by name."""
         skip = len(LOG_COLUMNS)
-        return dict(zip(self.columns[skip:], self.rows[index][skip:], strict=True))
+        return dict(zip(self.columns[skip:], self.rows[index, skip:].tolist(), strict=True))
 
 
 @dataclasses.dataclass(frozen=True)

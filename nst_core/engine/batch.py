@@ -150,19 +150,18 @@ class Batch:
         at_once = self.size(precision)
         originals = self.pictures.originals()
         results: list[tuple[float, Size, ScaleResult]] = []
-        self._compile(originals, precision, past.scale if past else 0, at_once)
+        sizes, scales = scale_sizes(canvas, self.config), self.config.scales
+        tiles = [self._tile_of(size, precision) for size in sizes]
+        coming = [*zip(sizes, scales, tiles, strict=True)][past.scale if past else 0 :]
+        self._compile(originals, precision, coming, at_once)
         contents = originals
-        for size, scale, steps in zip(
-            scale_sizes(canvas, self.config),
-            self.config.scales,
-            self.config.steps_per_scale,
-            strict=True,
+        for size, scale, tile, steps in zip(
+            sizes, scales, tiles, self.config.steps_per_scale, strict=True
         ):
             coarse, contents = contents, initialization.shrunk(originals, size)
             if past and len(results) < past.scale:
                 results.append((scale, size, past.result(len(results))))
                 continue
-            tile = self._tile_of(size, precision)
             program = self._program(precision, tile)
             targets = self._targets(program, contents, scale, precision)
             done = [result for _, _, result in results]
@@ -227,27 +226,33 @@ class Batch:
             keeps=self.pictures.regions.keeps is not None,
         )
 
-    def _compile(self, originals: Tensor, precision: str, scales_done: int, at_once: int) -> None:
+    def _compile(
+        self,
+        originals: Tensor,
+        precision: str,
+        coming: Sequence[tuple[Size, float, int | None]],
+        at_once: int,
+    ) -> None:
         """Begin to compile all programs that the scales lack, where XLA compiles them.
 
-        The first is left to the steps that wait for it.
+        The first is left to the steps that wait for it. `coming`: size, scale and tile of each.
         """
         begun = []
-        sizes = scale_sizes(self.pictures.canvas, self.config)
-        coming = list(zip(sizes, self.config.scales, strict=True))[scales_done:]
-        for index, (size, scale) in enumerate(coming):
-            program = self._program(precision, self._tile_of(size, precision))
+        for index, (size, scale, tile) in enumerate(coming):
+            program = self._program(precision, tile)
             if program.has_compiled((at_once, size.height, size.width, 3)):
                 continue
             contents = initialization.shrunk(originals, size)
             targets = filled(self._targets(program, contents, scale, precision), at_once)
             weights = program.objective.weights(self.config, scale)
             begun.append((index, program.ahead(filled(contents, at_once), targets, weights)))
+        if not begun:
+            return
         count = sum(one.must_compile for _, one in begun)
         if count and self.programs.on_compiling:
-            self.programs.on_compiling(Compiling(sizes[-1], count))
+            self.programs.on_compiling(Compiling(self.pictures.canvas, count))
         # A compiled program is found by calling it, which takes its memory for a moment.
-        needed = memory.predicted(self.config, sizes[-1], at_once, precision, None)
+        needed = memory.predicted(self.config, self.pictures.canvas, at_once, precision, None)
         if 2 * needed < self.available:
             side_by_side([one.call for index, one in begun if index])
 

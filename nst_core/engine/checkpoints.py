@@ -16,7 +16,6 @@ each, and those that are at the same step go on together, whatever batches they 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -212,14 +211,3 @@ def _flat(state: State) -> Iterator[tuple[str, Tensor]]:
 def layout(state: State) -> list[tuple[str, str]]:
     """Names and types of a state's tensors."""
     return sorted((name, tensor.dtype.name) for name, tensor in _flat(state))
-
-
-def digest(*parts: Any) -> bytes:
-    """16 bytes that tell arrays, and values that have a `repr`, from others."""
-    found = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            found.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
-            part = (part.shape, part.dtype)
-        found.update(repr(part).encode())
-    return found.digest()

@@ -6,6 +6,7 @@ Without TensorFlow. The model and the measurements that it is fitted to: docs/me
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 from nst_core.canvas import Size
@@ -116,7 +117,8 @@ def fitting_batch(
         needed = predicted(config, size, count, precision, None, one_by_one=one_by_one)
         return _countable(size, 1 if one_by_one else count) and needed <= SHARE * available
 
-    return sum(map(fits, range(1, batch + 1)))
+    # Most batches fit whole.
+    return next((count for count in range(batch, 0, -1) if fits(count)), 0)
 
 
 def _countable(size: Size, batch: int = 1) -> bool:
@@ -182,8 +184,9 @@ def refuse_the_hopeless(
             f"{what} has more features than TensorFlow can count in one tensor; "
             "set tile to auto or lower image_size."
         )
-    needed = least(config, canvas, precision)
-    if config.tile == "auto" and needed > available:
+    if config.tile != "auto" or available == math.inf:
+        return
+    if (needed := least(config, canvas, precision)) > available:
         raise OutOfMemory(
             f"{what} needs about {needed / 2**30:.1f} GiB even in tiles, and "
             f"{available / 2**30:.1f} GiB are free; lower image_size."

@@ -18,8 +18,9 @@ from nst_core.canvas import Size, canvas_size, content_size, size_of, style_size
 from nst_core.config import StyleConfig
 from nst_core.engine import initialization
 from nst_core.engine.graphs import graph
-from nst_core.engine.program import BYTES, IMAGES
+from nst_core.engine.program import IMAGES
 from nst_core.imaging import colors, images, recoloring
+from nst_core.imaging.foreseen import resized
 from nst_core.objective.quality import luminance
 from nst_core.objective.regions import Regions
 from nst_core.results import Style
@@ -88,7 +89,7 @@ class Pictures:
     @property
     def own(self) -> Tensor:
         """The contents on the canvas in their own colours: `[B, H, W, 3]`."""
-        return _as_float(self.sent)
+        return _widened(self.sent)
 
     def originals(self) -> Tensor:
         """The contents on the canvas, in the colours in which they enter: `[B, H, W, 3]`."""
@@ -99,7 +100,7 @@ class Pictures:
             for content, palette in zip(self._fitted, self._palettes, strict=True)
         ]
         linear, offset = (np.stack(one) for one in zip(*changes, strict=True))
-        return _recolored[self.sent.dtype](self.sent, linear, offset)
+        return _recolored(self.sent, linear, offset)
 
     @functools.cached_property
     def masks_on_canvas(self) -> Tensor:
@@ -128,7 +129,7 @@ class Pictures:
         """The first scale's start, the same for an image whatever batch it is in."""
         height, width = contents.shape[1:3]
         if self.inits is not None:
-            given = _as_float(self._on_canvas(self._resized(self.inits)))
+            given = _widened(self._on_canvas(self._resized(self.inits)))
             return initialization.shrunk(given, Size(width, height))
         if self.config.init == "noise":
             noise = initialization.noise(height, width, self.config.seed)
@@ -205,13 +206,10 @@ class Pictures:
     def _resized(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Pictures at their contents' sizes, in the types that they have."""
 
-        def resized(picture: np.ndarray, size: Size) -> np.ndarray:
-            if size_of(picture) == size and picture.dtype == np.uint8:
-                return picture
-            found = images.resize(picture, size.width, size.height, self.config.resample)
-            return found.astype(picture.dtype, copy=False)
-
-        return [resized(*one) for one in zip(pictures, self.sizes, strict=True)]
+        return [
+            resized(picture, size, self.config.resample)
+            for picture, size in zip(pictures, self.sizes, strict=True)
+        ]
 
     def _on_canvas(self, fitted: Sequence[np.ndarray]) -> Tensor:
         """Pictures at their contents' sizes, padded by reflection: `[B, H, W, 3]`.
@@ -219,7 +217,8 @@ class Pictures:
         Where all are uint8 they are sent, and kept, as uint8.
         """
         height, width = self.canvas.height, self.canvas.width
-        whole = np.stack([images.pad_reflect(picture, height, width) for picture in fitted])
+        padded = [images.pad_reflect(picture, height, width) for picture in fitted]
+        whole = padded[0][None] if len(padded) == 1 else np.stack(padded)
         return tf.constant(whole if whole.dtype == np.uint8 else whole.astype(np.float32))
 
     def _reflected(self, whole: Tensor, sizes: Sequence[Size]) -> Tensor:
@@ -235,13 +234,10 @@ class Pictures:
         return tf.gather(whole, np.stack(columns), axis=2, batch_dims=1)
 
 
-@graph(BYTES)
+@graph(IMAGES)
 def _widened(images: Tensor) -> Tensor:
-    return tf.cast(images, tf.float32)
-
-
-def _as_float(images: Tensor) -> Tensor:
-    return images if images.dtype == tf.float32 else _widened(images)
+    """Images, also of bytes, as float32."""
+    return images
 
 
 @graph(IMAGES)
@@ -249,20 +245,15 @@ def _within_range(images: Tensor) -> Tensor:
     return tf.clip_by_value(images, 0.0, 255.0)
 
 
-def _recolor(images: Tensor, linear: Tensor, offset: Tensor) -> Tensor:
+@graph(IMAGES, tf.TensorSpec([None, 3, 3]), tf.TensorSpec([None, 3]))
+def _recolored(images: Tensor, linear: Tensor, offset: Tensor) -> Tensor:
     """Images `[B, H, W, 3]` changed as `colors.color_change` has it, in 0…255."""
     # No matrix product: on GPUs those of float32 keep three digits.
     moved = [
         channel * linear[:, None, None, index]
-        for index, channel in enumerate(tf.split(tf.cast(images, tf.float32), 3, axis=3))
+        for index, channel in enumerate(tf.split(images, 3, axis=3))
     ]
     return tf.clip_by_value(tf.add_n(moved) + offset[:, None, None], 0.0, 255.0)
-
-
-_recolored = {
-    one.dtype: graph(one, tf.TensorSpec([None, 3, 3]), tf.TensorSpec([None, 3]))(_recolor)
-    for one in (IMAGES, BYTES)
-}
 
 
 def _reflection(length: int, whole: int) -> np.ndarray:

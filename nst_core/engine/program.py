@@ -23,7 +23,6 @@ Tensor = Any
 LOSS_ROUNDING = {"float32": 1e-6, "bfloat16": 1e-3}
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
-BYTES = tf.TensorSpec([None, None, None, 3], tf.uint8)
 MASKS = tf.TensorSpec([None, None, None, 1], tf.float32)
 STATISTICS = tf.TensorSpec([None, None, None], tf.float32)
 SHARES = tf.TensorSpec([None, None], tf.float32)
@@ -66,9 +65,7 @@ class Program:
         self._masked_style_targets = Graph(objective.style_targets, IMAGES, MASKS)
         by_layer = dict.fromkeys(objective.style_layers, STATISTICS)
         self._gram_errors = Graph(objective.gram_errors, by_layer, by_layer, SHARES)
-        self._similarity = {
-            own.dtype: Graph(_similarity, IMAGES, own, PLACE) for own in (IMAGES, BYTES)
-        }
+        self._similarity = Graph(_similarity, IMAGES, IMAGES, PLACE)
         self._start = Graph(lambda images: optimizer.start(images, len(objective.columns)), IMAGES)
         self._steps: Graph | None = None
         self.xla = xla
@@ -100,7 +97,7 @@ class Program:
         """
         # One by one: they are of several sizes.
         found = [
-            self._similarity[own.dtype](finished, own, np.array([index, size.height, size.width]))
+            self._similarity(finished, own, np.array([index, size.height, size.width]))
             for index, size in enumerate(sizes)
         ]
         return found[0] if len(found) == 1 else tf.concat(found, axis=0)
@@ -201,7 +198,7 @@ def _similarity(finished: Tensor, own: Tensor, place: Tensor) -> Tensor:
     """`quality.structural_similarity` of one image of a batch `[1]`; see `PLACE`."""
     index, height, width = tf.unstack(place)
     pair = (one[index : index + 1, :height, :width] for one in (finished, own))
-    return quality.structural_similarity(*(tf.cast(one, tf.float32) for one in pair))
+    return quality.structural_similarity(*pair)
 
 
 def any_size(tensor: Tensor) -> tf.TensorSpec:

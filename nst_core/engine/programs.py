@@ -11,14 +11,13 @@ import tensorflow as tf
 
 from nst_core.canvas import LEAST_CANVAS, Size
 from nst_core.config import StyleConfig
-from nst_core.engine.checkpoints import digest
 from nst_core.engine.device import is_gpu
 from nst_core.engine.operations import step_settings
 from nst_core.engine.program import Program, optimizer_for
 from nst_core.engine.tiled import TiledProgram
 from nst_core.errors import InputTooSmall
 from nst_core.imaging import images
-from nst_core.imaging.remembered import once_per_picture
+from nst_core.imaging.foreseen import identity_of, resized
 from nst_core.network.vgg import Vgg19
 from nst_core.network.weights import VggWeights
 from nst_core.objective.objective import Objective
@@ -102,7 +101,7 @@ class Programs:
         `tile`: asked then, the side of the interiors of the tiles in which it passes, px.
         """
         key = (
-            _identity(style.rgb, style.alpha),
+            identity_of(style.rgb, style.alpha),
             size,
             config.resample,
             precision,
@@ -124,15 +123,10 @@ def pixels_of(style: Style) -> tuple[np.ndarray, ...]:
     return (style.rgb,) if style.alpha is None else (style.rgb, style.alpha)
 
 
-@once_per_picture
-def _identity(rgb: np.ndarray, alpha: np.ndarray | None) -> bytes:
-    return digest(rgb, alpha)
-
-
 def _measured(
     style: Style, size: Size, config: StyleConfig
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The style as the network sees it: float32 `[1, H, W, 3]`, of the least canvas at least.
+    """The style as the network sees it: `[1, H, W, 3]`, of the least canvas at least.
 
     And, where it is transparent in part, how much each pixel counts: `[1, H, W, 1]` in 0…1.
 
@@ -142,9 +136,8 @@ def _measured(
     least = (max(size.height, LEAST_CANVAS), max(size.width, LEAST_CANVAS))
 
     def fitted(picture: np.ndarray) -> np.ndarray:
-        resized = images.resize(picture, size.width, size.height, config.resample)
-        padded: np.ndarray = images.pad_reflect(resized, *least)[None]
-        return padded
+        padded = images.pad_reflect(resized(picture, size, config.resample), *least)
+        return padded[None]
 
     if style.alpha is None:
         return fitted(style.rgb), None

@@ -13,8 +13,7 @@ import tensorflow as tf
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine.divergence import diverged
-from nst_core.engine.graphs import graph
-from nst_core.engine.program import IMAGES, Program
+from nst_core.engine.program import Program
 from nst_core.engine.snapshots import SnapshotSchedule
 from nst_core.errors import DeadlineExceeded
 from nst_core.objective.objective import Targets
@@ -154,7 +153,7 @@ def optimize_scale(
         totals: np.ndarray = program.advance(grey, targets, weights, 0.0, 1)[1][0, :, 0]
         return totals
 
-    failed = diverged(terms, plain) | ~_finite(result).numpy()
+    failed = diverged(terms, plain)
     taken = np.minimum(reached.steps, len(terms))
     images = result[:count] if len(result) > count else result
     return ScaleResult(images, terms[:, :count], reached.seconds, taken[:count], failed[:count])
@@ -178,12 +177,6 @@ def _full_call(pace: float) -> int:
     return max(1, min(loop.LONGEST_CALL, round(SECONDS_PER_CALL / pace)))
 
 
-@graph(IMAGES)
-def _finite(images: Tensor) -> Tensor:
-    """Which images are all numbers: `[B]`."""
-    return tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
-
-
 def _settled(terms: np.ndarray, config: StyleConfig) -> Any:
     """Images whose total fell by less than `tolerance` over the last window, or is at rest."""
     if len(terms) % TOLERANCE_WINDOW:
@@ -202,13 +195,15 @@ def loss_log(
     columns: tuple[str, ...], results: list[tuple[float, Size, ScaleResult]], index: int
 ) -> LossLog:
     """One image's terms after every step of all its scales, each with its fraction and canvas."""
-    rows: list[tuple[float, ...]] = []
-    before = 0.0
-    for scale, size, result in results:
-        taken = result.steps[index]
-        seconds = (before + result.seconds[:taken]).tolist()
-        terms = result.terms[:taken, index].tolist()
-        for second, term in zip(seconds, terms, strict=True):
-            rows.append((len(rows) + 1, scale, size.width, size.height, second, *term))
+    taken = [result.steps[index] for _, _, result in results]
+    rows = np.empty((sum(taken), len(LOG_COLUMNS) + len(columns)))
+    rows[:, 0] = np.arange(1, len(rows) + 1)
+    first, before = 0, 0.0
+    for count, (scale, size, result) in zip(taken, results, strict=True):
+        of_scale = rows[first : first + count]
+        of_scale[:, 1:4] = scale, size.width, size.height
+        of_scale[:, 4] = before + result.seconds[:count]
+        of_scale[:, 5:] = result.terms[:count, index]
+        first += count
         before += float(result.seconds[-1])
-    return LossLog((*LOG_COLUMNS, *columns), tuple(rows))
+    return LossLog((*LOG_COLUMNS, *columns), rows)

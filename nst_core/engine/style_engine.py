@@ -14,7 +14,7 @@ from nst_core.canvas import Size, canvas_identity, size_of
 from nst_core.config import SETTINGS, StyleConfig
 from nst_core.engine import batch_sizes, memory
 from nst_core.engine.batch import Batch
-from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, digest, layout
+from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, layout
 from nst_core.engine.compilation import store_for
 from nst_core.engine.device import (
     CPU,
@@ -31,7 +31,7 @@ from nst_core.engine.program import optimizer_for
 from nst_core.engine.program_store import ProgramStore, limit_bytes
 from nst_core.engine.programs import Programs, pixels_of
 from nst_core.errors import Diverged, InputTooSmall, OutOfMemory, PairError
-from nst_core.identity import STEP_VERSION, counting
+from nst_core.identity import STEP_VERSION, counting, digest
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
 from nst_core.objective.regions import Regions

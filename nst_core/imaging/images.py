@@ -307,11 +307,18 @@ def resize(rgb: np.ndarray, width: int, height: int, resample: str) -> np.ndarra
     rgb: uint8 or float32 [H, W, 3] or [H, W] in 0..255. `resample`: `lanczos`, or `nearest` as
     in Keras's `load_img`.
     """
+    return np.asarray(resize_in_kind(rgb, width, height, resample), np.float32)
+
+
+def resize_in_kind(rgb: np.ndarray, width: int, height: int, resample: str) -> np.ndarray:
+    """See `resize`; uint8, rounded, where the picture is, else float32."""
     method = RESAMPLE[resample]
+    if rgb.dtype == np.uint8:
+        if rgb.shape[:2] == (height, width):
+            return rgb
+        return np.asarray(Image.fromarray(rgb).resize((width, height), method))
     if rgb.shape[:2] == (height, width):
         return np.asarray(np.clip(rgb, 0, 255), np.float32)
-    if rgb.dtype == np.uint8:
-        return np.asarray(Image.fromarray(rgb).resize((width, height), method), np.float32)
     channels = rgb.astype(np.float32).reshape(*rgb.shape[:2], -1)
     resized: np.ndarray = np.stack(
         [
@@ -330,4 +337,6 @@ def pad_reflect(image: np.ndarray, height: int, width: int) -> np.ndarray:
     Padding wider than the image reflects again and again; a single row or column is repeated.
     """
     below, right = height - image.shape[0], width - image.shape[1]
+    if not below and not right:
+        return image
     return np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect")

@@ -29,21 +29,12 @@ def recolors_content(config: StyleConfig) -> bool:
     return config.content_colors == "style" and not config.recolors_style
 
 
-def look_at(content: np.ndarray, styles: Sequence[Style], config: StyleConfig) -> None:
-    """Find out what an engine will ask of these pictures, which is remembered as long as they are.
-
-    On any thread: the one that serves a device then need not.
-    """
-    for style in styles:
-        statistics_of(style.rgb, style.alpha)
-    if recolors_content(config):
-        statistics_of(content, None)
-
-
 def palette_of(styles: Sequence[Style]) -> colors.Palette:
     """Mean and covariance of the styles' colours, mixed by their weights."""
     weights = [style.weight for style in styles]
     palettes = [statistics_of(style.rgb, style.alpha) for style in styles]
+    if len(palettes) == 1:
+        return palettes[0]
     mean = np.average([mean for mean, _ in palettes], axis=0, weights=weights)
     # About the common mean: between several styles, their means differ too.
     spread = [covariance + np.outer(m - mean, m - mean) for m, covariance in palettes]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from nst_core.objective.losses import StiffnessAt, sum_per_image
@@ -73,7 +74,8 @@ def run(
 
     Returns:
         The new state, and a log `[LONGEST_CALL, B, T]` whose first `count` rows are the terms
-        after each step. Images whose `active` is false stay as they are.
+        after each step. Images whose `active` is false stay as they are. Those of which pixels
+        are no numbers at the end have no numbers in the log: see `spoiled`.
     """
     batch, columns = tf.shape(state["x"])[0], state["terms"].shape[1]
     log = tf.zeros([LONGEST_CALL, batch, columns])
@@ -92,7 +94,16 @@ def run(
     _, state, log = tf.while_loop(
         lambda index, *_: index < count, body, (tf.constant(0), state, log)
     )
-    return state, log
+    return state, log + spoiled(optimizer.result(state))[:, None]
+
+
+def spoiled(images: Tensor) -> Tensor:
+    """NaN for each image with pixels that are no numbers, 0 for others: `[B]`.
+
+    A step's terms are those of the pixels before it: of the last step they alone would not tell.
+    """
+    finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
+    return tf.where(finite, 0.0, np.nan)
 
 
 def where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:

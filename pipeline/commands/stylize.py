@@ -121,7 +121,7 @@ def _optimized(
         events.listen(tell)
         try:
             result = engine.stylize(
-                inputs.seen(config),
+                inputs.seen,
                 styles,
                 config,
                 init=inputs.init,

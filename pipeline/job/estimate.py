@@ -127,7 +127,7 @@ def _timed(
     started = time.monotonic()
     config = _sampled(task.config, inputs, steps)
     result = engine.stylize(
-        inputs.seen(config),
+        inputs.seen,
         styles,
         config,
         init=inputs.init,

@@ -225,7 +225,7 @@ def build_record(
         "canvas": vars(result.canvas),
         "steps": result.steps,
         "terms": {"first": result.losses.terms(0), "final": result.losses.terms(-1)},
-        "curve": curve_of(result.losses.columns, result.losses.rows),
+        "curve": curve_of(result.losses.columns, result.losses.rows.tolist()),
         "seconds": seconds,
         "batch": result.batch,
         "tile": result.tile,

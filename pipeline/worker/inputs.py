@@ -15,7 +15,6 @@ from nst_core.decoding import decoder
 from nst_core.errors import (
     InputNotFound,
     InputTooLarge,
-    InputTooSmall,
     InputUnreadable,
     OptionsInvalid,
 )
@@ -56,33 +55,29 @@ class Inputs:
     """What is read for one pair besides its styles.
 
     `picture`: the content; no larger than it is stylized, but where its own pixels are in the
-    result. `masks` (one for each style) and `keep`: float32 [H, W] in 0…1, of any size, or None.
+    result. `seen`: what the network sees of it, uint8 [H, W, 3]: its straight colours, where these
+    will be resized without what hardly shows. `masks` (one for each style) and `keep`: float32
+    [H, W] in 0…1, of any size, or None.
     """
 
     picture: images.Picture
+    seen: np.ndarray
     init: np.ndarray | None
     masks: tuple[np.ndarray | None, ...]
     keep: np.ndarray | None
 
-    def seen(self, config: StyleConfig) -> np.ndarray:
-        """What the network sees of the picture, uint8 [H, W, 3]: its straight colours.
-
-        Before these are resized, what hardly shows gives way to the colours around it.
-        """
-        picture = self.picture
-        if picture.alpha is None or config.resample == "nearest" or not _is_whole(config):
-            return picture.rgb
-        with contextlib.suppress(InputTooSmall):  # The engine says so, with the picture's name.
-            own = size_of(picture.rgb)
-            if content_size(own, config, "") != own:
-                return onto_surroundings(picture.rgb, picture.alpha)
-        return picture.rgb
-
     @property
     def nbytes(self) -> int:
         """Bytes of all pixels."""
-        arrays = (self.picture.rgb, self.picture.alpha, self.init, self.keep, *self.masks)
-        return sum(array.nbytes for array in arrays if array is not None)
+        arrays = {
+            id(array): array.nbytes
+            for array in (
+                *(self.picture.rgb, self.picture.alpha, self.seen),
+                *(self.init, self.keep, *self.masks),
+            )
+            if array is not None
+        }
+        return sum(arrays.values())
 
 
 def read_picture(uri: str, config: StyleConfig, wanted: Wanted | None = None) -> ReadImage:
@@ -161,7 +156,17 @@ def read_inputs(pair: Pair, config: StyleConfig, read: Read = _just_read) -> Inp
             f"keep is {config.keep}, which is white everywhere, so the whole content would stay; "
             "draw black where it is to be stylized."
         )
-    return Inputs(picture, init, tuple(map(masks.get, wanted_masks)), keep)
+    seen = _seen(picture, size, config)
+    return Inputs(picture, seen, init, tuple(map(masks.get, wanted_masks)), keep)
+
+
+def _seen(picture: images.Picture, size: Size, config: StyleConfig) -> np.ndarray:
+    """The picture's colours, ready to be resized: what hardly shows gives way to those around."""
+    if picture.alpha is None or config.resample == "nearest" or not _is_whole(config):
+        return picture.rgb
+    if size == size_of(picture.rgb):
+        return picture.rgb
+    return onto_surroundings(picture.rgb, picture.alpha)
 
 
 def _is_whole(config: StyleConfig) -> bool:

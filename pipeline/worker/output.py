@@ -101,6 +101,6 @@ def loss_csv(log: LossLog) -> bytes:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(log.columns)
-    for row in log.rows:
+    for row in log.rows.tolist():
         writer.writerow([f"{value:.9g}" for value in row])
     return stream.getvalue().encode()

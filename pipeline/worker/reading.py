@@ -8,8 +8,8 @@ import time
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, PairError
 from nst_core.imaging.fitting import Wanted
+from nst_core.imaging.foreseen import look_at
 from nst_core.imaging.images import Picture
-from nst_core.imaging.recoloring import look_at
 from nst_core.results import Style
 from pipeline.records.identities import Identity, identified
 from pipeline.records.tasks import Task, unforeseen
@@ -56,7 +56,7 @@ class Reader:
         try:
             styles = read_styles(task.pair, task.config, read)
             inputs = read_inputs(task.pair, task.config, read)
-            look_at(inputs.picture.rgb, styles, task.config)
+            look_at(inputs.seen, styles, task.config)
         except PairError as error:
             return error
         except JobError:

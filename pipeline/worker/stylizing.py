@@ -178,7 +178,7 @@ class Stylizer:
             self.check()
 
         results = engine.stylize_batch(
-            [one.inputs.seen(first.config) for one in ready],
+            [one.inputs.seen for one in ready],
             [one.styles for one in ready],
             first.config,
             inits=inits or None,

@@ -16,9 +16,11 @@ from pipeline.worker.engine_cache import EngineCache
 TERMS = ("total", "content", "style", "tv", "style/block1_conv1")
 LOG = LossLog(
     (*LOG_COLUMNS, *TERMS),
-    (
-        (1, 1.0, 64, 64, 0.5, 6.0, 1.0, 2.0, 3.0, 2.0),
-        (2, 1.0, 64, 64, 1.0, 4.0, 1.0, 1.0, 2.0, 1.0),
+    np.array(
+        [
+            [1, 1.0, 64, 64, 0.5, 6.0, 1.0, 2.0, 3.0, 2.0],
+            [2, 1.0, 64, 64, 1.0, 4.0, 1.0, 1.0, 2.0, 1.0],
+        ]
     ),
 )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from nst_core.config import StyleConfig
 from nst_core.engine import programs
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import InputTooSmall
+from nst_core.identity import digest
 from nst_core.imaging import colors, images, recoloring
+from nst_core.imaging.foreseen import look_at
 from nst_core.imaging.remembered import once_per_picture
 from nst_core.network.weights import VggWeights
 from nst_core.results import Style, StyleResult
@@ -202,8 +206,12 @@ class TestStyles:
     ) -> None:
         style = Style(draw(80, 64, 33))
         hashed, measured = [], []
-        digest, statistics = programs.digest, colors.color_statistics
-        monkeypatch.setattr(programs, "digest", lambda *one: hashed.append(one) or digest(*one))
+        statistics = colors.color_statistics
+        monkeypatch.setattr(
+            programs,
+            "identity_of",
+            once_per_picture(lambda *one: hashed.append(one) or digest(*one)),
+        )
         monkeypatch.setattr(
             recoloring,
             "statistics_of",
@@ -217,6 +225,27 @@ class TestStyles:
                 engine.stylize(content, [weighed], config)
         of_style = [one for one in measured if one is style.rgb]
         assert (len(hashed), len(of_style), engine.style_passes) == (1, 1, 2)
+
+    def test_what_was_found_out_where_pictures_were_read_is_not_asked_again(
+        self,
+        procedural: VggWeights,
+        draw: Draw,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        # Of other sizes than those at which they are stylized and measured.
+        content, style = draw(90, 120, 1), Style(draw(80, 64, 33))
+        config = quick(steps=1, scales=[0.5, 1], content_colors="style")
+        look_at(content, [style], config)
+
+        def refused(*_: Any, **__: Any) -> Any:
+            raise AssertionError("asked on the device's thread")
+
+        monkeypatch.setattr(images, "resize_in_kind", refused)
+        monkeypatch.setattr(hashlib, "blake2b", refused)
+        monkeypatch.setattr(colors, "_products", refused)
+        assert new_engine(procedural).stylize(content, [style], config).steps == 2
+        with pytest.raises(AssertionError):
+            new_engine(procedural).stylize(content.copy(), [style], config)
 
     @pytest.mark.parametrize("statistics", ["gram", "covariance", "wasserstein"])
     def test_the_pass_that_measures_a_style_for_the_optimisation_is_that_for_the_quality(

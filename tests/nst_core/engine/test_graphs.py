@@ -39,6 +39,24 @@ def test_tensors_of_outside_are_part_of_the_graph() -> None:
     np.testing.assert_array_equal(doubled(tf.constant([3.0, 4.0])), [3, 8])
 
 
+def test_bytes_are_sent_as_bytes_and_computed_as_floats() -> None:
+    pictures = tf.TensorSpec([None, None, None, 3], tf.float32)
+    traced = []
+
+    def function(one: Any, other: Any) -> Any:
+        traced.append((one.dtype, other.dtype))
+        return one - other
+
+    difference = Graph(function, pictures, pictures)
+    some, others = np.full((1, 2, 2, 3), 3, np.uint8), np.full((1, 2, 2, 3), 5.5)
+    for first in (some, tf.constant(some), some.astype(np.float32), tf.constant(some)):
+        found = difference(first, others)
+        assert found.dtype == tf.float32
+        np.testing.assert_array_equal(found, np.full((1, 2, 2, 3), -2.5))
+    # Once for bytes, once for floats.
+    assert traced == [(tf.float32, tf.float32)] * 2
+
+
 def test_too_few_arguments_are_an_error() -> None:
     with pytest.raises(ValueError, match="argument 2"):
         Graph(lambda x, y: x + y, VECTOR, VECTOR)(np.ones(1))

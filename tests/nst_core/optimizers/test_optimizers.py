@@ -177,6 +177,22 @@ def test_a_neighbour_whose_loss_is_no_number_changes_nothing() -> None:
         assert not np.isfinite(losses[-1, 1])
 
 
+def test_pixels_that_are_no_numbers_after_the_last_step_are_in_its_log() -> None:
+    def broken_second(x: Any) -> Any:
+        return tf.where(tf.constant([False, True])[:, None, None, None], np.nan, x)
+
+    # The loss of the only step is that of its start, which is fine.
+    optimizer = Adam(bounds=broken_second)
+    _, losses = advanced(
+        optimizer,
+        optimizer.start(tf.constant(random(2, 2)), 1),
+        quadratic(random(1, 2, 5), stretched(3, 2)),
+        1,
+        0.5,
+    )
+    assert np.isfinite(losses[0]).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("optimizer", [Lbfgs(), Adam(), Adam(0.9)])
 def test_an_inactive_image_stays_bit_for_bit(optimizer: Optimizer) -> None:
     loss = quadratic(random(1, 3, 5), stretched(3, 3))

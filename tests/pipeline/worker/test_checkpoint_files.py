@@ -43,7 +43,7 @@ def entry(**changes: Any) -> tuple[Task, Inputs]:
     pair = Pair("dir/a", "/c/a.png", (StyleReference("/s/s.png"),), {}, {}, {})
     config = StyleConfig().updated(changes)
     picture = images.Picture(np.zeros((48, 64, 3), np.uint8), None)
-    return Task(1, pair, config, "recipe", MARK), Inputs(picture, None, (None,), None)
+    return Task(1, pair, config, "recipe", MARK), Inputs(picture, picture.rgb, None, (None,), None)
 
 
 Opened = Callable[..., Checkpoints]

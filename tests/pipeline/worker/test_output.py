@@ -23,7 +23,7 @@ GREY = np.full((48, 64, 3), 90, np.float32)
 
 def inputs(content: images.Picture, keep: np.ndarray | None = None) -> Inputs:
     """What was read for a pair of this content."""
-    return Inputs(content, None, (None,), keep)
+    return Inputs(content, content.rgb, None, (None,), keep)
 
 
 def decoded(encoded: bytes) -> Any:
@@ -34,11 +34,12 @@ def decoded(encoded: bytes) -> Any:
 
 def test_the_loss_log_is_csv_with_nine_digits() -> None:
     terms = ("total", "content", "style", "tv", "style/block1_conv1")
-    log = LossLog((*LOG_COLUMNS, *terms), ((1, 1.0, 64, 64, 0.5, 6.0, 1.0, 2.0, 3.0, 2.0),))
+    row = [1, 1.0, 64, 64, 0.5, 6.0, 1.0, 2.0, 3.0, 2.0]
+    log = LossLog((*LOG_COLUMNS, *terms), np.array([row]))
     rows = list(csv.reader(io.StringIO(output.loss_csv(log).decode())))
     assert rows[0] == [*LOG_COLUMNS, *terms]
     assert rows[1] == ["1", "1", "64", "64", "0.5", "6", "1", "2", "3", "2"]
-    fine = LossLog(("step", "total"), ((1, 0.1234567891234),))
+    fine = LossLog(("step", "total"), np.array([[1, 0.1234567891234]]))
     assert output.loss_csv(fine) == b"step,total\n1,0.123456789\n"
 
 

@@ -36,7 +36,7 @@ def grey(value: float) -> np.ndarray:
 
 def result(steps: int) -> StyleResult:
     """A white result of so many steps."""
-    log = LossLog((*LOG_COLUMNS, "total"), ((0.0,) * 6,) * steps)
+    log = LossLog((*LOG_COLUMNS, "total"), np.zeros((steps, 6)))
     quality = Quality({}, 1.0)
     return StyleResult(
         grey(255), quality, log, 1.5, Size(64, 64), "float32", "/CPU:0", 1, None, False
@@ -49,7 +49,7 @@ def entry(alpha: np.ndarray | None = None, **changes: Any) -> tuple[Task, Inputs
     config = StyleConfig().updated({"snapshot_every": 1, "animation": "gif", **changes})
     picture = images.Picture(np.zeros((48, 64, 3), np.uint8), alpha)
     task = Task(RowNumber("/c/pairs.csv", 1), pair, config, "recipe", "0" * 16)
-    return task, Inputs(picture, None, (None,), None)
+    return task, Inputs(picture, picture.rgb, None, (None,), None)
 
 
 @pytest.fixture
