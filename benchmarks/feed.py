@@ -6,9 +6,10 @@ takes a set time and no processor (see `idle_device`). Core-seconds are those of
 the run, per pair, by the difference of a large and a small catalog, so that start-up counts for
 nothing: of the decoding processes, of the threads that read, call the engine (without the
 device) and write, of what is left (Beam, other threads), and all together.
-`busy` is the device's share of the time from its first step to its last: in steps, and with the
-other graphs, which here the processors compute that also do all else. Memory is the most that
-all processes had resident together, shared pages by their share.
+"In steps" and "in graphs" are shares of the time from the device's first step to its last: in the
+other graphs, which here the processors compute that also do all else, a card spends next to no
+time. `busy` is the share of its steps in what is left without them. Memory is the most that all
+processes had resident together, shared pages by their share.
 """
 
 from __future__ import annotations
@@ -120,8 +121,8 @@ class Measured:
     """One run: seconds of processors by part; of the device, by process; bytes."""
 
     seconds: dict[str, float]
-    busy: float
-    busy_with_graphs: float
+    in_steps: float
+    in_graphs: float
     pairs_per_second: float
     peak: float
 
@@ -158,7 +159,7 @@ def measure(case: Case, photographs: Sequence[pathlib.Path], pairs: int) -> Meas
     }
     calls = [one for one in noted if one["what"] == "device"]
     graphs = [one for one in noted if one["what"] == "graph"]
-    shares, wider, rate = [], [], 0.0
+    in_steps, in_graphs, rate = [], [], 0.0
     for pid in {one["pid"] for one in calls}:
         own = [one for one in calls if one["pid"] == pid]
         worked = sum(one["ended"] - one["started"] for one in own)
@@ -169,12 +170,12 @@ def measure(case: Case, photographs: Sequence[pathlib.Path], pairs: int) -> Meas
             for one in graphs
             if one["pid"] == pid and first <= one["started"] and one["ended"] <= last
         )
-        shares.append(worked / span)
-        wider.append((worked + besides) / span)
+        in_steps.append(worked / span)
+        in_graphs.append(besides / span)
         rate += worked / case.device_seconds / span
     seconds = {**watcher.seconds, **stages}
-    busy, with_graphs = float(np.mean(shares)), float(np.mean(wider))
-    return Measured(seconds, busy, with_graphs, rate, watcher.peak)
+    shares = float(np.mean(in_steps)), float(np.mean(in_graphs))
+    return Measured(seconds, *shares, rate, watcher.peak)
 
 
 class Watcher:
@@ -254,8 +255,9 @@ def row(case: Case, photographs: Sequence[pathlib.Path]) -> list[str]:
         case.name,
         f"{case.device_seconds:g}",
         f"{many.pairs_per_second:.2f}",
-        f"{many.busy:.0%}",
-        f"{many.busy_with_graphs:.0%}",
+        f"{many.in_steps:.1%}",
+        f"{many.in_graphs:.1%}",
+        f"{many.in_steps / (1 - many.in_graphs):.1%}",
         *(f"{each[part]:.3f}" for part in ("all", *parts)),
         f"{rest:.3f}",
         f"{many.peak / MIB:.0f}",
@@ -264,7 +266,7 @@ def row(case: Case, photographs: Sequence[pathlib.Path]) -> list[str]:
 
 def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
     """Header and rows."""
-    header = ["run", "device s", "pairs/s", "busy", "with graphs", "core-s per pair"]
+    header = ["run", "device s", "pairs/s", "in steps", "in graphs", "busy", "core-s per pair"]
     header += ["of it decoding", *STAGES, "the rest", "peak MiB"]
     chosen = [case for case in CASES if options.feed in case.name]
     with tempfile.TemporaryDirectory() as folder:
