@@ -73,7 +73,8 @@ class Quality:
 class StyleResult:
     """One stylized image.
 
-    `image` is float32 `[height, width, 3]`, sRGB in 0…255, of the content's resized size.
+    `image` is float32 `[height, width, 3]`, sRGB in 0…255, of the content's resized size; a view
+    of its whole batch, to be copied before it is written to.
     `quality` is that of `image`; `seconds` is this image's share of its batch's wall time. `tile`
     is the side of the interiors of the tiles in which the last scale passed the network, px; None
     where it passed whole. `resumed_at_step` is the count of steps from which an interrupted

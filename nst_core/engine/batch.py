@@ -191,7 +191,8 @@ class Batch:
         last = results[-1][2].images
         finished = self.pictures.finished(last)
         qualities = self._qualities(program, finished, precision)
-        pictures = finished.numpy()
+        # Not a copy, as `numpy()` makes: its new pages took 75 ms of some batches.
+        pictures = np.asarray(finished)
         seconds = (time.monotonic() - started) / len(self.places)
         columns = program.objective.columns
         failed = np.any([result.failed for _, _, result in results], axis=0)
