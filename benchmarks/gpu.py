@@ -63,6 +63,11 @@ class Unmoved:
         """See `Optimizer.result`."""
         return state["x"]
 
+    def carried(self, state: State) -> State:
+        """See `Optimizer.carried`."""
+        del state
+        return {}
+
     def packed(self, state: State) -> State:
         """See `Optimizer.packed`."""
         return state

@@ -186,6 +186,7 @@ class Batch:
                 scale,
                 save,
                 at_once,
+                done[-1].carried if done else None,
             )
             results.append((scale, size, result))
         last = results[-1][2].images

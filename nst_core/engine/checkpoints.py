@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from nst_core.engine.program import Program
 from nst_core.engine.scale import ScaleResult, ScaleState
+from nst_core.optimizers import bands
 from nst_core.optimizers.loop import State
 
 Tensor = Any
@@ -36,6 +37,8 @@ Save = Callable[[int, Iterable[tuple[str, np.ndarray]]], None]
 
 # Raised with the meaning of the arrays, so that nothing goes on from those of another meaning.
 FORMAT = 1
+# Parts of a state that checkpoints of earlier versions lack, and go on without.
+LATER_PARTS = bands.NAMES
 # Checkpoints take at most this share of the time, however slow they are to write.
 MOST_TIME = 0.1
 
@@ -68,7 +71,7 @@ class Interrupted:
         """A scale that is done, without its images: no later one needs them."""
         steps, failed = (self._stacked(f"log/{number}/{name}") for name in ("steps", "failed"))
         nothing = tf.zeros([len(self.found), 0, 0, 3])
-        return ScaleResult(nothing, self._terms(number), self._seconds(number), steps, failed)
+        return ScaleResult(nothing, self._terms(number), self._seconds(number), steps, failed, {})
 
     def state(self, program: Program) -> ScaleState:
         """The scale that they are in, from where it was interrupted."""
@@ -77,7 +80,7 @@ class Interrupted:
         state = {
             name: tuple(self._tensor(f"{name}/{i}") for i in range(len(value)))
             if isinstance(value, tuple)
-            else self._tensor(name)
+            else self._tensor(name, value)
             for name, value in layout.items()
         }
         return ScaleState(
@@ -88,7 +91,11 @@ class Interrupted:
             self._stacked("state/active"),
         )
 
-    def _tensor(self, name: str) -> Tensor:
+    def _tensor(self, name: str, at_start: Tensor | None = None) -> Tensor:
+        """A part of the state; of one that came later, where there is none, as at the start."""
+        if name in LATER_PARTS and at_start is not None:
+            parts = [one.get(f"state/{name}", at_start[0].numpy()) for one in self.found]
+            return tf.constant(np.stack(parts))
         return tf.constant(self._stacked(f"state/{name}"))
 
     def _terms(self, number: int) -> np.ndarray:
@@ -209,5 +216,6 @@ def _flat(state: State) -> Iterator[tuple[str, Tensor]]:
 
 
 def layout(state: State) -> list[tuple[str, str]]:
-    """Names and types of a state's tensors."""
-    return sorted((name, tensor.dtype.name) for name, tensor in _flat(state))
+    """Names and types of a state's tensors, but for those that came later."""
+    found = _flat(state)
+    return sorted((name, one.dtype.name) for name, one in found if name not in LATER_PARTS)

@@ -44,10 +44,15 @@ class ScaleState:
     active: np.ndarray  # [B] bool: those that have not
 
     @classmethod
-    def from_images(cls, program: Program, images: Tensor, steps: int) -> ScaleState:
-        """The start of a scale of `steps` steps at float32 images `[B, H, W, 3]`."""
+    def from_images(
+        cls, program: Program, images: Tensor, steps: int, carried: loop.State | None = None
+    ) -> ScaleState:
+        """The start of a scale of `steps` steps at float32 images `[B, H, W, 3]`.
+
+        `carried`: see `ScaleResult`, of the scale before.
+        """
         count = images.shape[0]
-        state = program.start(tf.convert_to_tensor(images))
+        state = {**program.start(tf.convert_to_tensor(images)), **(carried or {})}
         terms = np.empty((0, *state["terms"].shape), np.float32)
         return cls(state, terms, np.empty(0), np.full(count, steps), np.ones(count, bool))
 
@@ -64,13 +69,17 @@ class ScaleState:
 
 @dataclasses.dataclass(frozen=True)
 class ScaleResult:
-    """One scale's optimisation: final images, terms and seconds per step, steps per image."""
+    """One scale's optimisation: final images, terms and seconds per step, steps per image.
+
+    `carried`: what of the optimiser's state a finer scale starts with.
+    """
 
     images: Tensor  # [B, H, W, 3]
     terms: np.ndarray  # [S, B, T]
     seconds: np.ndarray  # [S], since the scale's start
     steps: np.ndarray  # [B]
     failed: np.ndarray  # [B] bool: loss or pixels not finite, or loss run away
+    carried: loop.State
 
 
 def optimize_scale(
@@ -85,6 +94,7 @@ def optimize_scale(
     scale: float = 1.0,
     between: Callable[[ScaleState], None] | None = None,
     size: int | None = None,
+    carried: loop.State | None = None,
 ) -> ScaleResult:
     """Optimise one scale: calls of about a second, between them deadline, tolerance, report.
 
@@ -97,13 +107,16 @@ def optimize_scale(
         scale: the fraction of the full size that the images have.
         between: called after each call to the device.
         size: of the batch that is computed; more than there are images: see `ScaleState.filled`.
+        carried: of the result of the scale before.
 
     Raises:
         DeadlineExceeded: the deadline passed before the last step.
     """
     weights = program.objective.weights(config, scale)
     reached = (
-        start if isinstance(start, ScaleState) else ScaleState.from_images(program, start, steps)
+        start
+        if isinstance(start, ScaleState)
+        else ScaleState.from_images(program, start, steps, carried)
     )
     count = len(reached.active)
     if size and size > count:
@@ -156,7 +169,14 @@ def optimize_scale(
     failed = diverged(terms, plain)
     taken = np.minimum(reached.steps, len(terms))
     images = result[:count] if len(result) > count else result
-    return ScaleResult(images, terms[:, :count], reached.seconds, taken[:count], failed[:count])
+    return ScaleResult(
+        images,
+        terms[:, :count],
+        reached.seconds,
+        taken[:count],
+        failed[:count],
+        {name: one[:count] for name, one in program.optimizer.carried(reached.state).items()},
+    )
 
 
 def filled(tensors: Any, size: int) -> Any:

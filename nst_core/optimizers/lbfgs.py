@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from nst_core.objective.losses import StiffnessAt
-from nst_core.optimizers import HISTORY, curvature, history
+from nst_core.optimizers import HISTORY, bands, curvature, history
 from nst_core.optimizers.loop import Bounds, Evaluate, State, dot, largest, per_image, where
 
 Tensor = Any
@@ -20,7 +20,7 @@ class Lbfgs:
     point and a new direction follows from it; any other (also one whose loss is not a number)
     is drawn back towards the point, so the loss rises by no more than its rounding. Where a part
     of the objective's curvature is known, the direction starts from the estimate of the module
-    `curvature`, else from a multiple of the identity.
+    `curvature`, else from that of `bands`.
 
     Args:
         bounds: applied to every trial point; curvature is that of the bounded move.
@@ -53,6 +53,7 @@ class Lbfgs:
             "pairs": tf.zeros([batch], tf.int32),
             **history.start(x),
             **curvature.start(x),
+            **bands.start(x),
         }
 
     def step(
@@ -88,6 +89,10 @@ class Lbfgs:
         """See `Optimizer.result`."""
         return state["x"]
 
+    def carried(self, state: State) -> State:
+        """See `Optimizer.carried`: what was seen of the bands."""
+        return {name: state[name] for name in bands.NAMES}
+
     def packed(self, state: State) -> State:
         """See `Optimizer.packed`."""
         return history.ring(state)
@@ -107,7 +112,8 @@ class Lbfgs:
     ) -> State:
         """The trial becomes the point; a direction from what is known there."""
         pairs = known["pairs"]
-        direction = quasi_newton(known, gradient, trial, stiffness_at)
+        free = self.bounds(trial - tf.sign(gradient)) != trial
+        direction = quasi_newton(known, gradient, trial, free, stiffness_at)
         slope = dot(gradient, direction)
         descends = tf.math.is_finite(slope) & (slope < 0) & (pairs > 0)
         return {
@@ -159,8 +165,9 @@ def _remembered(
     rise = dot(move, change)
     positive = rise > 1e-10 * tf.sqrt(dot(move, move) * dot(change, change))
     useful = positive & accepted & state["active"]
-    seen: State = {}
-    if stiffness_at is not None:
+    if stiffness_at is None:
+        seen = bands.observed(state, move, change)
+    else:
         old, new = (curvature.variation_gradient(x, stiffness_at(x)) for x in (state["x"], trial))
         seen = curvature.observed(state, move, change - (new - old), state["pairs"] == 0)
     return {
@@ -172,15 +179,16 @@ def _remembered(
 
 
 def quasi_newton(
-    known: State, gradient: Tensor, x: Tensor, stiffness_at: StiffnessAt | None
+    known: State, gradient: Tensor, x: Tensor, free: Tensor, stiffness_at: StiffnessAt | None
 ) -> Tensor:
-    """Minus the inverse Hessian's estimate times the gradient `[B, H, W, 3]` at `x`."""
+    """Minus the inverse Hessian's estimate times the gradient `[B, H, W, 3]` at `x`.
+
+    `free`: which pixels bounds let move down the gradient.
+    """
 
     def guess(direction: Tensor) -> Tensor:
         if stiffness_at is not None:
             return curvature.inverse(known, direction, stiffness_at(x))
-        change, rise = history.newest(known)
-        scale = tf.where(known["pairs"] > 0, rise / dot(change, change), 1.0)
-        return per_image(scale, direction) * direction
+        return bands.inverse(known, direction, tf.cast(free, tf.float32), *history.newest(known))
 
     return history.direction(known, gradient, guess)

@@ -55,6 +55,9 @@ class Optimizer(Protocol):
     def result(self, state: State) -> Tensor:
         """The images `[B, H, W, 3]` that the state stands for."""
 
+    def carried(self, state: State) -> State:
+        """What of the state an optimisation of the same images at a larger size starts with."""
+
     def packed(self, state: State) -> State:
         """The state as XLA steps it best, for one loop of steps."""
 
@@ -195,6 +198,11 @@ class Adam:
             return state["x"]
         weight = 1 - self.average_decay ** state["count"]
         return state["average"] / per_image(weight, state["x"])
+
+    def carried(self, state: State) -> State:
+        """See `Optimizer.carried`: nothing."""
+        del state
+        return {}
 
     def packed(self, state: State) -> State:
         """See `Optimizer.packed`: as it is."""

@@ -11,7 +11,9 @@ import tensorflow as tf
 from nst_core.canvas import Size
 from nst_core.engine import graphs, scale
 from nst_core.engine.program import Program, optimizer_for
+from nst_core.engine.scale import ScaleState
 from nst_core.engine.style_engine import StyleEngine
+from nst_core.optimizers import bands
 from nst_core.results import Progress, Style, StyleResult
 from tests.nst_core.engine.quick import Draw, pictures, quick, totals
 
@@ -23,7 +25,7 @@ class TestScales:
         config = quick(image_size=96, scales=[0.5, 1], steps=[7, 4])
         result = engine.stylize(draw(96, 60, 1), [style], config)
         assert result.canvas == Size(96, 64)
-        rows = [row[:4] for row in result.losses.rows]
+        rows = [tuple(row[:4]) for row in result.losses.rows]
         coarse = [(step, 0.5, 48, 32) for step in range(1, 8)]
         assert rows == coarse + [(step, 1.0, 96, 64) for step in range(8, 12)]
         assert [row[4] for row in result.losses.rows] == sorted(
@@ -38,6 +40,31 @@ class TestScales:
         fine = totals(engine.stylize(contents[0], [style], config))
         cold = totals(engine.stylize(contents[0], [style], quick(image_size=96, steps=1)))
         assert fine[-1] < 0.8 * cold[0]
+
+    def test_a_scale_begins_with_what_the_coarser_one_saw_of_each_image(
+        self,
+        engine: StyleEngine,
+        contents: list[np.ndarray],
+        style: Style,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        starts: list[Any] = []
+        real = ScaleState.from_images
+
+        def spied(*given: Any) -> ScaleState:
+            begun = real(*given)
+            starts.append({name: np.array(begun.state[name]) for name in bands.NAMES})
+            return begun
+
+        monkeypatch.setattr(ScaleState, "from_images", spied)
+        config = quick(scales=[0.5, 1], steps=[8, 1], image_size=96)
+        engine.stylize_batch(contents[:2], [style], config)
+        coarse, fine = starts
+        for name in bands.NAMES:
+            assert not coarse[name].any()
+            # Shares, of each step that is remembered.
+            assert (fine[name].sum(axis=1) > 1).all()
+            assert np.abs(fine[name][0] - fine[name][1]).max() > 0.01
 
     def test_progress_rises_to_the_end(
         self,
@@ -144,7 +171,7 @@ class TestTolerance:
     def test_it_ends_each_image_of_a_batch_when_that_image_has_settled(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style
     ) -> None:
-        config = quick(steps=80, tolerance=0.1)
+        config = quick(steps=80, tolerance=0.05)
         done = engine.stylize(contents[1], [style], quick(steps=80)).image
         several, starts = contents[:2], [contents[0].astype(np.float32), done]
         together = engine.stylize_batch(several, [style], config, inits=starts)

@@ -99,8 +99,8 @@ def test_a_setting_that_changes_no_pixel_keeps_the_fingerprint(key: str) -> None
 def test_the_canvas_of_auto_counts_as_the_default_of_before() -> None:
     # Made by the version whose default was 32: what it has done stays done.
     for config in (StyleConfig(canvas_multiple=32), StyleConfig()):
-        former = next(fingerprints.former_fingerprints(PAIR, config, "procedural:1"))
-        assert former == "b01b32cfb0dbea79"
+        former = fingerprints.former_fingerprints(PAIR, config, "procedural:1")
+        assert "b01b32cfb0dbea79" in former
     assert mark(canvas_multiple="auto") == mark(canvas_multiple=32)
     assert len({mark(canvas_multiple=one) for one in ("auto", "grid", 1)}) == 3
 
