@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from benchmarks import (
     catalog,
     compilation,
+    evaluations,
     feed,
     gpu,
     host,
@@ -61,6 +62,7 @@ SECTIONS = {
     ),
     "presets": Section("One pair under every preset", presets, presets.table, by_default=False),
     "settings": Section("What the settings do", settings, settings.table, by_default=False),
+    "evaluations": Section("Scales and steps", evaluations, evaluations.table, by_default=False),
     "catalog": Section("A catalog", catalog, catalog.table, by_default=False),
     "scale": Section("Large catalogs", scale, scale.table, by_default=False),
     "report": Section("The report's pages", report, report.table, by_default=False),

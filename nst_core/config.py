@@ -73,7 +73,7 @@ class StyleConfig:
         checks.scales,
     )
     steps: int | tuple[int, ...] = _setting(
-        (60, 40),
+        (40, 26),
         "evaluations of loss and gradient: a count for every scale, or a list with one per scale",
         checks.steps,
     )

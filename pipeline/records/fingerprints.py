@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 
 from nst_core.config import StyleConfig, with_changes
-from nst_core.identity import ALIKE_VERSIONS, ENGINE_VERSION, counting
+from nst_core.identity import ALIKE_VERSIONS, ENGINE_VERSION, FORMER_STEPS, counting
 from nst_core.setting_text import names_file
 from pipeline.manifest.pairs import Pair
 from pipeline.records.tasks import sources
@@ -65,8 +66,20 @@ def _recipe(
 
 
 def alike_recipes(pair: Pair, config: StyleConfig, weights_identity: str) -> Iterator[str]:
-    """The recipes of earlier engines whose pixels are others by rounding alone."""
-    return (recipe(pair, config, weights_identity, engine) for engine in ALIKE_VERSIONS)
+    """The recipes of earlier engines whose pictures look the same."""
+    return (
+        recipe(pair, like, weights_identity, engine)
+        for engine in ALIKE_VERSIONS
+        for like in _as_before(config)
+    )
+
+
+def _as_before(config: StyleConfig) -> Iterator[StyleConfig]:
+    """The configuration, and the one by which earlier engines came to the same picture."""
+    yield config
+    former = FORMER_STEPS.get((config.scales, config.steps_per_scale))
+    if former and config.optimizer == "lbfgs":
+        yield config.updated({"steps": [*former]})
 
 
 def fingerprint(of_recipe: str, checksums: Iterable[str]) -> str:
@@ -77,10 +90,10 @@ def fingerprint(of_recipe: str, checksums: Iterable[str]) -> str:
 def former_fingerprints(pair: Pair, config: StyleConfig, weights_identity: str) -> Iterator[str]:
     """Those that records without `inputs` have, of a time when the URIs of the images counted.
 
-    Of this engine and of those whose pixels are others by rounding alone.
+    Of this engine and of those whose pictures look the same.
     """
-    settings = _former_settings(config.changes())
-    for engine in (ENGINE_VERSION, *ALIKE_VERSIONS):
+    configs = [_former_settings(like.changes()) for like in _as_before(config)]
+    for engine, settings in itertools.product((ENGINE_VERSION, *ALIKE_VERSIONS), configs):
         text = (
             f'{{"engine": {json.dumps(engine)}, "settings": {settings}, '
             f'"sources": {_SORTED.encode(sources(pair))}, '

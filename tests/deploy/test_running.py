@@ -71,7 +71,7 @@ def test_the_table_of_seconds_is_the_code_s_estimate() -> None:
             expected.append(f"{gpu.seconds(config, Size(side, side)):.2g} s")
         assert seconds == expected
         measured = gpu.name == "nvidia-h100"
-        assert source == ("`default` measured" if measured else "estimated")
+        assert source == ("share measured" if measured else "estimated")
 
 
 def test_the_example_of_a_job_s_cost_is_the_code_s() -> None:

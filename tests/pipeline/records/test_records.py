@@ -187,8 +187,22 @@ def test_json_is_utf8_with_a_final_newline() -> None:
     assert records.to_json({"a": 1, "b": [2]}) == b'{\n  "a": 1,\n  "b": [2]\n}\n'
 
 
-def test_what_engines_that_differ_by_rounding_have_done_is_told_from_others() -> None:
-    pair, config = PAIR, StyleConfig()
+def test_what_earlier_engines_have_done_by_their_defaults_is_done() -> None:
+    config = StyleConfig().updated({"image_size": 300})
+    before = config.updated({"steps": [60, 40]})
+    for engine in ALIKE_VERSIONS:
+        done = fingerprints.recipe(PAIR, before, "w", engine)
+        assert done in fingerprints.alike_recipes(PAIR, config, "w")
+        # Who asks for other steps, or another optimiser, gets what these come to.
+        for change in ({"steps": [41, 26]}, {"scales": [0.4, 1]}, {"optimizer": "adam"}):
+            other = config.updated(change)
+            assert done not in fingerprints.alike_recipes(PAIR, other, "w")
+    now = fingerprints.recipe(PAIR, before, "w")
+    assert now not in fingerprints.alike_recipes(PAIR, config, "w")
+
+
+def test_what_engines_whose_pictures_look_alike_have_done_is_told_from_others() -> None:
+    pair, config = PAIR, StyleConfig().updated({"steps": 100})
     alike = list(fingerprints.alike_recipes(pair, config, "w"))
     assert len(alike) == len(ALIKE_VERSIONS)
     assert fingerprints.recipe(pair, config, "w") not in alike
