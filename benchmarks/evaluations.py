@@ -47,11 +47,8 @@ TRIED: dict[str, dict[str, object]] = {
     DEFAULT: {},
     "the steps of before": {"steps": [*FORMER]},
     "fewer": {"steps": [30, 20]},
-    "more of them coarse": {"steps": [84, 15]},
     "one scale": {"scales": [1], "steps": 36},
     "three scales": {"scales": [0.25, 0.5, 1], "steps": [40, 30, 26]},
-    "scales that are nearer": {"scales": [0.7, 1], "steps": [22, 26]},
-    "until it falls by less than 1 %": {"tolerance": 0.01},
     "Adam": {"optimizer": "adam", "learning_rate": 5},
 }
 

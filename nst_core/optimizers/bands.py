@@ -95,7 +95,6 @@ class _Waves:
 
     def of(self, images: Tensor) -> Tensor:
         """The factors of the waves in images."""
-
         return self._each(self._of, images)
 
     def back(self, factors: Tensor) -> Tensor:
