@@ -15,8 +15,7 @@ ENGINE_VERSION = "5"
 # Earlier versions whose pictures look the same: what they have done stays done. 3 differs from 4 by
 # rounding, and 4 from 5 by steps of L-BFGS that come less far.
 ALIKE_VERSIONS = ("4", "3")
-# Scales and steps that the defaults have now, and steps that these versions took for the same
-# picture with L-BFGS.
+# Scales and steps that the defaults have now, and the steps that they had in these versions.
 FORMER_STEPS: dict[tuple[tuple[float, ...], tuple[int, ...]], tuple[int, ...]] = {
     ((0.5, 1.0), (40, 26)): (60, 40)
 }

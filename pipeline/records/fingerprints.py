@@ -78,7 +78,7 @@ def _as_before(config: StyleConfig) -> Iterator[StyleConfig]:
     """The configuration, and the one by which earlier engines came to the same picture."""
     yield config
     former = FORMER_STEPS.get((config.scales, config.steps_per_scale))
-    if former and config.optimizer == "lbfgs":
+    if former:
         yield config.updated({"steps": [*former]})
 
 
