@@ -49,8 +49,11 @@ def recipe(
     pair: Pair, config: StyleConfig, weights_identity: str, engine: str = ENGINE_VERSION
 ) -> str:
     """64 hex digits of what decides the pixels, besides what is in the images."""
-    styles = tuple((style.weight, style.mask is not None) for style in pair.styles)
-    return _recipe(config.changes(), styles, weights_identity, engine)
+    return _recipe(config.changes(), _styles_of(pair), weights_identity, engine)
+
+
+def _styles_of(pair: Pair) -> tuple[tuple[float, bool], ...]:
+    return tuple((style.weight, style.mask is not None) for style in pair.styles)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -67,19 +70,20 @@ def _recipe(
 
 def alike_recipes(pair: Pair, config: StyleConfig, weights_identity: str) -> Iterator[str]:
     """The recipes of earlier engines whose pictures look the same."""
+    styles = _styles_of(pair)
     return (
-        recipe(pair, like, weights_identity, engine)
+        _recipe(changes, styles, weights_identity, engine)
         for engine in ALIKE_VERSIONS
-        for like in _as_before(config)
+        for changes in _as_before(config.changes())
     )
 
 
-def _as_before(config: StyleConfig) -> Iterator[StyleConfig]:
-    """The configuration, and the one by which earlier engines came to the same picture."""
-    yield config
+@functools.lru_cache(maxsize=1024)
+def _as_before(changes: str) -> tuple[str, ...]:
+    """A configuration's changes, and those by which earlier engines came to the same picture."""
+    config = with_changes(changes)
     former = FORMER_STEPS.get((config.scales, config.steps_per_scale))
-    if former:
-        yield config.updated({"steps": [*former]})
+    return (changes, config.updated({"steps": [*former]}).changes()) if former else (changes,)
 
 
 def fingerprint(of_recipe: str, checksums: Iterable[str]) -> str:
@@ -92,8 +96,9 @@ def former_fingerprints(pair: Pair, config: StyleConfig, weights_identity: str) 
 
     Of this engine and of those whose pictures look the same.
     """
-    configs = [_former_settings(like.changes()) for like in _as_before(config)]
-    for engine, settings in itertools.product((ENGINE_VERSION, *ALIKE_VERSIONS), configs):
+    settings_of_each = map(_former_settings, _as_before(config.changes()))
+    versions = (ENGINE_VERSION, *ALIKE_VERSIONS)
+    for engine, settings in itertools.product(versions, settings_of_each):
         text = (
             f'{{"engine": {json.dumps(engine)}, "settings": {settings}, '
             f'"sources": {_SORTED.encode(sources(pair))}, '
