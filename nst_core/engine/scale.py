@@ -223,7 +223,7 @@ def loss_log(
         of_scale = rows[first : first + count]
         of_scale[:, 1:4] = scale, size.width, size.height
         of_scale[:, 4] = before + result.seconds[:count]
-        of_scale[:, 5:] = result.terms[:count, index]
+        of_scale[:, len(LOG_COLUMNS) :] = result.terms[:count, index]
         first += count
         before += float(result.seconds[-1])
     return LossLog((*LOG_COLUMNS, *columns), rows)
