@@ -66,5 +66,6 @@ def test_descendants_are_killed_and_others_are_not() -> None:
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
     grandchild, status = map(int, done.stdout.split())
     assert status == -9
-    state = pathlib.Path(f"/proc/{grandchild}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX"
+    # A process ends some time after its signal: the test's own timeout is the limit.
+    while (found := processes._look(grandchild)) and found.state not in "ZX":
+        os.sched_yield()
