@@ -46,10 +46,10 @@ def start(x: Tensor) -> State:
 
 def observed(state: State, move: Tensor, change: Tensor) -> State:
     """The state after a step: of the pixels' move, and of the change of the gradient."""
-    waves = _Waves(state, move)
+    moves, turns = _Waves(state, move).shares(move, change)
     return {
-        "band_moves": MEMORY * state["band_moves"] + waves.shares(move),
-        "band_turns": MEMORY * state["band_turns"] + waves.shares(change),
+        "band_moves": MEMORY * state["band_moves"] + moves,
+        "band_turns": MEMORY * state["band_turns"] + turns,
     }
 
 
@@ -61,9 +61,9 @@ def inverse(state: State, gradient: Tensor, free: Tensor, change: Tensor, rise: 
     """
     waves = _Waves(state, gradient)
     factors = waves.factors(_softness(state)) - 1
-    turned = waves.of(free * change)
+    turned, steep = waves.of(free * change, free * gradient)
     along = dot(change, change) + dot(factors * turned, turned)
-    filtered = gradient + free * waves.back(factors * waves.of(free * gradient))
+    filtered = gradient + free * waves.back(factors * steep)
     return per_image(tf.math.divide_no_nan(rise, along), gradient) * filtered
 
 
@@ -80,64 +80,77 @@ def _softness(state: State) -> Tensor:
 class _Waves:
     """The waves of images `[B, H, W, 3]` in the bands: cosines, orthonormal, of DCT-II.
 
-    Factors of images are `[B, U, V, 3]`, of the lowest U rows and V columns.
+    Factors of images are `[B, U, 3, V]`, of the lowest U rows and V columns.
     """
 
     def __init__(self, state: State, like: Tensor) -> None:
         # What XLA compiles takes a batch at once; elsewhere an image has the same bits in any.
         self._together = "products" in state
-        self._rows, self._columns = (_cosines(tf.shape(like)[axis]) for axis in (1, 2))
-        frequencies = [_frequencies(tf.shape(like)[axis]) ** 2 for axis in (1, 2)]
-        frequency = tf.sqrt(frequencies[0][:, None] + frequencies[1])
-        # Which band each wave is in, `[U, V]`; the last number is none.
+        height, width = tf.unstack(tf.shape(like)[1:3])
+        self._rows, self._columns = _cosines(height), _cosines(width)
+        frequency = tf.sqrt(_frequencies(height)[:, None] ** 2 + _frequencies(width) ** 2)
+        # Which band each wave is in; the last number is none.
         self._band = tf.searchsorted(tf.constant(BANDS), tf.reshape(frequency, [-1]))
-        self._shape = tf.shape(frequency)
+        of_color = 3 * tf.reshape(self._band, tf.shape(frequency))[:, None] + tf.range(3)[:, None]
+        # And which group, `[U, 3, V]`.
+        self._group = tf.minimum(of_color, GROUPS - 1)
 
-    def of(self, images: Tensor) -> Tensor:
-        """The factors of the waves in images."""
-        return self._each(self._of, images)
+    def of(self, *images: Tensor) -> list[Tensor]:
+        """The factors of the waves in each of some batches of images of one shape."""
+        if self._together:
+            return list(tf.split(self._of(tf.concat(images, axis=0)), len(images)))
+        return [self._each(self._of, one) for one in images]
 
     def back(self, factors: Tensor) -> Tensor:
         """The images that the factors are of."""
+        return self._each(self._back, factors)
 
-        def one(factors: Tensor) -> Tensor:
-            waves = tf.einsum("dc,buvd->buvc", tf.constant(COLORS), factors)
-            lines = tf.einsum("uy,buvc->byvc", self._rows, waves)
-            return tf.einsum("vx,byvc->byxc", self._columns, lines)
-
-        return self._each(one, factors)
-
-    def shares(self, images: Tensor) -> Tensor:
+    def shares(self, *images: Tensor) -> list[Tensor]:
         """The part of each image's square that lies in each group: `[B, GROUPS]`."""
-        is_in = tf.cast(self._band[:, None] == tf.range(len(BANDS)), tf.float32)
+        is_in = tf.one_hot(self._band, len(BANDS))
 
-        def one(images: Tensor) -> Tensor:
-            squares = tf.reshape(self._of(images) ** 2, [tf.shape(images)[0], -1, 3])
-            known = tf.reduce_sum(squares[:, :, None] * is_in[:, :, None], axis=1)
-            known = tf.reshape(known, [-1, GROUPS - 1])
-            whole = dot(images, images)[:, None]
+        def one(waves: Tensor) -> Tensor:
+            squares = tf.transpose(waves**2, [2, 0, 1, 3])
+            sums = tf.matmul(tf.reshape(squares, [-1, tf.shape(is_in)[0]]), is_in)
+            sums = tf.transpose(tf.reshape(sums, [3, -1, len(BANDS)]), [1, 2, 0])
+            return tf.reshape(sums, [-1, GROUPS - 1])
+
+        found = []
+        for batch, waves in zip(images, self.of(*images), strict=True):
+            known, whole = self._each(one, waves), dot(batch, batch)[:, None]
             rest = tf.maximum(whole - tf.reduce_sum(known, axis=1, keepdims=True), 0.0)
-            return tf.concat([known, rest], axis=1) / (whole + TINY)
-
-        return self._each(one, images)
+            found.append(tf.concat([known, rest], axis=1) / (whole + TINY))
+        return found
 
     def factors(self, groups: Tensor) -> Tensor:
         """A value for each group but the last, `[B, GROUPS - 1]`, at its waves; 1 at others."""
-        by_band = tf.pad(
-            tf.reshape(groups, [-1, len(BANDS), 3]), [[0, 0], [0, 1], [0, 0]], constant_values=1.0
-        )
-        rows, columns = tf.unstack(self._shape)
-        return tf.reshape(tf.gather(by_band, self._band, axis=1), [-1, rows, columns, 3])
+        return tf.gather(tf.pad(groups, [[0, 0], [0, 1]], constant_values=1.0), self._group, axis=1)
 
     def _of(self, images: Tensor) -> Tensor:
-        lines = tf.einsum("uy,byxc->buxc", self._rows, images)
-        waves = tf.einsum("vx,buxc->buvc", self._columns, lines)
-        return tf.einsum("dc,buvc->buvd", tf.constant(COLORS), waves)
+        batch, height, width, _ = tf.unstack(tf.shape(images))
+        lines = tf.matmul(self._rows, tf.reshape(images, [batch, height, 3 * width]))
+        lines = tf.transpose(tf.reshape(lines, [-1, width, 3]), [0, 2, 1])
+        waves = tf.matmul(tf.reshape(lines, [-1, width]), self._columns, transpose_b=True)
+        return _mixed(COLORS, tf.reshape(waves, [batch, *tf.unstack(tf.shape(self._group))]))
+
+    def _back(self, factors: Tensor) -> Tensor:
+        batch, rows, _, columns = tf.unstack(tf.shape(factors))
+        height, width = (tf.shape(one)[1] for one in (self._rows, self._columns))
+        waves = tf.reshape(_mixed(COLORS.T, factors), [-1, columns])
+        lines = tf.reshape(tf.matmul(waves, self._columns), [-1, 3, width])
+        lines = tf.reshape(tf.transpose(lines, [0, 2, 1]), [batch, rows, 3 * width])
+        images = tf.matmul(self._rows, lines, transpose_a=True)
+        return tf.reshape(images, [batch, height, width, 3])
 
     def _each(self, function: Any, batch: Tensor) -> Tensor:
         if self._together or batch.shape[0] == 1:
             return function(batch)
         return tf.map_fn(lambda one: function(one[None])[0], batch)
+
+
+def _mixed(matrix: np.ndarray, colors: Tensor) -> Tensor:
+    """The matrix times the colours of `[B, U, 3, V]`."""
+    return tf.reduce_sum(matrix[:, :, None] * colors[:, :, None], axis=3)
 
 
 def _count(side: Tensor) -> Tensor:
