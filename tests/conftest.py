@@ -22,6 +22,9 @@ LONG = (
     "manual/test_manual_commands.py",
     "manual/test_manual_site.py",
     "nst_core/engine/",
+    "nst_core/objective/test_regions.py::test_each_half_takes_its_own_style",
+    "nst_core/optimizers/test_directions.py::test_for_xla",
+    "pipeline/manifest/test_sources.py::test_a_run_of_standard_input",
     "pipeline/runners/",
     "pipeline/runs/",
     "pipeline/report/test_report_pages.py",
@@ -54,7 +57,7 @@ class EmulatedBucket:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes long, and begin with what takes longest."""
     for item in items:
-        if item.path.relative_to(ROOT).as_posix().startswith(LONG):
+        if item.nodeid.removeprefix("tests/").startswith(LONG):
             item.add_marker("long")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
