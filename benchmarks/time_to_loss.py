@@ -84,7 +84,7 @@ class Followed:
     @property
     def first_full(self) -> int:
         """Rows of the log before those of the full scale."""
-        return sum(row[1] < 1 for row in self.result.losses.rows)
+        return int(np.sum(self.result.losses.rows[:, 1] < 1))
 
     def first_at(self, loss: float) -> int | None:
         """The first step at the full scale whose loss is at or below `loss`."""

@@ -77,7 +77,11 @@ class StyleConfig:
         "evaluations of loss and gradient: a count for every scale, or a list with one per scale",
         checks.steps,
     )
-    optimizer: str = _setting("lbfgs", "`lbfgs` or `adam`", checks.one_of("lbfgs", "adam"))
+    optimizer: str = _setting(
+        "lbfgs",
+        "`lbfgs`, or `adam`, which takes more `steps` to the same loss",
+        checks.one_of("lbfgs", "adam"),
+    )
     learning_rate: float = _setting(
         4.0,
         "Adam's step, in pixel values (0 to 255); L-BFGS: the largest change of a pixel in its "

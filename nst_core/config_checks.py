@@ -6,6 +6,7 @@ It has a JSON Schema too, which says as much of that as one can: that scales ris
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +16,15 @@ from nst_core.layers import CONV_LAYERS
 
 # As Kingma and Ba have them.
 ADAMS_BETAS = (0.9, 0.999)
+# Settings that Adam alone knows: the value at which they do nothing, and why L-BFGS has none other.
+ADAMS_OWN: dict[str, tuple[Any, str]] = {
+    "average_decay": (0, ""),
+    "betas": (ADAMS_BETAS, ""),
+    "normalize_gradients": (
+        False,
+        ", which checks its steps against the loss whose gradient this is not",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,22 +225,13 @@ def contradiction(config: Any) -> str | None:
             f"steps has {len(config.steps)} counts for {len(config.scales)} scales; "
             "give one count per scale, or a single count for all."
         )
-    if config.average_decay and config.optimizer != "adam":
-        return (
-            f"average_decay is {config.average_decay:g} with optimizer {config.optimizer}; "
-            "set optimizer to adam, or average_decay to 0."
-        )
-    if config.betas != ADAMS_BETAS and config.optimizer != "adam":
-        return (
-            f"betas is {[*config.betas]} with optimizer {config.optimizer}; "
-            f"set optimizer to adam, or betas to {[*ADAMS_BETAS]}."
-        )
-    if config.normalize_gradients and config.optimizer != "adam":
-        return (
-            f"normalize_gradients is true with optimizer {config.optimizer}, which checks its "
-            "steps against the loss whose gradient this is not; set optimizer to adam, or "
-            "normalize_gradients to false."
-        )
+    for name, (neutral, why) in ADAMS_OWN.items():
+        value = getattr(config, name)
+        if value != neutral and config.optimizer != "adam":
+            return (
+                f"{name} is {json.dumps(value)} with optimizer {config.optimizer}{why}; "
+                f"set optimizer to adam, or {name} to {json.dumps(neutral)}."
+            )
     if config.animation != "none" and not config.snapshot_every:
         return (
             f"animation is {config.animation} with snapshot_every 0, so it has no images; "

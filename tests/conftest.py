@@ -18,6 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # Whole runs, other processes, and the network compiled in many ways: not in `make test-fast`.
 LONG = (
+    "benchmarks/",
     "deploy/test_package.py",
     "manual/test_manual_commands.py",
     "manual/test_manual_site.py",

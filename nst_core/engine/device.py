@@ -24,8 +24,6 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 AMPERE = (8, 0)
 
 _locks: dict[str, threading.Lock] = {}
-# Of each GPU, what this process may take at most; empty: all.
-_limit_bytes: dict[str, float] = {}
 
 
 def devices(wanted: str) -> tuple[str, ...]:
@@ -98,10 +96,10 @@ def limit_gpu_memory(mib: int) -> None:
     Raises:
         DeviceError: TensorFlow has begun with another limit, or with none.
     """
-    if _limit_bytes.get("each") == mib * 2.0**20:
-        return
     limited = tf.config.LogicalDeviceConfiguration(memory_limit=mib)
     for gpu in tf.config.list_physical_devices("GPU"):
+        if _limits_mib(gpu) == [mib]:
+            continue
         try:
             tf.config.set_logical_device_configuration(gpu, [limited])
         except RuntimeError as error:
@@ -109,7 +107,12 @@ def limit_gpu_memory(mib: int) -> None:
                 f"This process cannot be held to {mib} MiB of its GPU, because TensorFlow has used "
                 "it already; leave --use-nvidia-mps out."
             ) from error
-    _limit_bytes["each"] = mib * 2.0**20
+
+
+def _limits_mib(gpu: tf.config.PhysicalDevice) -> list[int]:
+    """What of a GPU this process may take at most, MiB; empty: all."""
+    parts = tf.config.get_logical_device_configuration(gpu) or ()
+    return [part.memory_limit for part in parts if part.memory_limit is not None]
 
 
 def available_memory(device: str) -> float:
@@ -128,8 +131,10 @@ def _gpu_memory(device: str) -> float:
         for found in device_lib.list_local_devices()
         if found.name.endswith(device.strip("/"))
     ]
-    whole = float(limits[0]) if limits else math.inf
-    return min(whole, _limit_bytes.get("each", math.inf))
+    # What was set here is not told by TensorFlow's list.
+    gpus = tf.config.list_physical_devices("GPU")
+    shares = [mib * 2.0**20 for gpu in gpus for mib in _limits_mib(gpu)]
+    return min([*map(float, limits[:1]), *shares], default=math.inf)
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,19 +29,16 @@ class TestDevice:
     def test_a_process_that_shares_gpus_counts_with_its_share_alone(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        configured: dict[str, int] = {}
-        monkeypatch.setattr(device, "_limit_bytes", {})
+        configured: dict[str, list[Any]] = {}
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["one", "two"])
-        monkeypatch.setattr(
-            tf.config,
-            "set_logical_device_configuration",
-            lambda gpu, several: configured.update({gpu: several[0].memory_limit}),
-        )
+        monkeypatch.setattr(tf.config, "get_logical_device_configuration", configured.get)
+        monkeypatch.setattr(tf.config, "set_logical_device_configuration", configured.__setitem__)
         monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda _: {"current": 2**20})
         monkeypatch.setattr(device, "_gpu_memory", device._gpu_memory.__wrapped__)
         assert device.available_memory(device.GPU) == np.inf
         device.limit_gpu_memory(3000)
-        assert configured == {"one": 3000, "two": 3000}
+        limits = {gpu: [part.memory_limit for part in parts] for gpu, parts in configured.items()}
+        assert limits == {"one": [3000], "two": [3000]}
         assert device.available_memory(device.GPU) == 2999 * 2**20
 
         def refuse(*_: object) -> None:
