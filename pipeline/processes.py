@@ -16,7 +16,7 @@ _PROC = pathlib.Path("/proc")
 _ENDED = ("Z", "X")
 
 
-class _Process(NamedTuple):
+class Process(NamedTuple):
     """What there is to know of a process; `started` in ticks since the machine's start."""
 
     state: str
@@ -41,14 +41,21 @@ def has_ended(name: str) -> bool:
 
 def kill_descendants() -> None:
     """End every process that this one has started, and those that they have started."""
-    pids = map(int, filter(str.isdecimal, os.listdir(_PROC))) if _PROC.is_dir() else ()
-    found = {pid: _look(pid) for pid in pids}
-    generation = {os.getpid()}
     # Parents first, so that none can answer its child's end, such as by starting another.
-    while generation := {pid for pid, one in found.items() if one and one.parent in generation}:
-        for pid in generation:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def descendants(pid: int) -> dict[int, Process]:
+    """The processes that this one has started, and those that they have started: parents first."""
+    pids = map(int, filter(str.isdecimal, os.listdir(_PROC))) if _PROC.is_dir() else ()
+    running = {one: found for one in pids if (found := _look(one))}
+    below: dict[int, Process] = {}
+    generation = {pid}
+    while generation := {one for one, found in running.items() if found.parent in generation}:
+        below |= {one: running[one] for one in generation}
+    return below
 
 
 @functools.lru_cache(maxsize=1)
@@ -70,7 +77,7 @@ def _machine() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _look(pid: int) -> _Process | None:
+def _look(pid: int) -> Process | None:
     """A process, or None where there is none of this id."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
@@ -78,4 +85,4 @@ def _look(pid: int) -> _Process | None:
         return None
     # The command's name, in brackets, can hold brackets and spaces.
     fields = text.rpartition(")")[2].split()
-    return _Process(fields[0], int(fields[1]), int(fields[19]))
+    return Process(fields[0], int(fields[1]), int(fields[19]))

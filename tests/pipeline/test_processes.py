@@ -55,17 +55,19 @@ def test_a_forked_process_has_a_name_of_its_own() -> None:
 
 def test_descendants_are_killed_and_others_are_not() -> None:
     script = (
-        "import subprocess, sys\n"
+        "import os, subprocess\n"
         "from pipeline import processes\n"
         "command = 'sleep 600 & echo $!; wait'\n"
         "child = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE)\n"
-        "print(child.stdout.readline().decode().strip())\n"
+        "pid = int(child.stdout.readline())\n"
+        "machine = processes.own_name().partition('-')[0]\n"
+        "print(f'{machine}-{pid}-{processes.descendants(os.getpid())[pid].started}')\n"
         "processes.kill_descendants()\n"
         "print(child.wait())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
-    grandchild, status = map(int, done.stdout.split())
-    assert status == -9
+    grandchild, status = done.stdout.decode().split()
+    assert status == "-9"
     # A process ends some time after its signal: the test's own timeout is the limit.
-    while (found := processes._look(grandchild)) and found.state not in "ZX":
+    while not processes.has_ended(grandchild):
         os.sched_yield()

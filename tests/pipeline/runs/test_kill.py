@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import storage
+from pipeline import processes, storage
 from pipeline.__main__ import main
 
 if TYPE_CHECKING:
@@ -242,17 +242,9 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_done_twice(
 
 def processes_of(pid: int) -> list[int]:
     """The processes that this one has started, at any depth, the oldest first, by /proc."""
-    parents, begun = {}, {}
-    for folder in pathlib.Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            with contextlib.suppress(OSError):
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                # Ids begin again from the lowest: they do not tell which is the older one.
-                parents[int(folder.name)], begun[int(folder.name)] = int(fields[1]), int(fields[19])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return sorted(found - {pid}, key=begun.__getitem__)
+    found = processes.descendants(pid)
+    # Ids begin again from the lowest: they do not tell which is the older one.
+    return sorted(found, key=lambda one: found[one].started)
 
 
 def command_line(pid: int) -> str:
