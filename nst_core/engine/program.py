@@ -12,7 +12,7 @@ import tensorflow as tf
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine.graphs import Graph
-from nst_core.objective import losses, quality
+from nst_core.objective import quality
 from nst_core.objective.objective import Objective, Targets
 from nst_core.optimizers import loop
 from nst_core.optimizers.lbfgs import Lbfgs
@@ -58,8 +58,7 @@ class Program:
         self.optimizer = optimizer
         # Seconds for a step as last measured, by batch, height and width: see `optimize_scale`.
         self.pace: dict[tuple[int, ...], float] = {}
-        # Inside what XLA compiles a batch's Gram matrices are one product.
-        self._together = objective.with_gram(losses.gram_matrices) if xla else objective
+        self._stepped = objective.for_xla() if xla else objective
         self._content_targets = Graph(objective.content_targets, IMAGES)
         self._style_targets = Graph(objective.style_targets, IMAGES)
         self._masked_style_targets = Graph(objective.style_targets, IMAGES, MASKS)
@@ -183,7 +182,7 @@ class Program:
         """Terms `[B, T]` and the gradient of the total `[B, H, W, 3]`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            terms = self._together.evaluate(x, targets, weights)
+            terms = self._stepped.evaluate(x, targets, weights)
             total = terms[:, 0]
         return terms, tape.gradient(total, x)
 

@@ -6,11 +6,13 @@ Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Reco
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
 
 from nst_core.layers import layers_to
 from nst_core.network.weights import VggWeights
@@ -38,10 +40,17 @@ class Vgg19:
         self.dtype = dtype
         self._reflect = padding == "reflect"
         self._pool = POOLS[pooling]
+        self._relu = tf.nn.relu
         self._parameters = {
             name: tuple(tf.constant(array, dtype) for array in (kernel, turned(kernel), bias))
             for name, (kernel, bias) in weights.layers.items()
         }
+
+    def for_xla(self) -> Vgg19:
+        """The same network for the inside of what XLA compiles; elsewhere it does not run."""
+        found = copy.copy(self)
+        found._relu = relu_in_one_piece
+        return found
 
     def features(self, rgb: Any, layers: Iterable[str]) -> dict[str, Any]:
         """Activations behind the ReLU of each named layer, `[B, h, w, C]` in the network's dtype.
@@ -75,7 +84,7 @@ class Vgg19:
             padded = tf.pad(x, FRAME, mode="REFLECT") if self._reflect else x
             inside = "VALID" if self._reflect else "SAME"
             y = tf.nn.conv2d(padded, kernel, strides=1, padding=inside)
-            y = tf.nn.relu(tf.nn.bias_add(y, bias))
+            y = self._relu(tf.nn.bias_add(y, bias))
 
             def gradient(upstream: Any) -> Any:
                 masked = tf.raw_ops.ReluGrad(gradients=upstream, features=y)
@@ -96,6 +105,17 @@ FRAME = [[0, 0], [1, 1], [1, 1], [0, 0]]
 def turned(kernel: np.ndarray) -> np.ndarray:
     """The kernel `[3, 3, out, in]` whose convolution is the gradient of the given one's."""
     return np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+
+
+def relu_in_one_piece(x: Any) -> Any:
+    """ReLU that XLA leaves as it is.
+
+    Otherwise it pads first and cuts off what is negative then, and asks in the gradient where x is
+    above 0: with several uses, x is written beside what is left of it, and cuDNN cannot cut off
+    what it has just convolved.
+    """
+    (y,) = xla.optimization_barrier(tf.nn.relu(x))
+    return y
 
 
 def average_pool(x: Any) -> Any:

@@ -52,11 +52,15 @@ class Objective:
         self.tv_norm = config.tv_norm
         self.unit_gradients = config.normalize_gradients
 
-    def with_gram(self, gram_matrix: losses.GramMatrix) -> Objective:
-        """The same objective with this way to compute Gram matrices of features."""
+    def for_xla(self) -> Objective:
+        """The same objective for the inside of what XLA compiles; elsewhere it does not run.
+
+        A batch's Gram matrices are one product there, and a ReLU stays in one piece.
+        """
         found = copy.copy(self)
+        found.network = self.network.for_xla()
         found.style_term = copy.copy(self.style_term)
-        found.style_term.gram_matrix = gram_matrix
+        found.style_term.gram_matrix = losses.gram_matrices
         return found
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,26 @@ def test_gradients_equal_those_of_the_plain_network_in_float64(
     # Maxima that are nearly tied fall either way in float32.
     tolerance = 1e-3 if pooling == "max" else 1e-4
     assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
+
+
+def test_features_and_gradients_are_the_same_inside_of_what_xla_compiles(
+    procedural: VggWeights, image: np.ndarray
+) -> None:
+    plain, names = network(procedural), ("block1_conv1", "block2_conv2")
+
+    def with_gradient(vgg: Vgg19, x: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            found = vgg.features(x, names)
+            total = tf.add_n([tf.reduce_sum(one**2) for one in found.values()])
+        return *found.values(), tape.gradient(total, x)
+
+    compiled = tf.function(
+        functools.partial(with_gradient, plain.for_xla()), jit_compile=True, autograph=False
+    )
+    x = tf.constant(image)
+    for found, expected in zip(compiled(x), with_gradient(plain, x), strict=True):
+        assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
 
 
 def test_bfloat16_features_are_near_those_of_float32(
