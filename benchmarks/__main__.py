@@ -14,6 +14,7 @@ from benchmarks import (
     feed,
     gpu,
     host,
+    kernels,
     large,
     machine,
     memory,
@@ -73,6 +74,7 @@ SECTIONS = {
     "compilation": Section(
         "Compilation", compilation, lambda _: compilation.table(), by_default=False
     ),
+    "kernels": Section("A step's kernels on a GPU", kernels, kernels.table, by_default=False),
     "gpu": Section("On a GPU", gpu, lambda _: gpu.table(), by_default=machine.has_gpu()),
 }
 

@@ -21,7 +21,7 @@ OBJECTIVES = ("notebook", "default")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The options of the sections `loss`, `catalog`, `scale` and `feed`."""
+    """The options of the sections `loss`, `catalog`, `scale`, `feed` and `kernels`."""
 
     sections: tuple[str, ...]
     weights: str
@@ -37,6 +37,7 @@ class Options:
     reference_pairs: int
     scale_rows: tuple[int, ...]
     feed: str
+    xla_python: str
 
     def pair(self, size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Content, cropped to the shape of `size`, and style: uint8 RGB `[H, W, 3]`."""
@@ -90,6 +91,12 @@ def parse(arguments: Sequence[str], known: Sequence[str]) -> Options:
     )
     parser.add_argument(
         "--feed", default="", metavar="WORDS", help="feed: only runs whose name holds these"
+    )
+    parser.add_argument(
+        "--xla-python",
+        default=".venv-xla/bin/python",
+        metavar="FILE",
+        help="kernels: of an environment with JAX's XLA for GPUs (.venv-xla/bin/python)",
     )
     found = parser.parse_args(arguments)
     for name in found.sections:

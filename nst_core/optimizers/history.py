@@ -84,7 +84,8 @@ def ring(state: State) -> State:
     """A state whose history is a ring: a pair is written in its slot, and nothing is moved.
 
     `moves` and `changes` become `[HISTORY, B, H, W, 3]`; `products [B, HISTORY, HISTORY]` float64
-    are those of each move with each change, `newest [B]` is the slot of the last pair.
+    are those of each move with the changes that are no older (others have no meaning), `newest [B]`
+    is the slot of the last pair.
     """
     others = {name: value for name, value in state.items() if name not in NAMES}
     # Slots count upwards with time: behind the newest, in slot 0, comes the oldest.
@@ -122,11 +123,8 @@ def _put(state: State, move: Tensor, change: Tensor, useful: Tensor) -> State:
 
     moves, changes = written(state["moves"], move), written(state["changes"], change)
     is_slot = tf.range(HISTORY) == slot[:, None]
-    row, column = (
-        tf.transpose(_products(ring, new)) for ring, new in ((changes, move), (moves, change))
-    )
+    column = tf.transpose(_products(moves, change))
     products = tf.where(is_slot[:, None, :], column[:, :, None], state["products"])
-    products = tf.where(is_slot[:, :, None], row[:, None, :], products)
     return {
         "moves": moves,
         "changes": changes,

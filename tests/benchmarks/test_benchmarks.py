@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 
 import pytest
 from PIL import Image
 
-from benchmarks import gpu, options, references, time_to_loss
+from benchmarks import gpu, kernels, options, references, time_to_loss
+from nst_core.canvas import Size
 from nst_core.config import preset
+from nst_core.engine.operations import step_operations
 from nst_core.network.loading import load_weights
 
 
@@ -40,3 +43,35 @@ def test_a_pair_s_time_on_a_device_is_the_sum_of_its_parts() -> None:
     seconds, *parts = map(float, row[4:9])
     assert seconds > 0
     assert sum(parts) == pytest.approx(1000 * seconds, abs=1)
+
+
+def test_a_step_for_a_gpu_has_the_operations_that_are_counted_on() -> None:
+    # The gradients of reflected edges are convolutions of somewhat larger maps.
+    config = preset("default").updated({"precision": "bfloat16", "padding": "zero"})
+    size = Size(96, 64)
+    found = kernels.kernels(kernels.lowered(config, 2, size, moving=False))
+    kinds = [one.kind for one in found]
+    # Both ways: 13 layers, and the Gram matrices of five.
+    assert kinds.count("convolution") == 26
+    assert kinds.count("product") == 10
+    operations = sum(one.operations for one in found)
+    assert operations == pytest.approx(2 * step_operations(config, size))
+    assert all(one.size > 0 for one in found)
+
+
+def test_what_a_gpu_s_compiler_needs_is_said_where_it_is_missing(tmp_path: pathlib.Path) -> None:
+    for python in (shutil.which("false"), tmp_path / "python"):
+        chosen = options.parse(["kernels", f"--xla-python={python}"], ("kernels",))
+        with pytest.raises(SystemExit, match=r'--xla-python takes .* "jax\[cuda13\]'):
+            kernels.table(chosen)
+
+
+def test_a_gpu_s_convolutions_cut_off_what_is_negative_themselves() -> None:
+    python = pathlib.Path(".venv-xla/bin/python")
+    if not python.exists():
+        pytest.skip("needs XLA for GPUs in .venv-xla (see benchmarks/kernels.py)")
+    config = preset("default").updated({"precision": "bfloat16"})
+    module, _ = kernels.compiled(str(python), kernels.lowered(config, 2, Size(256, 192)))
+    assert module.count(b'"activation_mode":"kRelu"') == 13
+    convolutions = [one for one in kernels.kernels(module) if one.kind == "convolution"]
+    assert len(convolutions) == 26

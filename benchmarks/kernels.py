@@ -1,0 +1,250 @@
+"""What XLA makes of a step of `default` in bfloat16 for an H100, without one: its kernels, the
+memory that they read and write, and the milliseconds below which no H100 does it.
+
+A kernel takes at least what its operations (of convolutions and matrix products) take at the
+maker's peak, and what its memory takes at the maker's bandwidth; an operand is read once, of one
+that is cut out of only what is cut out. Very small kernels take some microseconds each, whatever is
+in them. "Loss and gradient" is a step of an optimiser that does next to nothing. XLA is JAX's,
+which compiles for a described chip; nothing is tuned, for which trials on the chip are needed, so
+the seconds of compilation (of one program, on the processor here) are those without tuning. `python
+-m venv .venv-xla` and `.venv-xla/bin/pip install "jax[cuda13]==0.9.0"` make the environment; its
+XLA is about as old as TensorFlow 2.21's.
+"""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from tensorflow.compiler.xla import xla_data_pb2
+from tensorflow.compiler.xla.service import hlo_pb2
+
+from benchmarks import compile_for_gpu
+from benchmarks.gpu import Unmoved
+from benchmarks.options import Options
+from nst_core.canvas import Size
+from nst_core.config import StyleConfig, preset
+from nst_core.engine.operations import PEAKS
+from nst_core.engine.program import Program, optimizer_for
+from nst_core.network.loading import load_weights
+from nst_core.network.vgg import Vgg19
+from nst_core.objective.objective import Objective
+
+CASES = ((256, 1), (512, 1), (256, 8), (512, 8))
+# Bytes a second, as the maker states it.
+BANDWIDTH = 3.35e12
+# Whose results are there already, or are names of parts of others.
+NO_KERNELS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
+CUTS = {"slice", "dynamic-slice", "gather"}
+WRITES = {"dynamic-update-slice": 1, "scatter": 2}
+
+
+class Kernel(NamedTuple):
+    """One kernel: `convolution`, `product` (of matrices) or `other`; its operations and bytes."""
+
+    kind: str
+    operations: float
+    size: float
+
+    @property
+    def least(self) -> float:
+        """Seconds that it takes on an H100 at the least."""
+        return max(self.operations / (PEAKS["H100"]["bfloat16"] * 1e12), self.size / BANDWIDTH)
+
+
+def lowered(config: StyleConfig, batch: int, size: Size, *, moving: bool = True) -> bytes:
+    """A loop of steps as XLA gets it for a GPU, an HloModuleProto; `moving`: by the optimiser."""
+    network = Vgg19(
+        load_weights("procedural"), config.pooling, config.padding, tf.as_dtype(config.precision)
+    )
+    objective = Objective(network, config)
+    optimizer = optimizer_for(config, config.precision) if moving else Unmoved()
+    program = Program(objective, optimizer, xla=True)
+    small = tf.zeros([1, 64, 64, 3])
+    targets = {
+        "content": {
+            name: _of_size(one, batch, Size(one.shape[2] * size.width, one.shape[1] * size.height))
+            for name, one in program.content_targets(small).items()
+        },
+        "style": tf.nest.map_structure(
+            lambda one: _of_size(one, batch), objective.finished(program.style_targets(small))
+        ),
+    }
+    images = tf.TensorSpec([batch, size.height, size.width, 3])
+    state = (
+        tf.function(lambda x: optimizer.start(x, len(objective.columns)))
+        .get_concrete_function(images)
+        .structured_outputs
+    )
+    arguments = (state, targets, objective.weights(config), tf.constant(1.0), tf.constant(1))
+    specs = tf.nest.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), arguments)
+
+    def steps(*flat: Any) -> Any:
+        return tf.nest.flatten(program._graph(*tf.nest.pack_sequence_as(specs, flat)))
+
+    compiling = tf.function(steps, jit_compile=True, autograph=False)
+    found = compiling.experimental_get_compiler_ir(*tf.nest.flatten(specs))
+    return bytes(found(stage="hlo_serialized", platform_name="GPU"))
+
+
+def _of_size(tensor: Any, batch: int, size: Size | None = None) -> tf.TensorSpec:
+    shape = [batch, *tensor.shape[1:]]
+    if size:
+        shape[1:3] = size.height // 64, size.width // 64
+    return tf.TensorSpec(shape, tensor.dtype)
+
+
+def kernels(module: bytes) -> list[Kernel]:
+    """Those of one pass of the loop of steps in a module, an HloModuleProto."""
+    proto = hlo_pb2.HloModuleProto.FromString(module)
+    computations = {one.id: one for one in proto.computations}
+    entry = computations[proto.entry_computation_id]
+    called = [one.called_computation_ids for one in entry.instructions if one.opcode == "while"]
+    parts = [computations[one] for ids in called for one in ids]
+    body = max(parts, key=lambda part: len(part.instructions))
+    known = {one.id: one for one in body.instructions}
+    return [
+        _kernel(one, [known[operand] for operand in one.operand_ids], computations)
+        for one in body.instructions
+        if one.opcode not in NO_KERNELS
+    ]
+
+
+def _kernel(one: Any, operands: Sequence[Any], computations: Mapping[int, Any]) -> Kernel:
+    if one.opcode == "fusion":
+        fused = computations[one.called_computation_ids[0]]
+        products = _products(fused, computations)
+        return Kernel("product" if products else "other", products, _moved(fused))
+    size = _size(one.shape) + sum(_size(operand.shape) for operand in operands)
+    if one.convolution_dimension_numbers.kernel_spatial_dimensions:
+        return Kernel("convolution", _convolution(one, operands[1]), size)
+    if one.opcode == "dot":
+        return Kernel("product", _product(one, operands[0]), size)
+    return Kernel("other", 0.0, size)
+
+
+def _products(fused: Any, computations: Mapping[int, Any]) -> float:
+    """Operations of the matrix products inside of a fusion, and of the fusions in it."""
+    known = {one.id: one for one in fused.instructions}
+    own = [
+        _product(one, known[one.operand_ids[0]])
+        for one in fused.instructions
+        if one.opcode == "dot"
+    ]
+    inner = [
+        _products(computations[one.called_computation_ids[0]], computations)
+        for one in fused.instructions
+        if one.opcode == "fusion"
+    ]
+    return sum(own) + sum(inner)
+
+
+def _convolution(one: Any, kernel: Any) -> float:
+    result = one.shape.tuple_shapes[0] if one.shape.tuple_shapes else one.shape
+    channels = result.dimensions[one.convolution_dimension_numbers.output_feature_dimension]
+    each = math.prod(kernel.shape.dimensions) / channels
+    return float(2 * math.prod(result.dimensions) * each)
+
+
+def _product(one: Any, left: Any) -> float:
+    summed = one.dot_dimension_numbers.lhs_contracting_dimensions
+    each = math.prod(left.shape.dimensions[axis] for axis in summed)
+    return float(2 * math.prod(one.shape.dimensions) * each)
+
+
+def _moved(fused: Any) -> float:
+    """Bytes that a fusion reads and writes."""
+    known = {one.id: one for one in fused.instructions}
+    root = known[fused.root_id]
+    results = [known[one] for one in root.operand_ids] if root.opcode == "tuple" else [root]
+    parameters = [one for one in fused.instructions if one.opcode == "parameter"]
+    read = sum(_read(one, fused) for one in parameters)
+    return read + sum(_written(one, known) for one in results)
+
+
+def _read(source: Any, fused: Any) -> float:
+    """Bytes of a parameter, or of what is cut out of it; none of what is written into."""
+    found = 0.0
+    for one in fused.instructions:
+        if source.id not in one.operand_ids:
+            continue
+        if one.opcode == "bitcast":
+            found += _read(one, fused)
+        elif one.opcode in CUTS:
+            found += _size(one.shape)
+        elif one.opcode not in WRITES or one.operand_ids[0] != source.id:
+            return _size(source.shape)
+    return min(found, _size(source.shape))
+
+
+def _written(result: Any, known: Mapping[int, Any]) -> float:
+    while result.opcode == "bitcast":
+        result = known[result.operand_ids[0]]
+    if result.opcode in WRITES:
+        result = known[result.operand_ids[WRITES[result.opcode]]]
+    return _size(result.shape)
+
+
+def _size(shape: Any) -> float:
+    """Bytes of a result."""
+    if shape.tuple_shapes:
+        return sum(map(_size, shape.tuple_shapes))
+    name = xla_data_pb2.PrimitiveType.Name(shape.element_type)
+    bits = 8 if name == "PRED" else int(re.sub(r"\D*", "", name))
+    return float(math.prod(shape.dimensions) * bits / 8)
+
+
+def compiled(python: str, module: bytes) -> tuple[bytes, float]:
+    """See `benchmarks.compile_for_gpu`; in a process of its own.
+
+    Raises:
+        SystemExit: that Python has no XLA for GPUs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = (pathlib.Path(folder, name) for name in ("hlo", "compiled"))
+        source.write_bytes(module)
+        script = pathlib.Path(compile_for_gpu.__file__)
+        try:
+            command = [python, str(script), str(source), str(target)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(
+                f"{python} does not compile for a GPU ({error}); --xla-python takes that of an "
+                f'environment with `pip install "{compile_for_gpu.PACKAGE}"`.'
+            ) from error
+        return target.read_bytes(), float(done.stdout)
+
+
+def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
+    """Header and rows."""
+    header = ["px", "batch", "", "kernels", "of these convolutions", "matrix products"]
+    header += ["ms at the least", "of these convolutions", "matrix products", "GB of others"]
+    header += ["compilation, s"]
+    config = preset("default").updated({"precision": "bfloat16"})
+    rows = []
+    for side, batch in CASES:
+        for words, moving in (("loss and gradient", False), ("the whole step", True)):
+            module, seconds = compiled(
+                options.xla_python, lowered(config, batch, Size(side, side), moving=moving)
+            )
+            found = kernels(module)
+            by_kind = {
+                kind: [one for one in found if one.kind == kind]
+                for kind in ("convolution", "product", "other")
+            }
+            convolutions, products, others = by_kind.values()
+            rows.append([f"{side}", f"{batch}", words])
+            rows[-1] += [f"{len(one)}" for one in (found, convolutions, products)]
+            rows[-1] += [f"{_least(one):.2f}" for one in (found, convolutions, products)]
+            rows[-1] += [f"{sum(one.size for one in others) / 1e9:.2f}", f"{seconds:.1f}"]
+    return header, rows
+
+
+def _least(some: Sequence[Kernel]) -> float:
+    return 1000 * sum(one.least for one in some)
