@@ -1,5 +1,5 @@
 """XLA's compilation for a GPU that is not there: `python compile_for_gpu.py HLO COMPILED`, by the
-Python of an environment that has `PACKAGE`. Prints its seconds.
+Python of an environment that has `PACKAGE`. Prints its seconds, and the bytes of its memory.
 
 TensorFlow's own XLA compiles for a GPU only where it finds one; that of JAX takes a description of
 the chip instead. Nothing is tuned: what that would choose takes trials on the chip.
@@ -49,8 +49,11 @@ ENVIRONMENT = {
 }
 
 
-def compiled(hlo: bytes) -> tuple[bytes, float]:
-    """A module of XLA's compiled for `CHIP`, both as HloModuleProto, and the seconds it took."""
+def compiled(hlo: bytes) -> tuple[bytes, float, int]:
+    """A module compiled for `CHIP`, both as HloModuleProto; the seconds it took; its memory, bytes.
+
+    That memory is what the program has at once: arguments, results, what is in between.
+    """
     # JAX compiles what is no function of its own only by what it calls private.
     from jax._src import compiler
     from jax._src.interpreters import mlir
@@ -68,12 +71,14 @@ def compiled(hlo: bytes) -> tuple[bytes, float]:
     found = device.client.compile(module, devices, choices)
     seconds = time.perf_counter() - begin
     (one,) = found.hlo_modules()
-    return one.as_serialized_hlo_module_proto(), seconds
+    memory = found.get_compiled_memory_stats()
+    taken = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return one.as_serialized_hlo_module_proto(), seconds, taken - memory.alias_size_in_bytes
 
 
 if __name__ == "__main__":
     os.environ.update(ENVIRONMENT)
     source, target = map(pathlib.Path, sys.argv[1:])
-    proto, seconds = compiled(source.read_bytes())
+    proto, seconds, taken = compiled(source.read_bytes())
     target.write_bytes(proto)
-    print(seconds)
+    print(seconds, taken)

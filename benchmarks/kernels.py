@@ -4,11 +4,13 @@ memory that they read and write, and the milliseconds below which no H100 does i
 A kernel takes at least what its operations (of convolutions and matrix products) take at the
 maker's peak, and what its memory takes at the maker's bandwidth; an operand is read once, of one
 that is cut out of only what is cut out. Very small kernels take some microseconds each, whatever is
-in them. "Loss and gradient" is a step of an optimiser that does next to nothing. XLA is JAX's,
-which compiles for a described chip; nothing is tuned, for which trials on the chip are needed, so
-the seconds of compilation (of one program, on the processor here) are those without tuning. `python
--m venv .venv-xla` and `.venv-xla/bin/pip install "jax[cuda13]==0.9.0"` make the environment; its
-XLA is about as old as TensorFlow 2.21's.
+in them. "Loss and gradient" is a step of an optimiser that does next to nothing. "GiB" is what the
+program has in memory at once, without the workspaces of cuDNN's convolutions; "predicted" is what
+the engine asks for before (`nst_core/engine/memory.py`). XLA is JAX's, which compiles for a
+described chip; nothing is tuned, for which trials on the chip are needed, so the seconds of
+compilation (of one program, on the processor here) are those without tuning. `python -m venv
+.venv-xla` and `.venv-xla/bin/pip install "jax[cuda13]==0.9.0"` make the environment; its XLA is
+about as old as TensorFlow 2.21's.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from benchmarks.gpu import Unmoved
 from benchmarks.options import Options
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig, preset
+from nst_core.engine import memory
 from nst_core.engine.operations import PEAKS
 from nst_core.engine.program import Program, optimizer_for
 from nst_core.network.loading import load_weights
@@ -37,6 +40,12 @@ from nst_core.network.vgg import Vgg19
 from nst_core.objective.objective import Objective
 
 CASES = ((256, 1), (512, 1), (256, 8), (512, 8))
+# Words, settings beside those of `default`, whether L-BFGS goes on from there.
+WAYS: tuple[tuple[str, dict[str, str], bool], ...] = (
+    ("loss and gradient", {}, False),
+    ("that with padding: zero", {"padding": "zero"}, False),
+    ("the whole step", {}, True),
+)
 # Bytes a second, as the maker states it.
 BANDWIDTH = 3.35e12
 # Whose results are there already, or are names of parts of others.
@@ -56,6 +65,14 @@ class Kernel(NamedTuple):
     def least(self) -> float:
         """Seconds that it takes on an H100 at the least."""
         return max(self.operations / (PEAKS["H100"]["bfloat16"] * 1e12), self.size / BANDWIDTH)
+
+
+class Compiled(NamedTuple):
+    """A module compiled, an HloModuleProto; the seconds of it; its memory, bytes."""
+
+    module: bytes
+    seconds: float
+    memory: int
 
 
 def lowered(config: StyleConfig, batch: int, size: Size, *, moving: bool = True) -> bytes:
@@ -200,8 +217,8 @@ def _size(shape: Any) -> float:
     return float(math.prod(shape.dimensions) * bits / 8)
 
 
-def compiled(python: str, module: bytes) -> tuple[bytes, float]:
-    """See `benchmarks.compile_for_gpu`; in a process of its own.
+def compiled(python: str, module: bytes) -> Compiled:
+    """A module as XLA compiles it for the chip of `benchmarks.compile_for_gpu`.
 
     Raises:
         SystemExit: that Python has no XLA for GPUs.
@@ -209,40 +226,41 @@ def compiled(python: str, module: bytes) -> tuple[bytes, float]:
     with tempfile.TemporaryDirectory() as folder:
         source, target = (pathlib.Path(folder, name) for name in ("hlo", "compiled"))
         source.write_bytes(module)
-        script = pathlib.Path(compile_for_gpu.__file__)
+        command = [python, compile_for_gpu.__file__, str(source), str(target)]
         try:
-            command = [python, str(script), str(source), str(target)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise SystemExit(
                 f"{python} does not compile for a GPU ({error}); --xla-python takes that of an "
                 f'environment with `pip install "{compile_for_gpu.PACKAGE}"`.'
             ) from error
-        return target.read_bytes(), float(done.stdout)
+        seconds, taken = done.stdout.split()
+        return Compiled(target.read_bytes(), float(seconds), int(taken))
 
 
 def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
     """Header and rows."""
     header = ["px", "batch", "", "kernels", "of these convolutions", "matrix products"]
     header += ["ms at the least", "of these convolutions", "matrix products", "GB of others"]
-    header += ["compilation, s"]
-    config = preset("default").updated({"precision": "bfloat16"})
+    header += ["GiB", "predicted GiB", "compilation, s"]
     rows = []
     for side, batch in CASES:
-        for words, moving in (("loss and gradient", False), ("the whole step", True)):
-            module, seconds = compiled(
-                options.xla_python, lowered(config, batch, Size(side, side), moving=moving)
-            )
-            found = kernels(module)
-            by_kind = {
-                kind: [one for one in found if one.kind == kind]
+        size = Size(side, side)
+        for words, settings, moving in WAYS:
+            config = preset("default").updated({"precision": "bfloat16", **settings})
+            done = compiled(options.xla_python, lowered(config, batch, size, moving=moving))
+            found = kernels(done.module)
+            convolutions, products, others = (
+                [one for one in found if one.kind == kind]
                 for kind in ("convolution", "product", "other")
-            }
-            convolutions, products, others = by_kind.values()
+            )
+            needed = memory.predicted(config, size, batch, "bfloat16", None) if moving else 0
             rows.append([f"{side}", f"{batch}", words])
             rows[-1] += [f"{len(one)}" for one in (found, convolutions, products)]
             rows[-1] += [f"{_least(one):.2f}" for one in (found, convolutions, products)]
-            rows[-1] += [f"{sum(one.size for one in others) / 1e9:.2f}", f"{seconds:.1f}"]
+            rows[-1] += [f"{sum(one.size for one in others) / 1e9:.2f}"]
+            rows[-1] += [f"{done.memory / 2**30:.2f}", f"{needed / 2**30:.2f}" if moving else ""]
+            rows[-1] += [f"{done.seconds:.1f}"]
     return header, rows
 
 

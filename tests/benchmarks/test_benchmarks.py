@@ -71,7 +71,7 @@ def test_a_gpu_s_convolutions_cut_off_what_is_negative_themselves() -> None:
     if not python.exists():
         pytest.skip("needs XLA for GPUs in .venv-xla (see benchmarks/kernels.py)")
     config = preset("default").updated({"precision": "bfloat16"})
-    module, _ = kernels.compiled(str(python), kernels.lowered(config, 2, Size(256, 192)))
+    module = kernels.compiled(str(python), kernels.lowered(config, 2, Size(256, 192))).module
     assert module.count(b'"activation_mode":"kRelu"') == 13
     convolutions = [one for one in kernels.kernels(module) if one.kind == "convolution"]
     assert len(convolutions) == 26
