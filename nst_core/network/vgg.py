@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
 
 from nst_core.layers import layers_to
+from nst_core.network import xla_kernels
+from nst_core.network.pooling import POOLS, average_pool
 from nst_core.network.weights import VggWeights
 
 # Means of the ImageNet training set in Keras's order: blue, green, red.
@@ -40,7 +41,7 @@ class Vgg19:
         self.dtype = dtype
         self._reflect = padding == "reflect"
         self._pool = POOLS[pooling]
-        self._relu = tf.nn.relu
+        self._relu, self._framed, self._folded = tf.nn.relu, framed, folded
         self._parameters = {
             name: tuple(tf.constant(array, dtype) for array in (kernel, turned(kernel), bias))
             for name, (kernel, bias) in weights.layers.items()
@@ -49,7 +50,10 @@ class Vgg19:
     def for_xla(self) -> Vgg19:
         """The same network for the inside of what XLA compiles; elsewhere it does not run."""
         found = copy.copy(self)
-        found._relu = relu_in_one_piece
+        found._relu = xla_kernels.relu
+        found._framed, found._folded = xla_kernels.framed, xla_kernels.folded
+        if self._pool is average_pool:
+            found._pool = xla_kernels.average_pool
         return found
 
     def features(self, rgb: Any, layers: Iterable[str]) -> dict[str, Any]:
@@ -81,7 +85,7 @@ class Vgg19:
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def convolution(x: Any) -> tuple[Any, Any]:
-            padded = tf.pad(x, FRAME, mode="REFLECT") if self._reflect else x
+            padded = self._framed(x) if self._reflect else x
             inside = "VALID" if self._reflect else "SAME"
             y = tf.nn.conv2d(padded, kernel, strides=1, padding=inside)
             y = self._relu(tf.nn.bias_add(y, bias))
@@ -91,8 +95,7 @@ class Vgg19:
                 if not self._reflect:
                     return tf.nn.conv2d(masked, backward, strides=1, padding="SAME")
                 wide = [[0, 0], [2, 2], [2, 2], [0, 0]]
-                framed = tf.nn.conv2d(masked, backward, strides=1, padding=wide)
-                return tf.raw_ops.MirrorPadGrad(input=framed, paddings=FRAME, mode="REFLECT")
+                return self._folded(tf.nn.conv2d(masked, backward, strides=1, padding=wide))
 
             return y, gradient
 
@@ -102,76 +105,16 @@ class Vgg19:
 FRAME = [[0, 0], [1, 1], [1, 1], [0, 0]]
 
 
+def framed(x: Any) -> Any:
+    """Feature maps `[B, H, W, C]` with one reflected pixel more on each side."""
+    return tf.pad(x, FRAME, mode="REFLECT")
+
+
+def folded(x: Any) -> Any:
+    """The gradient of `framed`: what the frame has goes to the pixels that it reflects."""
+    return tf.raw_ops.MirrorPadGrad(input=x, paddings=FRAME, mode="REFLECT")
+
+
 def turned(kernel: np.ndarray) -> np.ndarray:
     """The kernel `[3, 3, out, in]` whose convolution is the gradient of the given one's."""
     return np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
-
-
-def relu_in_one_piece(x: Any) -> Any:
-    """ReLU that XLA leaves as it is.
-
-    Otherwise it pads first and cuts off what is negative then, and asks in the gradient where x is
-    above 0: with several uses, x is written beside what is left of it, and cuDNN cannot cut off
-    what it has just convolved.
-    """
-    (y,) = xla.optimization_barrier(tf.nn.relu(x))
-    return y
-
-
-def average_pool(x: Any) -> Any:
-    """Means over 2×2 blocks; an odd last row or column is left out."""
-    return tf.nn.avg_pool2d(x, ksize=2, strides=2, padding="VALID")
-
-
-@tf.custom_gradient  # type: ignore[untyped-decorator]
-def max_pool(x: Any) -> tuple[Any, Any]:
-    """Maxima over 2×2 blocks; an odd last row or column is left out.
-
-    The gradient goes to every position that holds the maximum. That differs from TensorFlow's
-    (the first position only) for ties alone, and takes a tenth of its time on CPUs.
-    """
-    pooled = tf.nn.max_pool2d(x, ksize=2, strides=2, padding="VALID")
-
-    def gradient(upstream: Any) -> Any:
-        spread = tf.where(even(x) == doubled(pooled), doubled(upstream), tf.zeros([], x.dtype))
-        return with_odd_edge(spread, x)
-
-    return pooled, gradient
-
-
-@tf.custom_gradient  # type: ignore[untyped-decorator]
-def l2_pool(x: Any) -> tuple[Any, Any]:
-    """Roots of the mean squares over 2×2 blocks; an odd last row or column is left out.
-
-    The gradient of a block without any signal, where the root has none, is taken to be nothing.
-    """
-    pooled = tf.sqrt(average_pool(tf.square(x)))
-
-    def gradient(upstream: Any) -> Any:
-        spread = even(x) * doubled(tf.math.divide_no_nan(upstream, 4 * pooled))
-        return with_odd_edge(spread, x)
-
-    return pooled, gradient
-
-
-POOLS = {"average": average_pool, "max": max_pool, "l2": l2_pool}
-
-
-def even(x: Any) -> Any:
-    """`[B, H, W, C]` without an odd last row or column."""
-    shape = tf.shape(x)
-    return x[:, : shape[1] // 2 * 2, : shape[2] // 2 * 2]
-
-
-def with_odd_edge(gradient: Any, x: Any) -> Any:
-    """The gradient for `even(x)` as that for `x`: nothing in an odd last row or column."""
-    shape = tf.shape(x)
-    return tf.pad(gradient, [[0, 0], [0, shape[1] % 2], [0, shape[2] % 2], [0, 0]])
-
-
-def doubled(x: Any) -> Any:
-    """Each position of `[B, h, w, C]` as a 2×2 block: `[B, 2h, 2w, C]`."""
-    shape = tf.shape(x)
-    batch, height, width, channels = shape[0], shape[1], shape[2], shape[3]
-    blocks = tf.broadcast_to(x[:, :, None, :, None], [batch, height, 2, width, 2, channels])
-    return tf.reshape(blocks, [batch, 2 * height, 2 * width, channels])

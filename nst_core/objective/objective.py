@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from nst_core.config import StyleConfig
 from nst_core.layers import stride
-from nst_core.network.vgg import Vgg19, average_pool
+from nst_core.network.pooling import average_pool
+from nst_core.network.vgg import Vgg19
 from nst_core.objective import losses, quality
 from nst_core.objective.losses import Stiffness, StiffnessAt
 from nst_core.objective.style_term import LEAST_ENERGY, LEAST_VARIATION, StyleTerm

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from nst_core.layers import CONV_LAYERS, layers_to
-from nst_core.network.vgg import Vgg19, l2_pool, preprocess
+from nst_core.network.pooling import l2_pool
+from nst_core.network.vgg import Vgg19, preprocess
 from nst_core.network.weights import CHANNELS, VggWeights, layer_shapes
 
 CONVOLUTIONS = ("Conv2D", "_FusedConv2D")
