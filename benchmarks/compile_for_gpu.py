@@ -1,5 +1,6 @@
 """XLA's compilation for a GPU that is not there: `python compile_for_gpu.py HLO COMPILED`, by the
-Python of an environment that has `PACKAGE`. Prints its seconds, and the bytes of its memory.
+Python of an environment that has `PACKAGE`. Prints its seconds, the bytes of its memory, and the
+instructions of a pass of its loop.
 
 TensorFlow's own XLA compiles for a GPU only where it finds one; that of JAX takes a description of
 the chip instead. Nothing is tuned: what that would choose takes trials on the chip.
@@ -7,9 +8,12 @@ the chip instead. Nothing is tuned: what that would choose takes trials on the c
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
+import re
 import sys
+import tempfile
 import time
 
 PACKAGE = "jax[cuda13]==0.9.0"
@@ -40,13 +44,20 @@ dnn_version_info { major: 9 minor: 10 }
 runtime_version { major: 13 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
+FLAGS = "--xla_gpu_autotune_level=0 --xla_dump_to="
 ENVIRONMENT = {
-    "XLA_FLAGS": "--xla_gpu_autotune_level=0",
     "JAX_PLATFORMS": "cuda,cpu",
     # It would look for a driver.
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
+
+# A line of the list of launches, inside of a loop: the kernel, blocks, threads of a block.
+LAUNCH = re.compile(
+    r"(?m)^ +\d+: kKernel.*?kernel = (\w+), .*?blocks: {(\d+), (\d+), (\d+)}, "
+    r"threads/block: {(\d+), (\d+), (\d+)}"
+)
+WARP = 32
 
 
 def compiled(hlo: bytes) -> tuple[bytes, float, int]:
@@ -76,9 +87,33 @@ def compiled(hlo: bytes) -> tuple[bytes, float, int]:
     return one.as_serialized_hlo_module_proto(), seconds, taken - memory.alias_size_in_bytes
 
 
+def instructions(code: str, launches: str) -> int:
+    """Those of all warps in a pass of the loop, but of matrix products: PTX's, jumped over or not.
+
+    Args:
+        code: the program's PTX.
+        launches: XLA's list of what it launches, in which the loop's are indented.
+    """
+    lengths = {
+        name: len(re.findall(r"(?m)^\s+(?:@!?%p\d+ )?[a-z][^:\n]*;$", body))
+        for name, body in re.findall(r"(?s)\.entry (\w+)\(.*?\n{\n(.*?)\n}\n", code)
+    }
+    found = 0
+    for name, *sizes in re.findall(LAUNCH, launches):
+        x, y, z, *threads = map(int, sizes)
+        if not name.startswith("gemm"):
+            found += lengths[name] * x * y * z * -(-math.prod(threads) // WARP)
+    return found
+
+
 if __name__ == "__main__":
-    os.environ.update(ENVIRONMENT)
     source, target = map(pathlib.Path, sys.argv[1:])
-    proto, seconds, taken = compiled(source.read_bytes())
+    with tempfile.TemporaryDirectory() as dump:
+        os.environ.update(ENVIRONMENT, XLA_FLAGS=f"{FLAGS}{dump}")
+        proto, seconds, taken = compiled(source.read_bytes())
+        texts = (
+            next(pathlib.Path(dump).glob(f"*{ending}")).read_text(encoding="utf-8")
+            for ending in (".ptx", ".thunk_sequence.txt")
+        )
+        print(seconds, taken, instructions(*texts))
     target.write_bytes(proto)
-    print(seconds, taken)

@@ -4,13 +4,15 @@ memory that they read and write, and the milliseconds below which no H100 does i
 A kernel takes at least what its operations (of convolutions and matrix products) take at the
 maker's peak, and what its memory takes at the maker's bandwidth; an operand is read once, of one
 that is cut out of only what is cut out. Very small kernels take some microseconds each, whatever is
-in them. "Loss and gradient" is a step of an optimiser that does next to nothing. "GiB" is what the
-program has in memory at once, without the workspaces of cuDNN's convolutions; "predicted" is what
-the engine asks for before (`nst_core/engine/memory.py`). XLA is JAX's, which compiles for a
-described chip; nothing is tuned, for which trials on the chip are needed, so the seconds of
-compilation (of one program, on the processor here) are those without tuning. `python -m venv
-.venv-xla` and `.venv-xla/bin/pip install "jax[cuda13]==0.9.0"` make the environment; its XLA is
-about as old as TensorFlow 2.21's.
+in them, and some are held up by their instructions: those of all other kernels' code, for each warp
+that is launched, whether it runs through all of it (branches), once (most) or again and again
+(sums); an H100 begins 0.9 million in a microsecond. "Loss and gradient" is a step of an optimiser
+that does next to nothing. "GiB" is what the program has in memory at once, without the workspaces
+of cuDNN's convolutions; "predicted" is what the engine asks for before
+(`nst_core/engine/memory.py`). XLA is JAX's, which compiles for a described chip; nothing is tuned,
+for which trials on the chip are needed, so the seconds of compilation (of one program, on the
+processor here) are those without tuning. `python -m venv .venv-xla` and `.venv-xla/bin/pip install
+"jax[cuda13]==0.9.0"` make the environment; its XLA is about as old as TensorFlow 2.21's.
 """
 
 from __future__ import annotations
@@ -68,11 +70,12 @@ class Kernel(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """A module compiled, an HloModuleProto; the seconds of it; its memory, bytes."""
+    """A module compiled, an HloModuleProto; seconds; memory, bytes; instructions of warps."""
 
     module: bytes
     seconds: float
     memory: int
+    instructions: int
 
 
 def lowered(config: StyleConfig, batch: int, size: Size, *, moving: bool = True) -> bytes:
@@ -234,15 +237,15 @@ def compiled(python: str, module: bytes) -> Compiled:
                 f"{python} does not compile for a GPU ({error}); --xla-python takes that of an "
                 f'environment with `pip install "{compile_for_gpu.PACKAGE}"`.'
             ) from error
-        seconds, taken = done.stdout.split()
-        return Compiled(target.read_bytes(), float(seconds), int(taken))
+        seconds, *counts = done.stdout.split()
+        return Compiled(target.read_bytes(), float(seconds), *map(int, counts))
 
 
 def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
     """Header and rows."""
     header = ["px", "batch", "", "kernels", "of these convolutions", "matrix products"]
     header += ["ms at the least", "of these convolutions", "matrix products", "GB of others"]
-    header += ["GiB", "predicted GiB", "compilation, s"]
+    header += ["10⁶ instructions", "GiB", "predicted GiB", "compilation, s"]
     rows = []
     for side, batch in CASES:
         size = Size(side, side)
@@ -259,6 +262,7 @@ def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
             rows[-1] += [f"{len(one)}" for one in (found, convolutions, products)]
             rows[-1] += [f"{_least(one):.2f}" for one in (found, convolutions, products)]
             rows[-1] += [f"{sum(one.size for one in others) / 1e9:.2f}"]
+            rows[-1] += [f"{done.instructions / 1e6:.0f}"]
             rows[-1] += [f"{done.memory / 2**30:.2f}", f"{needed / 2**30:.2f}" if moving else ""]
             rows[-1] += [f"{done.seconds:.1f}"]
     return header, rows
