@@ -136,7 +136,7 @@ def _put(state: State, move: Tensor, change: Tensor, useful: Tensor) -> State:
 def _solved(known: State, gradient: Tensor, guess: Guess) -> Tensor:
     """The two loops on inner products: each is a triangular system, and two passes over the ring.
 
-    In float64, where the products of floats are exact: it loses less than the loops in float32.
+    Their sums are in float64: it loses less than the loops in float32.
     """
     slots = _slots(known)
     places = tf.argsort(slots, axis=1)
@@ -165,8 +165,13 @@ def _solved(known: State, gradient: Tensor, guess: Guess) -> Tensor:
 
 
 def _products(ring: Tensor, x: Tensor) -> Tensor:
-    """Inner products of images `[B, H, W, 3]` with those of every slot: `[HISTORY, B]` float64."""
-    return tf.reduce_sum(tf.cast(ring, tf.float64) * tf.cast(x, tf.float64), axis=[2, 3, 4])
+    """Inner products of images `[B, H, W, 3]` with those of every slot: `[HISTORY, B]` float64.
+
+    Those of a pixel's three values are added up in float32, for many GPUs are slow in float64; of
+    that rounding nothing is left in the sum.
+    """
+    colors = tf.reduce_sum(ring * x, axis=4)
+    return tf.reduce_sum(tf.cast(colors, tf.float64), axis=[2, 3])
 
 
 def _slots(state: State) -> Tensor:
