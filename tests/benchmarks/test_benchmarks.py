@@ -61,7 +61,10 @@ def test_a_step_for_a_gpu_has_the_operations_that_are_counted_on() -> None:
     assert all(one.size > 0 for one in found)
 
 
-def test_what_a_gpu_s_compiler_needs_is_said_where_it_is_missing(tmp_path: pathlib.Path) -> None:
+def test_what_a_gpu_s_compiler_needs_is_said_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(kernels, "lowered", lambda *_, **__: b"")
     for python in (shutil.which("false"), tmp_path / "python"):
         chosen = options.parse(["kernels", f"--xla-python={python}"], ("kernels",))
         with pytest.raises(SystemExit, match=r'--xla-python takes .* "jax\[cuda13\]'):
