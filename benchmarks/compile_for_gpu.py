@@ -99,7 +99,7 @@ def instructions(code: str, launches: str) -> int:
         for name, body in re.findall(r"(?s)\.entry (\w+)\(.*?\n{\n(.*?)\n}\n", code)
     }
     found = 0
-    for name, *sizes in re.findall(LAUNCH, launches):
+    for name, *sizes in LAUNCH.findall(launches):
         x, y, z, *threads = map(int, sizes)
         if not name.startswith("gemm"):
             found += lengths[name] * x * y * z * -(-math.prod(threads) // WARP)

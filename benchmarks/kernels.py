@@ -36,10 +36,9 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig, preset
 from nst_core.engine import memory
 from nst_core.engine.operations import PEAKS
-from nst_core.engine.program import Program, optimizer_for
+from nst_core.engine.program import Program
+from nst_core.engine.programs import Programs
 from nst_core.network.loading import load_weights
-from nst_core.network.vgg import Vgg19
-from nst_core.objective.objective import Objective
 
 CASES = ((256, 1), (512, 1), (256, 8), (512, 8))
 # Words, settings beside those of `default`, whether L-BFGS goes on from there.
@@ -80,12 +79,12 @@ class Compiled(NamedTuple):
 
 def lowered(config: StyleConfig, batch: int, size: Size, *, moving: bool = True) -> bytes:
     """A loop of steps as XLA gets it for a GPU, an HloModuleProto; `moving`: by the optimiser."""
-    network = Vgg19(
-        load_weights("procedural"), config.pooling, config.padding, tf.as_dtype(config.precision)
-    )
-    objective = Objective(network, config)
-    optimizer = optimizer_for(config, config.precision) if moving else Unmoved()
-    program = Program(objective, optimizer, xla=True)
+    weights = load_weights("procedural")
+    programs = Programs(weights, config.pooling, config.padding, "/GPU:0")
+    program = programs.compiled(config, config.precision)
+    if not moving:
+        program = Program(program.objective, Unmoved(), xla=program.xla)
+    objective, optimizer = program.objective, program.optimizer
     small = tf.zeros([1, 64, 64, 3])
     targets = {
         "content": {

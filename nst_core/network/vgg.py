@@ -21,8 +21,6 @@ from nst_core.network.weights import VggWeights
 # Means of the ImageNet training set in Keras's order: blue, green, red.
 MEAN_BGR = np.array([103.939, 116.779, 123.68], dtype=np.float32)
 
-IMAGE_CHANNELS_IN_XLA = 8
-
 
 def preprocess(rgb: Any) -> Any:
     """RGB float32 `[B, H, W, 3]` in 0…255 → BGR with the ImageNet mean subtracted."""
@@ -44,7 +42,6 @@ class Vgg19:
         self._reflect = padding == "reflect"
         self._pool = POOLS[pooling]
         self._relu, self._framed, self._folded = tf.nn.relu, framed, folded
-        self._empty_channels = 0
         self._parameters = {
             name: tuple(tf.constant(array, dtype) for array in (kernel, turned(kernel), bias))
             for name, (kernel, bias) in weights.layers.items()
@@ -57,13 +54,9 @@ class Vgg19:
         found._framed, found._folded = xla_kernels.framed, xla_kernels.folded
         if self._pool is average_pool:
             found._pool = xla_kernels.average_pool
-        # Tensor cores take channels by eights in 16 bits; XLA fills up to that in float16 alone.
         kernel, backward, bias = self._parameters["block1_conv1"]
-        more = [0, IMAGE_CHANNELS_IN_XLA - kernel.shape[2]]
-        kernel = tf.pad(kernel, [[0, 0], [0, 0], more, [0, 0]])
-        backward = tf.pad(backward, [[0, 0], [0, 0], [0, 0], more])
-        found._parameters = {**self._parameters, "block1_conv1": (kernel, backward, bias)}
-        found._empty_channels = more[1]
+        wide = (*xla_kernels.widened(kernel, backward), bias)
+        found._parameters = {**self._parameters, "block1_conv1": wide}
         return found
 
     def features(self, rgb: Any, layers: Iterable[str]) -> dict[str, Any]:
@@ -76,8 +69,8 @@ class Vgg19:
         wanted = set(layers)
         found: dict[str, Any] = {}
         x = tf.cast(preprocess(rgb), self.dtype)
-        if self._empty_channels:
-            x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, self._empty_channels]])
+        if empty := self._parameters["block1_conv1"][0].shape[2] - x.shape[3]:
+            x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, empty]])
         block = "block1"
         for name in layers_to(wanted):
             if not name.startswith(block):

@@ -16,6 +16,16 @@ from tensorflow.compiler.tf2xla.python import xla
 
 from nst_core.network import pooling
 
+# Tensor cores take channels by eights in 16 bits; XLA fills up to that in float16 alone.
+CHANNELS = 8
+
+
+def widened(kernel: Any, backward: Any) -> tuple[Any, Any]:
+    """A kernel `[3, 3, C, out]` and its gradient's, with `CHANNELS` of the image, new ones empty."""
+    more = [0, CHANNELS - kernel.shape[2]]
+    same = [0, 0]
+    return tf.pad(kernel, [same, same, more, same]), tf.pad(backward, [same, same, same, more])
+
 
 def relu(x: Any) -> Any:
     """ReLU that XLA leaves in one piece; runs inside of what XLA compiles, and nowhere else.

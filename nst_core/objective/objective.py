@@ -56,7 +56,7 @@ class Objective:
     def for_xla(self) -> Objective:
         """The same objective for the inside of what XLA compiles; elsewhere it does not run.
 
-        A batch's Gram matrices are one product there, and a ReLU stays in one piece.
+        What differs: `losses.gram_matrices`, `network.xla_kernels`.
         """
         found = copy.copy(self)
         found.network = self.network.for_xla()

@@ -72,11 +72,11 @@ def test_what_a_gpu_s_compiler_needs_is_said_where_it_is_missing(
 
 
 def test_a_gpu_s_convolutions_cut_off_what_is_negative_themselves() -> None:
-    python = pathlib.Path(".venv-xla/bin/python")
-    if not python.exists():
+    python = options.parse(["kernels"], ("kernels",)).xla_python
+    if not pathlib.Path(python).exists():
         pytest.skip("needs XLA for GPUs in .venv-xla (see benchmarks/kernels.py)")
     config = preset("default").updated({"precision": "bfloat16"})
-    module = kernels.compiled(str(python), kernels.lowered(config, 2, Size(256, 192))).module
+    module = kernels.compiled(python, kernels.lowered(config, 2, Size(256, 192))).module
     assert module.count(b'"activation_mode":"kRelu"') == 13
     convolutions = [one for one in kernels.kernels(module) if one.kind == "convolution"]
     assert len(convolutions) == 26
