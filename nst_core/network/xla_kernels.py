@@ -21,7 +21,7 @@ CHANNELS = 8
 
 
 def widened(kernel: Any, backward: Any) -> tuple[Any, Any]:
-    """A kernel `[3, 3, C, out]` and its gradient's, with `CHANNELS` of the image, new ones empty."""
+    """A kernel `[3, 3, C, out]` and its gradient's, with `CHANNELS` for C; the new are empty."""
     more = [0, CHANNELS - kernel.shape[2]]
     same = [0, 0]
     return tf.pad(kernel, [same, same, more, same]), tf.pad(backward, [same, same, same, more])
