@@ -1,6 +1,6 @@
-"""XLA's compilation for a GPU that is not there: `python compile_for_gpu.py HLO COMPILED`, by the
-Python of an environment that has `PACKAGE`. Prints its seconds, the bytes of its memory, and the
-instructions of a pass of its loop.
+"""XLA's compilation for a GPU that is not there: `python compile_for_gpu.py HLO COMPILED FLAG…`, by
+the Python of an environment that has `PACKAGE`. Prints its seconds, the bytes of its memory, and
+the instructions of a pass of its loop.
 
 TensorFlow's own XLA compiles for a GPU only where it finds one; that of JAX takes a description of
 the chip instead. Nothing is tuned: what that would choose takes trials on the chip.
@@ -107,9 +107,9 @@ def instructions(code: str, launches: str) -> int:
 
 
 if __name__ == "__main__":
-    source, target = map(pathlib.Path, sys.argv[1:])
+    source, target = map(pathlib.Path, sys.argv[1:3])
     with tempfile.TemporaryDirectory() as dump:
-        os.environ.update(ENVIRONMENT, XLA_FLAGS=f"{FLAGS}{dump}")
+        os.environ.update(ENVIRONMENT, XLA_FLAGS=" ".join([FLAGS + dump, *sys.argv[3:]]))
         proto, seconds, taken = compiled(source.read_bytes())
         texts = (
             next(pathlib.Path(dump).glob(f"*{ending}")).read_text(encoding="utf-8")

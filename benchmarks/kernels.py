@@ -9,14 +9,17 @@ that is launched, whether it runs through all of it (branches), once (most) or a
 (sums); an H100 begins 0.9 million in a microsecond. "Loss and gradient" is a step of an optimiser
 that does next to nothing. "GiB" is what the program has in memory at once, without the workspaces
 of cuDNN's convolutions; "predicted" is what the engine asks for before
-(`nst_core/engine/memory.py`). XLA is JAX's, which compiles for a described chip; nothing is tuned,
-for which trials on the chip are needed, so the seconds of compilation (of one program, on the
-processor here) are those without tuning. `python -m venv .venv-xla` and `.venv-xla/bin/pip install
+(`nst_core/engine/memory.py`). "Triton's products" are those of XLA without the engine's flags, each
+compiled by itself: on the chip once for each tiling that is tried, of which this version has 35 or
+70 for an H100. XLA is JAX's, which compiles for a described chip; nothing is tuned, for which
+trials on the chip are needed, so the seconds of compilation (of one program, on the processor here)
+are those without tuning. `python -m venv .venv-xla` and `.venv-xla/bin/pip install
 "jax[cuda13]==0.9.0"` make the environment; its XLA is about as old as TensorFlow 2.21's.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import pathlib
 import re
@@ -35,23 +38,27 @@ from benchmarks.options import Options
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig, preset
 from nst_core.engine import memory
+from nst_core.engine.compilation import BOUNDS
 from nst_core.engine.operations import PEAKS
 from nst_core.engine.program import Program
 from nst_core.engine.programs import Programs
 from nst_core.network.loading import load_weights
 
 CASES = ((256, 1), (512, 1), (256, 8), (512, 8))
-# Words, settings beside those of `default`, whether L-BFGS goes on from there.
-WAYS: tuple[tuple[str, dict[str, str], bool], ...] = (
-    ("loss and gradient", {}, False),
-    ("that with padding: zero", {"padding": "zero"}, False),
-    ("the whole step", {}, True),
+TRITON = {"--xla_gpu_enable_triton_gemm": "true"}
+# Words, settings beside those of `default`, whether L-BFGS goes on from there, flags of XLA.
+WAYS: tuple[tuple[str, dict[str, str], bool, dict[str, str]], ...] = (
+    ("loss and gradient", {}, False, {}),
+    ("that with padding: zero", {"padding": "zero"}, False, {}),
+    ("the whole step", {}, True, {}),
+    ("that with Triton's products", {}, True, TRITON),
 )
 # Bytes a second, as the maker states it.
 BANDWIDTH = 3.35e12
 # Whose results are there already, or are names of parts of others.
 NO_KERNELS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
 CUTS = {"slice", "dynamic-slice", "gather"}
+CUBLAS = "__cublas$gemm"
 WRITES = {"dynamic-update-slice": 1, "scatter": 2}
 
 
@@ -97,7 +104,7 @@ def lowered(config: StyleConfig, batch: int, size: Size, *, moving: bool = True)
     }
     images = tf.TensorSpec([batch, size.height, size.width, 3])
     state = (
-        tf.function(lambda x: optimizer.start(x, len(objective.columns)))
+        tf.function(lambda x: optimizer.start(x, len(objective.columns)), autograph=False)
         .get_concrete_function(images)
         .structured_outputs
     )
@@ -140,11 +147,13 @@ def _kernel(one: Any, operands: Sequence[Any], computations: Mapping[int, Any]) 
         fused = computations[one.called_computation_ids[0]]
         products = _products(fused, computations)
         return Kernel("product" if products else "other", products, _moved(fused))
-    size = _size(one.shape) + sum(_size(operand.shape) for operand in operands)
+    # A library's result has its workspace beside it.
+    result = one.shape.tuple_shapes[0] if one.shape.tuple_shapes else one.shape
+    size = _size(result) + sum(_size(operand.shape) for operand in operands)
     if one.convolution_dimension_numbers.kernel_spatial_dimensions:
-        return Kernel("convolution", _convolution(one, operands[1]), size)
-    if one.opcode == "dot":
-        return Kernel("product", _product(one, operands[0]), size)
+        return Kernel("convolution", _convolution(one, result, operands[1]), size)
+    if one.opcode == "dot" or one.custom_call_target == CUBLAS:
+        return Kernel("product", _product(one, result, operands[0]), size)
     return Kernel("other", 0.0, size)
 
 
@@ -152,7 +161,7 @@ def _products(fused: Any, computations: Mapping[int, Any]) -> float:
     """Operations of the matrix products inside of a fusion, and of the fusions in it."""
     known = {one.id: one for one in fused.instructions}
     own = [
-        _product(one, known[one.operand_ids[0]])
+        _product(one, one.shape, known[one.operand_ids[0]])
         for one in fused.instructions
         if one.opcode == "dot"
     ]
@@ -164,17 +173,19 @@ def _products(fused: Any, computations: Mapping[int, Any]) -> float:
     return sum(own) + sum(inner)
 
 
-def _convolution(one: Any, kernel: Any) -> float:
-    result = one.shape.tuple_shapes[0] if one.shape.tuple_shapes else one.shape
+def _convolution(one: Any, result: Any, kernel: Any) -> float:
     channels = result.dimensions[one.convolution_dimension_numbers.output_feature_dimension]
     each = math.prod(kernel.shape.dimensions) / channels
     return float(2 * math.prod(result.dimensions) * each)
 
 
-def _product(one: Any, left: Any) -> float:
+def _product(one: Any, result: Any, left: Any) -> float:
     summed = one.dot_dimension_numbers.lhs_contracting_dimensions
+    if one.custom_call_target == CUBLAS:
+        about = json.loads(one.backend_config)["gemm_backend_config"]["dot_dimension_numbers"]
+        summed = map(int, about["lhs_contracting_dimensions"])
     each = math.prod(left.shape.dimensions[axis] for axis in summed)
-    return float(2 * math.prod(one.shape.dimensions) * each)
+    return float(2 * math.prod(result.dimensions) * each)
 
 
 def _moved(fused: Any) -> float:
@@ -219,8 +230,11 @@ def _size(shape: Any) -> float:
     return float(math.prod(shape.dimensions) * bits / 8)
 
 
-def compiled(python: str, module: bytes) -> Compiled:
+def compiled(python: str, module: bytes, flags: Mapping[str, str] | None = None) -> Compiled:
     """A module as XLA compiles it for the chip of `benchmarks.compile_for_gpu`.
+
+    Args:
+        flags: for XLA, beside the engine's.
 
     Raises:
         SystemExit: that Python has no XLA for GPUs.
@@ -228,7 +242,8 @@ def compiled(python: str, module: bytes) -> Compiled:
     with tempfile.TemporaryDirectory() as folder:
         source, target = (pathlib.Path(folder, name) for name in ("hlo", "compiled"))
         source.write_bytes(module)
-        command = [python, compile_for_gpu.__file__, str(source), str(target)]
+        chosen = [f"{name}={value}" for name, value in {**BOUNDS, **(flags or {})}.items()]
+        command = [python, compile_for_gpu.__file__, str(source), str(target), *chosen]
         try:
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
@@ -248,9 +263,10 @@ def table(options: Options) -> tuple[Sequence[str], list[list[str]]]:
     rows = []
     for side, batch in CASES:
         size = Size(side, side)
-        for words, settings, moving in WAYS:
+        for words, settings, moving, flags in WAYS:
             config = preset("default").updated({"precision": "bfloat16", **settings})
-            done = compiled(options.xla_python, lowered(config, batch, size, moving=moving))
+            module = lowered(config, batch, size, moving=moving)
+            done = compiled(options.xla_python, module, flags)
             found = kernels(done.module)
             convolutions, products, others = (
                 [one for one in found if one.kind == kind]

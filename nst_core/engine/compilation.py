@@ -49,6 +49,12 @@ TUNING_FLAGS = (
     "--xla_gpu_per_fusion_autotune_cache_dir",
     "--xla_gpu_experimental_autotuner_cache_dir",
 )
+# No candidate is compiled to be tried: for every matrix product Triton's tilings (35 on an H100, or
+# twice that), for every sum Triton's kernel. cuBLAS and cuDNN have theirs, which only run.
+BOUNDS = {
+    "--xla_gpu_enable_triton_gemm": "false",
+    "--xla_gpu_experimental_enable_fusion_autotuner": "false",
+}
 # XLA ends the process where it does not know a flag; these were looked up in this version's.
 FLAGS_OF = "2.21."
 
@@ -58,18 +64,21 @@ _tuned: set[str] = set()
 
 
 def set_flags() -> None:
-    """Let TensorFlow and XLA keep what they compile in memory; what the user has set stays.
+    """Bound XLA's tuning, and let it and TensorFlow keep what they compile in memory.
 
-    They read the environment at their first compilation. Nothing is kept where an earlier process
-    could compile only without that.
+    They read the environment at their first compilation; what the user has set stays. Nothing is
+    kept where an earlier process could compile only without that.
     """
+    knows = tf.__version__.startswith(FLAGS_OF)
+    if knows:
+        _add_flags("XLA_FLAGS", BOUNDS)
     try:
         keeps = limit_bytes() > 0 and not _refusal().exists()
     except ConfigError:
         keeps = False  # An engine says so.
     if keeps:
         _add_flags("TF_XLA_FLAGS", {PROGRAM_FLAG: PROGRAMS})
-        if tf.__version__.startswith(FLAGS_OF):
+        if knows:
             _add_flags("XLA_FLAGS", dict.fromkeys(TUNING_FLAGS, TUNING))
 
 

@@ -19,6 +19,8 @@ Tensor = Any
 GramMatrix = Callable[[Tensor], Tensor]
 
 IMAGE_CHANNELS = 3
+# Positions at the least that one of `gram_matrices`' products adds up.
+PART = 2048
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -41,23 +43,34 @@ def gram_matrices(x: Tensor) -> tuple[Tensor, Any]:
     """`gram_matrix` as one product for the whole batch, of features as they are: for XLA only.
 
     bfloat16 goes in as such and is added up in float32; its gradient is a product of bfloat16.
+    Positions are added up in parts, and these then: as products of a few channels over a hundred
+    thousand positions they would keep a few of a GPU's processors busy, unless XLA cuts them.
     """
     shape = tf.shape(x)
-    flat = tf.reshape(x, [shape[0], shape[1] * shape[2], x.shape[3]])
+    parts = tf.reshape(x, [shape[0], _parts(shape[1] * shape[2]), -1, x.shape[3]])
 
     def gradient(upstream: Tensor) -> Tensor:
+        flat = tf.reshape(x, [shape[0], shape[1] * shape[2], x.shape[3]])
         symmetric = tf.cast(upstream + tf.linalg.matrix_transpose(upstream), x.dtype)
-        return tf.reshape(tf.matmul(flat, symmetric), shape)
+        # cuBLAS would add it to the gradient from the next layer, for which that had to be written.
+        (found,) = xla.optimization_barrier(tf.matmul(flat, symmetric))
+        return tf.reshape(found, shape)
 
-    if x.dtype == tf.float32:
-        return tf.matmul(flat, flat, transpose_a=True), gradient
     axes = xla_data_pb2.DotDimensionNumbers(
-        lhs_batch_dimensions=[0],
-        rhs_batch_dimensions=[0],
-        lhs_contracting_dimensions=[1],
-        rhs_contracting_dimensions=[1],
+        lhs_batch_dimensions=[0, 1],
+        rhs_batch_dimensions=[0, 1],
+        lhs_contracting_dimensions=[2],
+        rhs_contracting_dimensions=[2],
     )
-    return xla.dot_general(flat, flat, axes, preferred_element_type=tf.float32), gradient
+    found = xla.dot_general(parts, parts, axes, preferred_element_type=tf.float32)
+    return tf.reduce_sum(found, axis=1), gradient
+
+
+def _parts(positions: Tensor) -> Tensor:
+    """The largest power of two that divides positions into parts of `PART` or more; else 1."""
+    powers = 2 ** tf.range(16)
+    fits = (positions % powers == 0) & (positions // powers >= PART)
+    return tf.reduce_max(tf.where(fits, powers, 1))
 
 
 def under_mask(x: Tensor, mask: Tensor | None) -> Tensor:

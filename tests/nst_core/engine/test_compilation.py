@@ -106,14 +106,16 @@ def test_with_no_room_nothing_is_kept(tmp_path: pathlib.Path) -> None:
 def test_the_users_flags_stay_and_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     flag = compilation.PROGRAM_FLAG
     monkeypatch.setenv("TF_XLA_FLAGS", f"--tf_xla_clustering_debug {flag}=/elsewhere")
-    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_autotune_level=2")
+    mine = ["--xla_gpu_autotune_level=2", "--xla_gpu_enable_triton_gemm=true"]
+    monkeypatch.setenv("XLA_FLAGS", " ".join(mine))
     compilation.set_flags()
     assert os.environ["TF_XLA_FLAGS"] == f"--tf_xla_clustering_debug {flag}=/elsewhere"
-    given, *added = os.environ["XLA_FLAGS"].split()
-    assert given == "--xla_gpu_autotune_level=2"
-    assert {one.partition("=")[0] for one in added} == {*compilation.TUNING_FLAGS}
+    *given, fusions, programs, results = found = os.environ["XLA_FLAGS"].split()
+    assert given == mine
+    assert fusions == "--xla_gpu_experimental_enable_fusion_autotuner=false"
+    assert {one.partition("=")[0] for one in (programs, results)} == {*compilation.TUNING_FLAGS}
     compilation.set_flags()
-    assert os.environ["XLA_FLAGS"].split() == [given, *added]
+    assert os.environ["XLA_FLAGS"].split() == found
     monkeypatch.setenv("XLA_FLAGS", "flags.txt")
     compilation.set_flags()
     assert os.environ["XLA_FLAGS"] == "flags.txt"

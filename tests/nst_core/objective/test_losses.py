@@ -68,17 +68,20 @@ def with_gradient(gram: losses.GramMatrix, x: tf.Tensor) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(("dtype", "rounding"), [("float32", 1e-5), ("bfloat16", 2**-7)])
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    ("batch", "size"),
+    [(1, (9, 11)), (3, (9, 11)), (1, (64, 48)), (2, (96, 64)), (1, (96, 160)), (1, (127, 129))],
+)
 def test_gram_matrices_of_a_batch_at_once_are_those_of_each_image(
-    batch: int, dtype: str, rounding: float
+    batch: int, size: tuple[int, int], dtype: str, rounding: float
 ) -> None:
-    x = tf.cast(np.random.default_rng(6).normal(size=(batch, 9, 11, 8)), dtype)
+    x = tf.cast(np.random.default_rng(6).normal(size=(batch, *size, 8)), dtype)
     at_once = tf.function(
         lambda x: with_gradient(losses.gram_matrices, x), jit_compile=True, autograph=False
     )
     (gram, gradient), (one_gram, one_gradient) = at_once(x), with_gradient(losses.gram_matrix, x)
     # The product itself is added up in float32, whatever goes in.
-    np.testing.assert_allclose(gram, one_gram, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(gram, one_gram, rtol=1e-5, atol=1e-6 * np.abs(one_gram).max())
     largest = np.abs(one_gradient).max()
     np.testing.assert_allclose(gradient, one_gradient, rtol=rounding, atol=rounding * largest)
 
@@ -93,6 +96,19 @@ def test_gram_matrices_of_a_batch_are_one_product_each_way_for_xla(dtype: str) -
         hlo = compiled.experimental_get_compiler_ir(x)(stage="hlo")
         assert len(re.findall(r" dot\(", hlo)) == products
         assert len(re.findall(r" while\(", hlo)) == loops
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [((64, 63), 1), ((64, 64), 2), ((96, 160), 4), ((416, 512), 64), ((512, 512), 128)],
+)
+def test_positions_are_added_up_in_parts_of_some_thousand(
+    size: tuple[int, int], parts: int
+) -> None:
+    graph = tf.function(losses.gram_matrices, jit_compile=True, autograph=False)
+    hlo = graph.experimental_get_compiler_ir(tf.TensorSpec([2, *size, 8]))(stage="hlo")
+    (shape,) = re.findall(r"f32\[([\d,]+)\]\S* dot\(", hlo)
+    assert shape == f"2,{parts},8,8"
 
 
 def test_the_content_loss_is_the_sum_of_squared_differences() -> None:
