@@ -23,6 +23,7 @@ Tensor = Any
 LOSS_ROUNDING = {"float32": 1e-6, "bfloat16": 1e-3}
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
+ONE_IMAGE = tf.TensorSpec([1, None, None, 3], tf.float32)
 MASKS = tf.TensorSpec([None, None, None, 1], tf.float32)
 STATISTICS = tf.TensorSpec([None, None, None], tf.float32)
 SHARES = tf.TensorSpec([None, None], tf.float32)
@@ -59,9 +60,10 @@ class Program:
         # Seconds for a step as last measured, by batch, height and width: see `optimize_scale`.
         self.pace: dict[tuple[int, ...], float] = {}
         self._stepped = objective.for_xla() if xla else objective
-        self._content_targets = Graph(objective.content_targets, IMAGES)
-        self._style_targets = Graph(objective.style_targets, IMAGES)
-        self._masked_style_targets = Graph(objective.style_targets, IMAGES, MASKS)
+        images = IMAGES if xla else ONE_IMAGE
+        self._content_targets = Graph(objective.content_targets, images)
+        self._style_targets = Graph(objective.style_targets, images)
+        self._masked_style_targets = Graph(objective.style_targets, images, MASKS)
         by_layer = dict.fromkeys(objective.style_layers, STATISTICS)
         self._gram_errors = Graph(objective.gram_errors, by_layer, by_layer, SHARES)
         self._similarity = Graph(_similarity, IMAGES, IMAGES, PLACE)
@@ -163,8 +165,8 @@ class Program:
             if self.xla:
                 return self._evaluate(x, targets, weights)
             terms, gradient = tf.map_fn(
-                lambda i: self._evaluate(x[i : i + 1], targets_of(targets, i), weights),
-                tf.range(tf.shape(x)[0]),
+                lambda i: self._evaluate(tf.gather(x, i), targets_of(targets, i), weights),
+                tf.range(tf.shape(x)[0])[:, None],
                 fn_output_signature=(tf.float32, tf.float32),
                 parallel_iterations=1,
             )
@@ -187,9 +189,9 @@ class Program:
         return terms, tape.gradient(total, x)
 
 
-def targets_of(targets: Targets, index: Tensor) -> Targets:
-    """The targets of one image of a batch."""
-    found: Targets = tf.nest.map_structure(lambda target: target[index : index + 1], targets)
+def targets_of(targets: Targets, images: Tensor) -> Targets:
+    """The targets of some images of a batch, by their numbers."""
+    found: Targets = tf.nest.map_structure(lambda target: tf.gather(target, images), targets)
     return found
 
 

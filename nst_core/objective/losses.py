@@ -26,16 +26,20 @@ PART = 2048
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def gram_matrix(x: Tensor) -> tuple[Tensor, Any]:
     """The plain inner products of channels over positions: `[B, H, W, C] → [B, C, C]` float32."""
-    shape = tf.shape(x)
-    flat = tf.reshape(tf.cast(x, tf.float32), [shape[0], shape[1] * shape[2], x.shape[3]])
+    flat = _flat(tf.cast(x, tf.float32))
 
     def gradient(upstream: Tensor) -> Tensor:
         # One product with the symmetric sum, where differentiating the product gives two.
         symmetric = upstream + tf.linalg.matrix_transpose(upstream)
-        return tf.cast(tf.reshape(tf.matmul(flat, symmetric), shape), x.dtype)
+        return tf.cast(tf.reshape(tf.matmul(flat, symmetric), tf.shape(x)), x.dtype)
 
+    def product(one: Tensor) -> Tensor:
+        return tf.matmul(one, one, transpose_a=True)
+
+    if x.shape[0] == 1:
+        return tf.expand_dims(product(tf.squeeze(flat, 0)), 0), gradient
     # One by one: in a batch TensorFlow would add up in another order than for one image alone.
-    return tf.map_fn(lambda one: tf.matmul(one, one, transpose_a=True), flat), gradient
+    return tf.map_fn(product, flat), gradient
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -46,15 +50,14 @@ def gram_matrices(x: Tensor) -> tuple[Tensor, Any]:
     Positions are added up in parts, and these then: as products of a few channels over a hundred
     thousand positions they would keep a few of a GPU's processors busy, unless XLA cuts them.
     """
-    shape = tf.shape(x)
-    parts = tf.reshape(x, [shape[0], _parts(shape[1] * shape[2]), -1, x.shape[3]])
+    batch, height, width, _ = tf.unstack(tf.shape(x))
+    parts = tf.reshape(x, [batch, _parts(height * width), -1, x.shape[3]])
 
     def gradient(upstream: Tensor) -> Tensor:
-        flat = tf.reshape(x, [shape[0], shape[1] * shape[2], x.shape[3]])
         symmetric = tf.cast(upstream + tf.linalg.matrix_transpose(upstream), x.dtype)
         # cuBLAS would add it to the gradient from the next layer, for which that had to be written.
-        (found,) = xla.optimization_barrier(tf.matmul(flat, symmetric))
-        return tf.reshape(found, shape)
+        (found,) = xla.optimization_barrier(tf.matmul(_flat(x), symmetric))
+        return tf.reshape(found, tf.shape(x))
 
     axes = xla_data_pb2.DotDimensionNumbers(
         lhs_batch_dimensions=[0, 1],
@@ -64,6 +67,17 @@ def gram_matrices(x: Tensor) -> tuple[Tensor, Any]:
     )
     found = xla.dot_general(parts, parts, axes, preferred_element_type=tf.float32)
     return tf.reduce_sum(found, axis=1), gradient
+
+
+def _flat(x: Tensor) -> Tensor:
+    """`[B, H, W, C] → [B, H · W, C]`."""
+    return tf.reshape(x, [x.shape[0] or tf.shape(x)[0], -1, x.shape[3]])
+
+
+def positions(x: Tensor) -> Tensor:
+    """How many positions feature maps `[B, H, W, C]` have: float32 `[]`."""
+    _, height, width, _ = tf.unstack(tf.shape(x))
+    return tf.cast(height * width, tf.float32)
 
 
 def _parts(positions: Tensor) -> Tensor:
@@ -100,7 +114,7 @@ def mean_and_covariance(moments: Tensor, positions: Tensor) -> tuple[Tensor, Ten
 
 def per_matrix(value: Tensor) -> Tensor:
     """`[B]` to be broadcast against matrices `[B, …, …]`."""
-    return value[:, None, None]
+    return tf.reshape(value, [-1, 1, 1])
 
 
 def sum_per_image(x: Tensor) -> Tensor:
@@ -108,7 +122,7 @@ def sum_per_image(x: Tensor) -> Tensor:
 
     Row by row, then over the rows: added up so, an image's sum has the same bits in any batch.
     """
-    return tf.reduce_sum(tf.reduce_sum(x, axis=tf.range(2, tf.rank(x))), axis=1)
+    return tf.reduce_sum(tf.reduce_sum(x, axis=list(range(2, x.shape.rank))), axis=1)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

@@ -200,8 +200,8 @@ class Objective:
         each region. With `targets["kept"]` the terms are those of the images with that share of
         the content in them; with `targets["regions"]` each style counts where its region is.
         """
-        size = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
-        return self.terms(self.sums(x, targets, weights=weights), self.aims(targets), weights, size)
+        sums, aims = self.sums(x, targets, weights=weights), self.aims(targets)
+        return self.terms(sums, aims, weights, losses.positions(x))
 
     def sums(
         self,
@@ -312,12 +312,13 @@ class Objective:
         """For every layer `moments` and how many positions they `covered`, for each region one."""
         sums: Sums = {"moments": {}, "covered": {}, "positions": {}}
         for name, feature in features.items():
-            positions = tf.cast(tf.shape(feature)[1] * tf.shape(feature)[2], tf.float32)
+            positions = losses.positions(feature)
             masks = tf.split(regions[name], regions[name].shape[3], axis=3) if regions else [None]
             sums["positions"][name] = positions
             sums["moments"][name] = tuple(self.style_term.moments(feature, mask) for mask in masks)
             sums["covered"][name] = tuple(
-                positions[None] if mask is None else losses.sum_per_image(mask) for mask in masks
+                tf.expand_dims(positions, 0) if mask is None else losses.sum_per_image(mask)
+                for mask in masks
             )
         return sums
 
@@ -338,14 +339,14 @@ class Objective:
 
     def _style_layer(self, name: str, sums: Sums, aims: Aims, size: Tensor) -> Tensor:
         """The distance from the style, or the mean of those from several under their masks."""
-        share, positions = aims["share"]["style"], sums["positions"][name]
+        shares, positions = tf.unstack(aims["share"]["style"], axis=1), sums["positions"][name]
         regions = zip(
             sums["moments"][name], sums["covered"][name], aims["style"][name], strict=True
         )
         found = []
-        for i, (moments, covered, target) in enumerate(regions):
+        for share, (moments, covered, target) in zip(shares, regions, strict=True):
             one = self.style_term.statistics(moments, covered)
-            found.append(share[:, i] * self.style_term.distance(one, target, positions, size))
+            found.append(share * self.style_term.distance(one, target, positions, size))
         return tf.add_n(found)
 
     def _variation(self, x: Tensor, window: Tensor | None) -> Tensor:

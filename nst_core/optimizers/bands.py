@@ -11,6 +11,7 @@ show. Where these show no difference, the estimate is the multiple of the identi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -86,9 +87,11 @@ class _Waves:
     def __init__(self, state: State, like: Tensor) -> None:
         # What XLA compiles takes a batch at once; elsewhere an image has the same bits in any.
         self._together = "products" in state
-        height, width = tf.unstack(tf.shape(like)[1:3])
-        self._rows, self._columns = _cosines(height), _cosines(width)
-        frequency = tf.sqrt(_frequencies(height)[:, None] ** 2 + _frequencies(width) ** 2)
+        _, *sides, _ = tf.unstack(tf.shape(like))
+        sides = [tf.cast(side, tf.float32) for side in sides]
+        along = [_frequencies(side) for side in sides]
+        self._rows, self._columns = map(_cosines, along, sides)
+        frequency = tf.sqrt(along[0][:, None] ** 2 + along[1] ** 2)
         # Which band each wave is in; the last number is none.
         self._band = tf.searchsorted(tf.constant(BANDS), tf.reshape(frequency, [-1]))
         of_color = 3 * tf.reshape(self._band, tf.shape(frequency))[:, None] + tf.range(3)[:, None]
@@ -99,11 +102,11 @@ class _Waves:
         """The factors of the waves in each of some batches of images of one shape."""
         if self._together:
             return list(tf.split(self._of(tf.concat(images, axis=0)), len(images)))
-        return [self._each(self._of, one) for one in images]
+        return self._each(self._of, images)
 
     def back(self, factors: Tensor) -> Tensor:
         """The images that the factors are of."""
-        return self._each(self._back, factors)
+        return self._each(self._back, [factors])[0]
 
     def shares(self, *images: Tensor) -> list[Tensor]:
         """The part of each image's square that lies in each group: `[B, GROUPS]`."""
@@ -116,8 +119,8 @@ class _Waves:
             return tf.reshape(sums, [-1, GROUPS - 1])
 
         found = []
-        for batch, waves in zip(images, self.of(*images), strict=True):
-            known, whole = self._each(one, waves), dot(batch, batch)[:, None]
+        for batch, known in zip(images, self._each(one, self.of(*images)), strict=True):
+            whole = dot(batch, batch)[:, None]
             rest = tf.maximum(whole - tf.reduce_sum(known, axis=1, keepdims=True), 0.0)
             found.append(tf.concat([known, rest], axis=1) / (whole + TINY))
         return found
@@ -142,10 +145,16 @@ class _Waves:
         images = tf.matmul(self._rows, lines, transpose_a=True)
         return tf.reshape(images, [batch, height, width, 3])
 
-    def _each(self, function: Any, batch: Tensor) -> Tensor:
-        if self._together or batch.shape[0] == 1:
-            return function(batch)
-        return tf.map_fn(lambda one: function(one[None])[0], batch)
+    def _each(self, function: Any, batches: Sequence[Tensor]) -> list[Tensor]:
+        """The function of each of some batches, on processors of one image after the other."""
+        if self._together or batches[0].shape[0] == 1:
+            return [function(batch) for batch in batches]
+        return list(
+            tf.map_fn(
+                lambda ones: [tf.squeeze(function(tf.expand_dims(one, 0)), 0) for one in ones],
+                list(batches),
+            )
+        )
 
 
 def _mixed(matrix: np.ndarray, colors: Tensor) -> Tensor:
@@ -153,19 +162,13 @@ def _mixed(matrix: np.ndarray, colors: Tensor) -> Tensor:
     return tf.reduce_sum(matrix[:, :, None] * colors[:, :, None], axis=3)
 
 
-def _count(side: Tensor) -> Tensor:
-    """How many waves along a side of so many pixels are not finer than the last band."""
-    return tf.cast(tf.math.ceil(2 * BANDS[-1] * tf.cast(side, tf.float32)), tf.int32)
-
-
 def _frequencies(side: Tensor) -> Tensor:
-    """Cycles per pixel of these waves."""
-    return tf.range(tf.cast(_count(side), tf.float32)) / (2 * tf.cast(side, tf.float32))
+    """Cycles per pixel of the waves along a side of so many pixels up to the last band: `[U]`."""
+    return tf.range(tf.math.ceil(2 * BANDS[-1] * side)) / (2 * side)
 
 
-def _cosines(side: Tensor) -> Tensor:
-    """These waves, orthonormal: `[U, side]`."""
-    places = tf.range(tf.cast(side, tf.float32)) + 0.5
-    waves = tf.cos(2 * math.pi * _frequencies(side)[:, None] * places)
+def _cosines(frequencies: Tensor, side: Tensor) -> Tensor:
+    """The waves of these frequencies along the side, orthonormal: `[U, side]`."""
+    waves = tf.cos(2 * math.pi * frequencies[:, None] * (tf.range(side) + 0.5))
     length = tf.sqrt(tf.reduce_sum(waves**2, axis=1, keepdims=True))
     return waves / length

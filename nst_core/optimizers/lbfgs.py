@@ -8,7 +8,16 @@ import tensorflow as tf
 
 from nst_core.objective.losses import StiffnessAt
 from nst_core.optimizers import HISTORY, bands, curvature, history
-from nst_core.optimizers.loop import Bounds, Evaluate, State, dot, largest, per_image, where
+from nst_core.optimizers.loop import (
+    Bounds,
+    Evaluate,
+    State,
+    chosen,
+    dot,
+    largest,
+    per_image,
+    where,
+)
 
 Tensor = Any
 
@@ -78,12 +87,8 @@ class Lbfgs:
         known = _remembered(state, trial, move, gradient, accepted, stiffness_at)
         onward = self._advance(known, trial, terms, gradient, learning_rate, stiffness_at)
         backward = self._retreat(state, after, slope, learning_rate)
-        stepped = {
-            name: where(accepted, onward[name], backward[name])
-            for name in state
-            if name not in self.guarded
-        }
-        return {**stepped, **{name: known[name] for name in state if name in self.guarded}}
+        others = {name: backward[name] for name in state if name not in self.guarded}
+        return {**known, **chosen(accepted, onward, others)}
 
     def result(self, state: State) -> Tensor:
         """See `Optimizer.result`."""

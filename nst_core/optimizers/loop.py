@@ -85,12 +85,8 @@ def run(
 
     def body(index: Tensor, state: State, log: Tensor) -> tuple[Tensor, State, Tensor]:
         stepped = optimizer.step(state, evaluate, learning_rate, stiffness_at)
-        state = {
-            name: stepped[name]
-            if name in optimizer.guarded
-            else where(state["active"], stepped[name], state[name])
-            for name in state
-        }
+        others = {name: state[name] for name in state if name not in optimizer.guarded}
+        state = {**stepped, **chosen(state["active"], stepped, others)}
         log = tf.tensor_scatter_nd_update(log, [[index]], state["terms"][None])
         return index + 1, state, log
 
@@ -112,6 +108,12 @@ def spoiled(images: Tensor) -> Tensor:
 def where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     """Rows of `yes` where the `[B]` condition holds, else rows of `no`."""
     return tf.where(per_image(condition, yes), yes, no)
+
+
+def chosen(condition: Tensor, yes: State, no: State) -> State:
+    """Of each tensor in `no` the rows of `yes` where the `[B]` condition holds, else its own."""
+    shaped = {len(one.shape): per_image(condition, one) for one in no.values()}
+    return {name: tf.where(shaped[len(no[name].shape)], yes[name], no[name]) for name in no}
 
 
 def per_image(value: Tensor, like: Tensor) -> Tensor:
