@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BUILD = pathlib.Path(__file__).parents[3] / "deploy" / "prism" / "build.sh"
 
 # Long enough for a fault to find the worker in the middle of its pairs.
-SLOW = ("--set", "steps=30")
+SLOW = ("--set", "steps=15")
 
 pytestmark = [
     pytest.mark.timeout(3 * TIMEOUT),
