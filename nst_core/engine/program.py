@@ -13,7 +13,7 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine.graphs import Graph
 from nst_core.objective import quality
-from nst_core.objective.objective import Objective, Targets
+from nst_core.objective.objective import Aims, Objective, Targets
 from nst_core.optimizers import loop
 from nst_core.optimizers.lbfgs import Lbfgs
 
@@ -161,11 +161,14 @@ class Program:
         learning_rate: Tensor,
         count: Tensor,
     ) -> tuple[loop.State, Tensor]:
+        # Once for all steps.
+        aims = self._stepped.aims(targets)
+
         def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
             if self.xla:
-                return self._evaluate(x, targets, weights)
+                return self._evaluate(weights, x, targets, aims)
             terms, gradient = tf.map_fn(
-                lambda i: self._evaluate(tf.gather(x, i), targets_of(targets, i), weights),
+                lambda index: self._evaluate(weights, *rows((x, targets, aims), index)),
                 tf.range(tf.shape(x)[0])[:, None],
                 fn_output_signature=(tf.float32, tf.float32),
                 parallel_iterations=1,
@@ -179,20 +182,19 @@ class Program:
         return self.optimizer.unpacked(state) if self.xla else state, log
 
     def _evaluate(
-        self, x: Tensor, targets: Targets, weights: dict[str, Tensor]
+        self, weights: dict[str, Tensor], x: Tensor, targets: Targets, aims: Aims
     ) -> tuple[Tensor, Tensor]:
         """Terms `[B, T]` and the gradient of the total `[B, H, W, 3]`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            terms = self._stepped.evaluate(x, targets, weights)
+            terms = self._stepped.evaluate(x, targets, weights, aims)
             total = terms[:, 0]
         return terms, tape.gradient(total, x)
 
 
-def targets_of(targets: Targets, images: Tensor) -> Targets:
-    """The targets of some images of a batch, by their numbers."""
-    found: Targets = tf.nest.map_structure(lambda target: tf.gather(target, images), targets)
-    return found
+def rows(batch: Any, images: Tensor) -> Any:
+    """A nest of what belongs to the images of a batch, of some of these by their numbers."""
+    return tf.nest.map_structure(lambda one: tf.gather(one, images), batch)
 
 
 def _similarity(finished: Tensor, own: Tensor, place: Tensor) -> Tensor:
