@@ -74,7 +74,7 @@ def _flat(x: Tensor) -> Tensor:
     return tf.reshape(x, [x.shape[0] or tf.shape(x)[0], -1, x.shape[3]])
 
 
-def positions(x: Tensor) -> Tensor:
+def positions_of(x: Tensor) -> Tensor:
     """How many positions feature maps `[B, H, W, C]` have: float32 `[]`."""
     _, height, width, _ = tf.unstack(tf.shape(x))
     return tf.cast(height * width, tf.float32)

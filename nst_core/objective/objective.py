@@ -204,7 +204,7 @@ class Objective:
         `aims` are those of the targets, made here where they are not given.
         """
         sums = self.sums(x, targets, weights=weights)
-        return self.terms(sums, aims or self.aims(targets), weights, losses.positions(x))
+        return self.terms(sums, aims or self.aims(targets), weights, losses.positions_of(x))
 
     def sums(
         self,
@@ -315,7 +315,7 @@ class Objective:
         """For every layer `moments` and how many positions they `covered`, for each region one."""
         sums: Sums = {"moments": {}, "covered": {}, "positions": {}}
         for name, feature in features.items():
-            positions = losses.positions(feature)
+            positions = losses.positions_of(feature)
             masks = tf.split(regions[name], regions[name].shape[3], axis=3) if regions else [None]
             sums["positions"][name] = positions
             sums["moments"][name] = tuple(self.style_term.moments(feature, mask) for mask in masks)
