@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from nst_core.canvas import Size
 from nst_core.engine.graphs import Graph
-from nst_core.engine.program import IMAGES, MASKS, Program, any_size
+from nst_core.engine.program import MASKS, ONE_IMAGE, Program, any_size
 from nst_core.engine.tiles import Tile, tiles_of
 from nst_core.layers import halo, stride
 from nst_core.objective.losses import per_matrix, sum_per_image
@@ -54,10 +54,10 @@ class TiledProgram(Program):
         super().__init__(objective, optimizer, xla=False)
         self.side = side
         self.halo = halo({*objective.content_layers, *objective.style_layers})
-        self._content_inside = Graph(objective.content_targets, IMAGES, WINDOW)
-        self._style_sums = Graph(objective.style_sums, IMAGES, WINDOW)
+        self._content_inside = Graph(objective.content_targets, ONE_IMAGE, WINDOW)
+        self._style_sums = Graph(objective.style_sums, ONE_IMAGE, WINDOW)
         regions = dict.fromkeys(objective.style_layers, MASKS)
-        self._masked_style_sums = Graph(objective.style_sums, IMAGES, WINDOW, regions)
+        self._masked_style_sums = Graph(objective.style_sums, ONE_IMAGE, WINDOW, regions)
         self._passes: _Passes | None = None
 
     def content_targets(self, images: Tensor) -> dict[str, Any]:
@@ -154,10 +154,10 @@ class TiledProgram(Program):
 
     def _traced_passes(self, piece: Targets, aims: Aims, weights: dict[str, Tensor]) -> _Passes:
         pieces = tf.nest.map_structure(any_size, piece)
-        sums_of = Graph(self.objective.sums, IMAGES, pieces, WINDOW)
+        sums_of = Graph(self.objective.sums, ONE_IMAGE, pieces, WINDOW)
         sums = sums_of.outputs
         specs = tf.nest.map_structure(any_size, (sums, aims, weights, tf.constant(0.0)))
-        tile = (IMAGES, pieces, WINDOW, specs[0])
+        tile = (ONE_IMAGE, pieces, WINDOW, specs[0])
         return _Passes(
             sums_of,
             Graph(self._terms_and_pulls, *specs),
