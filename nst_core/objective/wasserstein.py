@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_core.objective.losses import squared_distance, sum_per_image
+from nst_core.objective.losses import per_matrix, squared_distance, sum_per_image
 
 Tensor = Any
 
@@ -76,7 +76,7 @@ def _trace_of_root(covariance: Tensor, root: Tensor, least: Tensor) -> tuple[Ten
     traces, slopes = tf.map_fn(one, covariance, fn_output_signature=(tf.float32, tf.float32))
 
     def gradient(upstream: Tensor) -> tuple[Tensor, None, None]:
-        return upstream[:, None, None] * slopes / 2, None, None
+        return per_matrix(upstream) * slopes / 2, None, None
 
     return traces, gradient
 

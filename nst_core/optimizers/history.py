@@ -47,8 +47,8 @@ def _shifted(items: tuple[Tensor, ...], new: Tensor, useful: Tensor) -> tuple[Te
     if tf.executing_eagerly() and useful.shape[0] == 1:
         # Of a large picture on the host there is no room for a second history.
         return shifted if useful[0] else items
-    useful = per_image(useful, new)
-    return tuple(tf.where(useful, a, b) for a, b in zip(shifted, items, strict=True))
+    found: tuple[Tensor, ...] = where(useful, shifted, items)
+    return found
 
 
 def newest(known: State) -> tuple[Tensor, Tensor]:

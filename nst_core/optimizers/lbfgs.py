@@ -12,9 +12,9 @@ from nst_core.optimizers.loop import (
     Bounds,
     Evaluate,
     State,
-    chosen,
     dot,
     largest,
+    of_names,
     per_image,
     where,
 )
@@ -87,8 +87,8 @@ class Lbfgs:
         known = _remembered(state, trial, move, gradient, accepted, stiffness_at)
         onward = self._advance(known, trial, terms, gradient, learning_rate, stiffness_at)
         backward = self._retreat(state, after, slope, learning_rate)
-        others = {name: backward[name] for name in state if name not in self.guarded}
-        return {**known, **chosen(accepted, onward, others)}
+        others = state.keys() - self.guarded
+        return {**known, **where(accepted, of_names(onward, others), of_names(backward, others))}
 
     def result(self, state: State) -> Tensor:
         """See `Optimizer.result`."""
@@ -96,7 +96,7 @@ class Lbfgs:
 
     def carried(self, state: State) -> State:
         """See `Optimizer.carried`: what was seen of the bands."""
-        return {name: state[name] for name in bands.NAMES}
+        return of_names(state, bands.NAMES)
 
     def packed(self, state: State) -> State:
         """See `Optimizer.packed`."""
@@ -177,7 +177,7 @@ def _remembered(
         seen = curvature.observed(state, move, change - (new - old), state["pairs"] == 0)
     return {
         **state,
-        **{name: where(useful, value, state[name]) for name, value in seen.items()},
+        **where(useful, seen, of_names(state, seen)),
         **history.pushed(state, move, change, rise, useful),
         "pairs": tf.minimum(state["pairs"] + tf.cast(useful, tf.int32), HISTORY),
     }

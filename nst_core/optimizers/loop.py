@@ -6,7 +6,7 @@ path does not depend on its neighbours. One step is one evaluation of loss and g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,8 +85,9 @@ def run(
 
     def body(index: Tensor, state: State, log: Tensor) -> tuple[Tensor, State, Tensor]:
         stepped = optimizer.step(state, evaluate, learning_rate, stiffness_at)
-        others = {name: state[name] for name in state if name not in optimizer.guarded}
-        state = {**stepped, **chosen(state["active"], stepped, others)}
+        others = state.keys() - optimizer.guarded
+        kept = where(state["active"], of_names(stepped, others), of_names(state, others))
+        state = {**stepped, **kept}
         log = tf.tensor_scatter_nd_update(log, [[index]], state["terms"][None])
         return index + 1, state, log
 
@@ -105,15 +106,16 @@ def spoiled(images: Tensor) -> Tensor:
     return tf.where(finite, 0.0, np.nan)
 
 
-def where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """Rows of `yes` where the `[B]` condition holds, else rows of `no`."""
-    return tf.where(per_image(condition, yes), yes, no)
+def where(condition: Tensor, yes: Any, no: Any) -> Any:
+    """Rows of `yes` where the `[B]` condition holds, else rows of `no`: of tensors, or of nests."""
+    by_rank = {len(one.shape): one for one in tf.nest.flatten(no)}
+    shaped = {rank: per_image(condition, one) for rank, one in by_rank.items()}
+    return tf.nest.map_structure(lambda a, b: tf.where(shaped[len(b.shape)], a, b), yes, no)
 
 
-def chosen(condition: Tensor, yes: State, no: State) -> State:
-    """Of each tensor in `no` the rows of `yes` where the `[B]` condition holds, else its own."""
-    shaped = {len(one.shape): per_image(condition, one) for one in no.values()}
-    return {name: tf.where(shaped[len(no[name].shape)], yes[name], no[name]) for name in no}
+def of_names(state: State, names: Iterable[str]) -> State:
+    """The part of a state that has these names."""
+    return {name: state[name] for name in names}
 
 
 def per_image(value: Tensor, like: Tensor) -> Tensor:
