@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import numbers
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,10 +41,13 @@ class Check:
 
 
 def is_number(value: Any) -> bool:
-    """Whether the value is a finite number."""
-    # Compared, not converted: whole numbers can be larger than any float.
-    largest = sys.float_info.max
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= largest
+    """Whether the value is a finite number, Python's or NumPy's."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    if isinstance(value, numbers.Integral):
+        # It can be larger than any float.
+        return abs(int(value)) <= sys.float_info.max
+    return math.isfinite(value)
 
 
 def number(low: float, high: float = math.inf, *, above: bool = False) -> Check:
@@ -67,7 +71,8 @@ def integer(low: int, high: int, *, optional: bool = False) -> Check:
     def check(value: Any) -> str | None:
         if optional and value is None:
             return None
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if is_whole and low <= value <= high:
             return None
         return f"a whole number from {low} to {high}" + (" or null" if optional else "")
 
@@ -201,7 +206,8 @@ def betas(value: Any) -> str | None:
 
 
 def canonical(value: Any, kind: str) -> Any:
-    """Floats where floats are meant, layers in order: equal settings must compare equal."""
+    """Floats where floats are meant, layers in order, Python's own numbers for NumPy's: equal
+    settings must compare equal, and go into JSON and YAML."""
     if kind == "float":
         return float(value)
     if kind == "tuple[float, ...]":
@@ -210,7 +216,9 @@ def canonical(value: Any, kind: str) -> Any:
         return "off"
     if isinstance(value, Mapping):
         return {name: float(value[name]) for name in CONV_LAYERS if name in value}
-    return value
+    if isinstance(value, tuple):
+        return tuple(map(int, value))
+    return int(value) if type(value) is not bool and isinstance(value, numbers.Integral) else value
 
 
 def contradiction(config: Any) -> str | None:

@@ -11,6 +11,7 @@ import pickle
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nst_core.config import PRESETS, SETTINGS, StyleConfig, preset, unknown_setting
@@ -262,6 +263,22 @@ def test_whole_numbers_stand_for_floats_so_that_equal_settings_are_equal() -> No
     assert one.key() == other.key()
     assert type(one.learning_rate) is float
     assert all(type(scale) is float for scale in one.scales)
+
+
+def test_numpys_numbers_are_those_of_python() -> None:
+    from_arrays = StyleConfig(
+        steps=tuple(np.array([7, 5])),
+        image_size=np.int64(256),
+        content_weight=np.float32(0.5),
+        scales=tuple(np.array([0.5, 1.0], np.float32)),
+    )
+    plain = StyleConfig(steps=(7, 5), image_size=256, content_weight=0.5, scales=(0.5, 1.0))
+    assert from_arrays.key() == plain.key()
+    for value in (np.float32("inf"), np.float32("nan"), np.bool_(True)):
+        with pytest.raises(ConfigError, match="content_weight"):
+            StyleConfig(content_weight=value)
+    with pytest.raises(ConfigError, match="steps"):
+        StyleConfig(steps=(np.int32(0), np.int32(5)))
 
 
 def test_the_order_of_layers_makes_no_difference() -> None:
