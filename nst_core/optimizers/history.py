@@ -140,7 +140,6 @@ def _solved(known: State, gradient: Tensor, guess: Guess) -> Tensor:
     Their sums are in float64: it loses less than the loops in float32.
     """
     slots = _slots(known)
-    places = tf.argsort(slots, axis=1)
     moves, changes = known["moves"], known["changes"]
     is_known = tf.range(HISTORY) < known["pairs"][:, None]
     both = is_known[:, :, None] & is_known[:, None, :]
@@ -153,7 +152,7 @@ def _solved(known: State, gradient: Tensor, guess: Guess) -> Tensor:
         return tf.where(is_known, found, 0.0)
 
     def combined(factors: Tensor, ring: Tensor) -> Tensor:
-        by_slot = tf.transpose(tf.gather(tf.cast(factors, tf.float32), places, batch_dims=1))
+        by_slot = tf.transpose(tf.gather(tf.cast(factors, tf.float32), slots, batch_dims=1))
         return tf.reduce_sum(by_slot[:, :, None, None, None] * ring, axis=0)
 
     def solution(right: Tensor, adjoint: bool) -> Tensor:
@@ -176,7 +175,7 @@ def _products(ring: Tensor, x: Tensor) -> Tensor:
 
 
 def _slots(state: State) -> Tensor:
-    """Each image's slots in the order of age: `[B, HISTORY]`."""
+    """Each image's slots in the order of age, and as well the ages by slot: `[B, HISTORY]`."""
     return (state["newest"][:, None] - tf.range(HISTORY)) % HISTORY
 
 
