@@ -44,13 +44,14 @@ class Verdict:
 
     `done`: whether it is done, with what results repeat of the record; else `changed` says what
     has: `settings` (or weights, or the engine), or the roles of inputs. `result`: which result it
-    is, as of `marks.identity_of`.
+    is, as of `marks.identity_of`. `snapshots`: the names of its snapshots' files.
     """
 
     done: bool
     changed: str | None = None
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
     result: str = ""
+    snapshots: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,8 +60,7 @@ class _Recorded:
 
     inputs: tuple[Identity, ...] | None
     sources: dict[str, Any]
-    summary: dict[str, Any]
-    result: str
+    done: Verdict
 
 
 class RecordCheck:
@@ -135,7 +135,7 @@ class RecordCheck:
             return Verdict(False)
         if recorded.inputs is None:
             if mark in former_fingerprints(task.pair, task.config, _weights(task)):
-                return Verdict(True, summary=recorded.summary, result=recorded.result)
+                return recorded.done
             return Verdict(False, _changed_sources(task, recorded) or "settings")
         roles = [*roles_of(task.pair, task.config)]
         is_alike = len(roles) == len(recorded.inputs)
@@ -151,7 +151,7 @@ class RecordCheck:
         inputs = [(role, identity) for role, _, identity in found if identity]
         if self._renews and tuple(identity for _, identity in inputs) != recorded.inputs:
             self._renew(uri, task, mark, inputs)
-        return Verdict(True, summary=recorded.summary, result=recorded.result)
+        return recorded.done
 
     def _same(self, before: Identity, uri: str) -> Identity | None:
         """The identity of an input now, where it has the same bytes as before; else None."""
@@ -217,9 +217,13 @@ def _read(uri: str) -> _Recorded | None:
     try:
         if record is None:
             return None
-        summary = records.summary_of(record)
-        result = marks.identity_of(record)
-        return _Recorded(identities_in(record), record["sources"], summary, result)
+        done = Verdict(
+            True,
+            summary=records.summary_of(record),
+            result=marks.identity_of(record),
+            snapshots=tuple(uri.rpartition("/")[2] for uri in record.get("snapshots") or ()),
+        )
+        return _Recorded(identities_in(record), record["sources"], done)
     except (KeyError, TypeError, AttributeError):
         return None  # Somebody else wrote it.
 

@@ -21,7 +21,15 @@ from pipeline.records.output_files import (
     replaced_by,
     written_by,
 )
-from pipeline.records.tasks import SKIPPED, Outcome, RowNumber, Task, failed_pair, finished_pair
+from pipeline.records.tasks import (
+    SKIPPED,
+    Outcome,
+    RowNumber,
+    Task,
+    failed_pair,
+    finished_pair,
+    sources,
+)
 
 OnExisting = Literal["skip", "redo", "error"]
 
@@ -246,16 +254,22 @@ def resolve_id(
     there = {storage.join(output, file.path(first.pair.id)) for file in others}
     image = records.image_uri(output, first.pair.id, first.config)
     wanted = [image]
-    if first.config.snapshot_every:
-        wanted += records.snapshot_place(output, first.pair.id).certain(first.config)
+    place = records.snapshot_place(output, first.pair.id)
+    if first.config.animation != "none":
+        wanted.append(place.animation(first.config))
     in_place = there.issuperset(wanted)
+    if first.pair.was_duplicate and (other := _another(first, marks, output)):
+        yield other
+        return
     changed = None
     # Two records of one image: runs with other settings met here, and one of them is wrong.
     if on_existing == "skip" and in_place and len(marks) == 1:
         verdict = check.verdict(first, *marks)
         # What is marked redo is done again once: then its result is another one.
         redone = first.pair.redo_of and first.pair.redo_of != verdict.result
-        if verdict.done and (redone or not first.pair.redo):
+        snapshots = {storage.join(place.folder, name) for name in verdict.snapshots}
+        is_done = verdict.done and there.issuperset(snapshots)
+        if is_done and (redone or not first.pair.redo):
             details = {**records.place_of(first, output, *marks), **verdict.summary}
             yield finished_pair(first.number, first.pair, SKIPPED, details)
             return
@@ -275,6 +289,23 @@ def resolve_id(
         stale_checkpoints=tuple(interrupted),
         changed=changed,
     )
+
+
+def _another(task: Task, marks: Iterable[str], output: str) -> Outcome | None:
+    """The failure of a row from failures.csv that had another row's id, where it still has.
+
+    That other row was done, and would be overwritten.
+    """
+    for mark in sorted(marks):
+        record = records.read_record(records.record_uri(output, task.pair.id, mark)) or {}
+        done = record.get("sources")
+        if isinstance(done, dict) and done != sources(task.pair):
+            error = DuplicateId(
+                f"Row {task.number.row} has the id {task.pair.id!r}, under which "
+                f"{done.get('content')} has been done; give it an id of its own."
+            )
+            return failed_pair(task.number, task.pair, error)
+    return None
 
 
 def id_of(row: Task | Outcome) -> str | None:

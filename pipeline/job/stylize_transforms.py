@@ -16,6 +16,7 @@ from pipeline.job.budget import Failures
 from pipeline.job.elements import NAMESPACE, Chunk, at_the_end, log_outcome
 from pipeline.job.gpus import resource_hints, share_mib
 from pipeline.job.options import RunOptions
+from pipeline.records import records
 from pipeline.records.tasks import Batch, Outcome
 from pipeline.worker import versions
 from pipeline.worker.engine_cache import EngineCache
@@ -73,6 +74,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._run = run
         self._failures = failures
         self._submitter = versions.here()
+        self._since = records.now()
 
     def setup(self) -> None:
         """Take hold of the process's engines and pictures; none is loaded yet.
@@ -94,7 +96,12 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         self._engines = self._caches.engines
         self._engines.prepare = self._caches.programs.fetch_for
         self._worker = BatchWorker(
-            self._output, self._run, self._engines, self._caches.pictures, self._most
+            self._output,
+            self._run,
+            self._engines,
+            self._caches.pictures,
+            self._most,
+            self._since,
         )
 
     def process(self, batch: Batch) -> Iterator[Chunk]:

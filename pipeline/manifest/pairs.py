@@ -8,14 +8,20 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from nst_core.config import SETTINGS, StyleConfig
-from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid, shown
+from nst_core.errors import (
+    ConfigError,
+    DuplicateId,
+    ManifestInvalid,
+    OptionsInvalid,
+    PairError,
+    shown,
+)
 from nst_core.setting_text import URI_SETTINGS, names_file, parse_setting
 from pipeline import storage
 from pipeline.manifest.columns import Row, is_empty, misspelt
+from pipeline.manifest.header import OTHER
 from pipeline.manifest.ids import ID_RULE, default_id, usable_id
-from pipeline.manifest.rows import (
-    manifest_kind,
-)
+from pipeline.manifest.rows import manifest_kind
 from pipeline.manifest.values import (
     MARK,
     MARK_OF,
@@ -30,6 +36,7 @@ from pipeline.manifest.values import (
 )
 
 _TEXT_SETTINGS = {field.name for field in dataclasses.fields(StyleConfig) if field.type == "str"}
+_FAILURES = {PairError.status, *(error.status for error in PairError.__subclasses__())}
 
 
 class StyleReference(NamedTuple):
@@ -55,6 +62,7 @@ class Pair:
     `columns` are the row's other columns; `row` is the whole row in a form that means the same in
     a manifest elsewhere. Both are JSON-serialisable. `redo`: it is done again though it is done;
     `redo_of`: if that is still the result that was marked, empty where the row names none.
+    `was_duplicate`: it comes from failures.csv, where another row had its id.
     """
 
     id: str
@@ -65,6 +73,7 @@ class Pair:
     row: dict[str, Any]
     redo: bool = False
     redo_of: str = ""
+    was_duplicate: bool = False
 
 
 def parse_pair(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> Pair:
@@ -82,7 +91,7 @@ def parse_pair(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> Pa
     content = _content(row, manifest_uri)
     styles = _styles(row, manifest_uri)
     mark = mark_of(row)
-    own = ("id", "content", "style", *OUTCOME, *((MARK, MARK_OF) if mark else ()))
+    known = ("id", "content", "style", *((MARK, MARK_OF) if mark else ()))
     marked = row.columns.get(MARK_OF)
     pair_id = _id(row)
     if not pair_id:
@@ -94,13 +103,32 @@ def parse_pair(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> Pa
         options=_options(row, manifest_uri),
         columns={
             name: plain(value)
-            for name, value in row.columns.items()
-            if name not in own and not name.startswith(OPTION)
+            for name, value in _others(row).items()
+            if name not in known and not name.startswith(OPTION)
         },
         row=_portable(row, manifest_uri, content, styles) | {"id": pair_id},
         redo=mark == REDO,
         redo_of=marked.strip() if mark == REDO and isinstance(marked, str) else "",
+        was_duplicate=_failure(row) == DuplicateId.status,
     )
+
+
+def _failure(row: Row) -> str | None:
+    """The status of a row of failures.csv; None for any other, whose `status` is its own."""
+    status, error = (row.columns.get(name) for name in OUTCOME)
+    return status if error and isinstance(status, str) and status in _FAILURES else None
+
+
+def _others(row: Row) -> dict[str, Any]:
+    """The row's columns, by their own names, without what failures.csv adds."""
+    found = {**row.columns}
+    if _failure(row):
+        for name in OUTCOME:
+            del found[name]
+    return {
+        name.removeprefix(OTHER) if name.removeprefix(OTHER) in OUTCOME else name: value
+        for name, value in found.items()
+    }
 
 
 def as_named(row: Row, styles: Sequence[StyleReference]) -> tuple[str, list[StyleReference]]:
@@ -140,7 +168,10 @@ def portable_row(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> 
 def _portable(
     row: Row, manifest_uri: str, content: str | None, styles: Sequence[StyleReference]
 ) -> dict[str, Any]:
-    cells = {name: plain(value) for name, value in row.columns.items() if name not in OUTCOME}
+    cells = {
+        OTHER + name if name in OUTCOME else name: plain(value)
+        for name, value in _others(row).items()
+    }
     if manifest_kind(manifest_uri)[0] != "csv":
         for name, cell in cells.items():
             is_option = name.startswith(OPTION) and isinstance(cell, str) and cell.strip()

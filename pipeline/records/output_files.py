@@ -24,7 +24,9 @@ _KINDS = (*_LISTED, "losses", "thumbnails")
 _IMAGE = "|".join(sorted(EXTENSIONS.values()))
 # The beginning of an id that is the name of a file of another id, which is its first group.
 _LIKE_A_FILE = re.compile(
-    rf"(.+?)(?:\.(?:{_IMAGE}|gif|csv|[0-9a-f]{{16}}\.(?:json|npz))|/\d{{6,}}\.(?:{_IMAGE}))/"
+    rf"(.+?)(?:\.(?:{_IMAGE}|gif|csv|[0-9a-f]{{16}}\.(?:json|npz))/"
+    # A snapshot, with whose name an id may also end: its own snapshots need a folder of that name.
+    rf"|/\d{{6,}}\.(?:{_IMAGE})(?:/|$))"
 )
 _SNAPSHOT = re.compile(rf"\d{{6,}}\.(?:{_IMAGE})")
 

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -73,15 +73,6 @@ class SnapshotPlace:
     def animation(self, config: StyleConfig) -> str:
         """The URI of the animation."""
         return f"{self.stem}.{config.animation}"
-
-    def certain(self, config: StyleConfig) -> Iterator[str]:
-        """What a finished pair has for certain; a `tolerance` can make the snapshots fewer."""
-        if config.snapshot_every and not config.tolerance:
-            steps = sum(config.steps_per_scale)
-            for step in range(config.snapshot_every, steps + 1, config.snapshot_every):
-                yield self.snapshot(step, config)
-        if config.animation != "none":
-            yield self.animation(config)
 
 
 def snapshot_place(output: str, pair_id: str) -> SnapshotPlace:

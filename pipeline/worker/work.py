@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from nst_core import host
-from nst_core.errors import JobError, PairError
+from nst_core.errors import DeviceError, JobError, OptionsInvalid, PairError
 from nst_core.results import StyleResult
 from pipeline.console import events
 from pipeline.records.tasks import Batch, Outcome, Task, failed_pair, unforeseen
@@ -88,6 +88,7 @@ class BatchWorker:
         engines: of this process; asked only when there is work.
         pictures: what this process has read already.
         most: pairs of a batch; None: as many as pay on the device.
+        since: as of `Writer`.
     """
 
     def __init__(
@@ -97,12 +98,13 @@ class BatchWorker:
         engines: EngineCache,
         pictures: PictureCache | None = None,
         most: int | None = None,
+        since: str = "",
     ) -> None:
         self.engines = engines
         self.most = most
         self.tally = Tally()
         self.reader = Reader(self.tally, pictures or PictureCache())
-        self.writer = Writer(output, run, self.tally)
+        self.writer = Writer(output, run, self.tally, since)
         self._readers = _threads(READING_THREADS, "nst-reading")
         # Also encode snapshots on the way.
         self._writers = _threads(WRITING_THREADS, "nst-writing")
@@ -168,7 +170,10 @@ class BatchWorker:
 
     def _lanes(self) -> int:
         """How many devices there are for what is next."""
-        return len(self.engines.devices(self._reading[0].batch.tasks[0].config))
+        try:
+            return len(self.engines.devices(self._reading[0].batch.tasks[0].config))
+        except DeviceError:
+            return 1  # The device's thread meets it too, and says so.
 
     def _begun(self, to_the_end: bool) -> bool:
         """Give the next batch to a device, if one is free and there is one."""
@@ -237,12 +242,21 @@ class BatchWorker:
         Before the costly work: another worker may have done it since the planning.
         """
         events.emit(events.PairBegun(task.pair.id))
-        found = self.reader.read(task)
+        found = self._refusal(task) or self.reader.read(task)
         if isinstance(found, PairError):
             return failed_pair(task.number, task.pair, found)
         if done := self.writer.done_meanwhile(found.task):
             return done
         return self._stylizer.with_checkpoint(found)
+
+    def _refusal(self, task: Task) -> OptionsInvalid | None:
+        """Why a row cannot have the device that it names itself."""
+        if "device" in task.pair.options:
+            try:
+                self.engines.devices(task.config)
+            except DeviceError as error:
+                return OptionsInvalid(f"options.device: {error}")
+        return None
 
     def _optimize(self, several: list[_Reading]) -> list[Outcome | Stylized]:
         """Optimise batches as one: the pairs that end here, and what is to be written."""

@@ -27,12 +27,15 @@ class Writer:
     Args:
         output: the output folder's URI.
         run: the run's name, written into records.
+        since: when its pairs were planned, as records write times: an older record of a run of that
+            name is of an earlier try of the run.
     """
 
-    def __init__(self, output: str, run: str, tally: Tally) -> None:
+    def __init__(self, output: str, run: str, tally: Tally, since: str = "") -> None:
         self.output = output
         self.run = run
         self.tally = tally
+        self._since = records.parse_time(since)
         self.thumbnails = Thumbnails(output)
 
     def done_meanwhile(self, task: Task) -> Outcome | None:
@@ -45,18 +48,27 @@ class Writer:
             # Its image is lost, and it must not vouch for the next one.
             storage.delete(place["record"])
             return None
-        if record["run"] != self.run and place["record"] in task.stale_records:
+        if place["record"] in task.stale_records and not self._is_ours(record):
             return None
         return self._as_recorded(task, record)
 
-    def _as_recorded(self, task: Task, record: dict[str, Any]) -> Outcome:
+    def _is_ours(self, record: dict[str, Any]) -> bool:
+        """Whether this run has written it, since it began."""
+        finished = records.parse_time(record.get("finished_at"))
+        is_new = self._since is None or (finished is not None and finished > self._since)
+        return record["run"] == self.run and is_new
+
+    def _as_recorded(self, task: Task, record: dict[str, Any]) -> Outcome | None:
+        """The outcome that a record tells; None where it tells none."""
         place = records.place_of(task, self.output)
-        # A bundle that Beam tries again finds what its first try had finished.
-        if record["run"] == self.run:
-            return self._done(task, record)
-        return finished_pair(
-            task.number, task.pair, SKIPPED, {**place, **records.summary_of(record)}
-        )
+        try:
+            # A bundle that Beam tries again finds what its first try had finished.
+            if record["run"] == self.run:
+                return self._done(task, record)
+            details = {**place, **records.summary_of(record)}
+            return finished_pair(task.number, task.pair, SKIPPED, details)
+        except (KeyError, TypeError):
+            return None  # Somebody else wrote it.
 
     def _done(self, task: Task, record: dict[str, Any]) -> Outcome:
         place = records.place_of(task, self.output)
@@ -103,8 +115,8 @@ class Writer:
         files = {**place, **snapshots, "thumbnails": shown}
         record = records.build_record(task, result, size, files, seconds, engine, self.run)
         data = records.to_json(record)
-        if first := self._create_record(place["record"], data):
-            return self._as_recorded(task, first)
+        if first := self._create_record(task, place["record"], data):
+            return first
         self.tally.count("bytes_written", len(encoded) + len(log) + len(data) + snapshot_bytes)
         self.tally.measure("steps", result.steps)
         for name, value in seconds.items():
@@ -122,11 +134,12 @@ class Writer:
                 storage.delete(uri)
         return others
 
-    def _create_record(self, uri: str, data: bytes) -> dict[str, Any] | None:
-        """Create a record; that of another run which was first, or None."""
+    def _create_record(self, task: Task, uri: str, data: bytes) -> Outcome | None:
+        """Create a record; the outcome of that of another run which was first, or None."""
         while not storage.create_bytes(uri, data, "application/json"):
-            if first := records.read_record(uri):
-                return first
+            first = records.read_record(uri)
+            if first and (done := self._as_recorded(task, first)):
+                return done
             # It is no record, or has been deleted since.
             storage.delete(uri)
         return None

@@ -53,15 +53,16 @@ def task(number: int = 1, content: str = "/c/a.png", **changes: Any) -> Task:
 
 
 class Judge(RecordCheck):
-    """Trusts records of one fingerprint."""
+    """Trusts records of one fingerprint, which tell of these snapshots."""
 
-    def __init__(self) -> None:
+    def __init__(self, *snapshots: str) -> None:
         super().__init__(OUTPUT)
+        self.snapshots = snapshots
 
     def verdict(self, task: Task, mark: str) -> Verdict:
         """As it would be with such records."""
         del task
-        return Verdict(True) if mark == MARK else Verdict(False, "settings")
+        return Verdict(mark == MARK, snapshots=self.snapshots)
 
 
 def resolve(tasks: list[Any], *existing: Existing, on_existing: Any = "skip") -> list[Any]:
@@ -143,6 +144,18 @@ def test_a_pair_with_its_record_and_image_is_skipped() -> None:
     assert (outcome.status, outcome.id, outcome.failed) == ("skipped", "pair1", False)
     assert outcome.details["image"] == f"{OUTPUT}/images/pair1.png"
     assert outcome.details["record"] == f"{OUTPUT}/records/pair1.{MARK}.json"
+
+
+def test_a_pair_has_the_snapshots_that_its_record_tells_of_also_where_it_ended_early() -> None:
+    one = task(snapshot_every=2, steps=40)
+    done = [Existing("records", MARK), Existing("images", "png")]
+    for name in ("000002.png", "000004.png"):
+        (again,) = resolve_id([one], done, OUTPUT, "skip", Judge("000002.png", "000004.png"))
+        assert isinstance(again, Task)
+        done.append(Existing("snapshots", name))
+    (outcome,) = resolve_id([one], done, OUTPUT, "skip", Judge("000002.png", "000004.png"))
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "skipped"
 
 
 @pytest.mark.parametrize("suffixes", [[], ["webp"], ["jpg", "tiff"]])

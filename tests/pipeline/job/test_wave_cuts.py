@@ -18,7 +18,7 @@ from pipeline.records.tasks import Outcome, Task
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
 
-IDS = ("a", "A", "a.png/b", "a.png/b.png/c", "a.csv/b", "a/000001.png/c", "b", "b.webp/c", "c")
+IDS = ("a", "A", "a.png/b", "a.png/b.png/c", "a.csv/b", "a/000001.png", "b", "b.webp/c", "c")
 CONFIG = StyleConfig(weights="procedural", steps=1, snapshot_every=1, animation="gif")
 CASES = 40
 ROWS = 24

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from pipeline import storage
 from pipeline.__main__ import main
@@ -99,12 +100,50 @@ def test_bad_rows_fail_alone_and_succeed_once_they_are_mended(
 def test_failures_fed_back_as_they_are_fail_again_in_the_same_way(catalog: Catalog) -> None:
     write_bad_catalog(catalog)
     catalog.run()
-    first = catalog.failures()
-    rows = [row for row in first if row["status"] != "duplicate_id"]
-    catalog.manifest(rows, "again.csv")
-    assert catalog.run(manifest="again.csv") == 3
-    again = {row["id"]: row["status"] for row in catalog.failures()}
-    assert again == {row["id"]: row["status"] for row in rows}
+    before, images = catalog.records(), catalog.names("out/images")
+    catalog.manifest(catalog.failures(), "again.csv")
+    for more in ((), ("--on-existing", "redo")):
+        assert catalog.run(*more, manifest="again.csv") == 3
+        assert {row["id"]: row["status"] for row in catalog.failures()} == FAILURES
+    # Also where the other row with an id is not there to be seen.
+    (duplicate,) = (row for row in catalog.failures() if row["status"] == "duplicate_id")
+    assert "'good1', under which" in duplicate["error"]
+    assert "a.png has been done" in duplicate["error"]
+    assert (catalog.records(), catalog.names("out/images")) == (before, images)
+
+
+def test_a_row_s_own_status_and_error_travel_also_through_its_failure(catalog: Catalog) -> None:
+    catalog.picture("a.png")
+    catalog.picture("s.png")
+    own = {"style": "s.png", "status": "active", "error": "none"}
+    catalog.manifest(
+        [{"id": "a", "content": "a.png", **own}, {"id": "b", "content": "b.png", **own}]
+    )
+    assert catalog.run() == 3
+    columns = {"status": "active", "error": "none"}
+    assert [result["columns"] for result in catalog.results()] == [columns, columns]
+    (failure,) = catalog.failures()
+    assert failure["status"] == "input_not_found"
+    assert (failure["columns.status"], failure["columns.error"]) == ("active", "none")
+    failures = f"{catalog.run_folder}/failures.csv"
+    assert catalog.run(manifest=failures) == 3
+    assert catalog.failures() == [failure]
+    catalog.picture("b.png")
+    assert catalog.run(manifest=failures) == 0
+    assert [record["columns"] for record in catalog.records().values()] == [columns, columns]
+
+
+def test_a_row_that_names_a_device_that_is_not_there_fails_alone(catalog: Catalog) -> None:
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    catalog.pairs(("b.png",))
+    catalog.picture("a.png")
+    named = {"id": "a", "content": "a.png", "style": "s.png", "options.device": "gpu"}
+    catalog.manifest([named, {"id": "b", "content": "b.png", "style": "s.png"}])
+    assert catalog.run() == 3
+    assert catalog.statuses() == ["options_invalid", "ok"]
+    (failure,) = catalog.failures()
+    assert failure["error"].startswith("options.device: device is gpu, but TensorFlow sees none")
 
 
 def test_files_that_options_name_are_found_again_from_failures(catalog: Catalog) -> None:

@@ -114,6 +114,27 @@ def test_a_given_run_id_names_the_folder_and_a_retry_replaces_its_reports(
     assert incoming.records()["tuesday"]["run"] == "tonight"
 
 
+def test_a_retry_under_the_same_run_id_does_again_what_it_is_told_to(incoming: Catalog) -> None:
+    def written() -> list[int]:
+        images = (incoming.uri(f"out/images/{day}.png") for day in ("monday", "tuesday"))
+        return [os.stat(image).st_mtime_ns for image in images]
+
+    assert incoming.run(*TONIGHT, manifest="*/pairs.jsonl") == 0
+    before = written()
+    redo = ("--on-existing", "redo")
+    assert incoming.run(*TONIGHT, *redo, manifest="*/pairs.jsonl") == 0
+    first, second = written()
+    assert (first > before[0], second > before[1]) == (True, True)
+
+    # What is no record of this program stands in nobody's way.
+    record = next(name for name in incoming.names("out/records") if name.startswith("monday."))
+    incoming.write(f"out/records/{record}", b'{"run": "tonight"}')
+    assert incoming.run(*TONIGHT, manifest="*/pairs.jsonl") == 0
+    again = written()
+    assert (again[0] > first, again[1]) == (True, second)
+    assert incoming.records()["monday"]["steps"] == 2
+
+
 @pytest.mark.parametrize("run_id", ["", ".hidden", "a/b", "2026-01-01T00:00", "x" * 101, "é"])
 def test_a_run_id_that_cannot_name_a_folder_is_refused(run_id: str) -> None:
     given = cli.parse(["run", "--manifest", "m.csv", "--output", "o", f"--run-id={run_id}"])

@@ -174,6 +174,7 @@ IDS = [
     ("a", "a.csv/b"),
     ("x/a", "x/a.png/b/c"),
     ("a", "a/000001.png/b"),
+    ("a", "a/000001.png"),
     ("a.png/b", "a.png/b.png/c"),
 ]
 
