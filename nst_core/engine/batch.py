@@ -18,9 +18,16 @@ from nst_core.engine.checkpoints import Checkpoints, Interrupted
 from nst_core.engine.compilation import side_by_side
 from nst_core.engine.device import available_memory, is_gpu
 from nst_core.engine.pictures import Pictures
-from nst_core.engine.program import Program
-from nst_core.engine.programs import Programs
-from nst_core.engine.scale import ScaleResult, ScaleState, filled, loss_log, optimize_scale
+from nst_core.engine.program import Program, stacked
+from nst_core.engine.programs import Bounds, Programs
+from nst_core.engine.scale import (
+    Deadline,
+    ScaleResult,
+    ScaleState,
+    filled,
+    loss_log,
+    optimize_scale,
+)
 from nst_core.engine.snapshots import SnapshotSchedule
 from nst_core.engine.tiles import LEAST_TILE, tiles_of
 from nst_core.layers import ALIGNMENT, halo
@@ -45,8 +52,7 @@ class Batch:
     """Contents of one configuration, each with its styles, on their way through the scales.
 
     `places` are the contents' indices among those that the engine was given. `retried` tells that
-    this is the second, careful try. Once memory has run out, `most` bounds how many images are
-    computed at once, and `largest_tile` the tiles, px.
+    this is the second, careful try.
     """
 
     programs: Programs
@@ -56,8 +62,6 @@ class Batch:
     snapshots: OnSnapshot | None
     checkpoints: Checkpoints
     retried: bool = False
-    most: int | None = None
-    largest_tile: int | None = None
 
     def part(self, indices: Sequence[int]) -> Batch:
         """The same for some of the contents."""
@@ -109,27 +113,34 @@ class Batch:
         fitting = memory.fitting_batch(
             self.config, canvas, wanted, precision, self.available, one_by_one=not program.xla
         )
-        most = max(1, min(fitting, self.most or fitting))
+        most = max(1, min(fitting, self.bounds(precision).most or fitting))
         if not program.xla:
             return most
         compiled = program.batch_sizes(canvas)
         return batch_sizes.size_for(count, batch_sizes.power_of_two(most), compiled)
 
-    def in_smaller_tiles(self, precision: str) -> Batch | None:
-        """One content in tiles of at most half the side; None where they would be too small."""
+    def bounds(self, precision: str) -> Bounds:
+        """See `Programs.bounds`."""
+        return self.programs.bounds(self.config, self.pictures.canvas, precision)
+
+    def take_smaller_tiles(self, precision: str) -> bool:
+        """Bound the tiles of one content to half the side; False where they would be too small."""
         if self.size(precision) > 1 or self.config.tile == "off":
-            return None
+            return False
         canvas = self.pictures.canvas
         side = self._tile(canvas, precision) or max(canvas.width, canvas.height)
         half = side // 2 // ALIGNMENT * ALIGNMENT
-        return dataclasses.replace(self, largest_tile=half) if half >= LEAST_TILE else None
+        if half >= LEAST_TILE:
+            self.programs.bound(self.config, canvas, precision, largest_tile=half)
+        return half >= LEAST_TILE
 
     def _tile(self, size: Size, precision: str) -> int | None:
         """The side of the tiles in which one image of this size passes; None: it passes whole."""
         tile = memory.tile_side(self.config, size, precision, self.available)
-        if not self.largest_tile:
+        largest = self.bounds(precision).largest_tile
+        if not largest:
             return tile
-        tile = min(tile or self.largest_tile, self.largest_tile)
+        tile = min(tile or largest, largest)
         return tile if len(tiles_of(size, tile, halo(self.config.layers))) > 1 else None
 
     def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:
@@ -141,11 +152,11 @@ class Batch:
         """
         past = self.interrupted
         started = time.monotonic() - (past.seconds if past else 0.0)
-        allowed = self.config.deadline_seconds * len(self.places)
-        deadline = started + allowed if allowed else np.inf
+        allowed = self.config.deadline_seconds * len(self.places) or np.inf
+        deadline = Deadline(started + allowed)
         canvas = self.pictures.canvas
-        what = f"{self.pictures.names[0]} at {self.pictures.sizes[0]} px"
         available = np.inf if is_gpu(self.programs.device) else self.available
+        what = f"{self.pictures.names[0]} at {self.pictures.sizes[0]} px"
         memory.refuse_the_hopeless(self.config, canvas, precision, available, what)
         at_once = self.size(precision)
         originals = self.pictures.originals()
@@ -272,7 +283,7 @@ class Batch:
             of_images.append(aims[alike])
         targets: Targets = {
             "content": program.content_targets(contents),
-            "style": _stacked(of_images),
+            "style": stacked(of_images),
         }
         size = Size(contents.shape[2], contents.shape[1])
         if masked:
@@ -299,7 +310,7 @@ class Batch:
             shares[index, : len(found)] = self.pictures.shares(index)
         # Images with fewer styles than others have one more often, with no share.
         even = [one for found in of_styles for one in (*found, *found[:1] * (most - len(found)))]
-        errors = program.gram_errors(program.style_targets(finished), _stacked(even), shares)
+        errors = program.gram_errors(program.style_targets(finished), stacked(even), shares)
         similar = program.similarities(finished, self.pictures.sent, self.pictures.sizes)
         layers = program.objective.style_layers
         return [
@@ -362,10 +373,3 @@ class Batch:
 
         before = np.sum([np.zeros(len(self.places), int), *(one.steps for one in done)], axis=0)
         return SnapshotSchedule(self.config.snapshot_every, before, take)
-
-
-def _stacked(several: Sequence[Any]) -> Any:
-    """Nests of tensors `[1, …]` as one of tensors `[N, …]`."""
-    if len(several) == 1:
-        return several[0]
-    return tf.nest.map_structure(lambda *one: tf.concat(one, axis=0), *several)

@@ -25,6 +25,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 from tensorflow.python.eager.polymorphic_function.attributes import XLA_COMPILE
 
+from nst_core.engine import memory_files
 from nst_core.engine.function_names import portable
 from nst_core.engine.program_store import (
     LIMIT_VARIABLE,
@@ -61,13 +62,16 @@ FLAGS_OF = "2.21."
 _LOGGER = logging.getLogger("nst")
 _lock = threading.Lock()
 _tuned: set[str] = set()
+# Of programs that are being compiled or loaded, by their names.
+_busy: dict[str, threading.Lock] = {}
 
 
 def set_flags() -> None:
     """Bound XLA's tuning, and let it and TensorFlow keep what they compile in memory.
 
-    They read the environment at their first compilation; what the user has set stays. Nothing is
-    kept where an earlier process could compile only without that.
+    They read the environment once, at the first question for devices or the first compilation;
+    what the user has set stays. Nothing is kept where an earlier process could compile only without
+    that.
     """
     knows = tf.__version__.startswith(FLAGS_OF)
     if knows:
@@ -105,7 +109,9 @@ set_flags()
 
 @functools.cache
 def store_for(device: str) -> ProgramStore | None:
-    """Where programs for TensorFlow's device `/GPU:0` or `/CPU:0` are kept; None: nowhere.
+    """Where programs for TensorFlow's device `/GPU:1` are kept; None: nowhere.
+
+    One for all devices of a kind and model.
 
     Raises:
         ConfigError: the limit of its size is no number.
@@ -119,7 +125,13 @@ def store_for(device: str) -> ProgramStore | None:
         for flag in os.environ.get(variable, "").split()
     ]
     about = digest(STORE_VERSION, sorted(build.items()), sorted(flags), _machine(device))
-    return ProgramStore(slug(["tf", tf.__version__, device, about[:16]]))
+    kind = device.partition(":")[0]
+    return _store(slug(["tf", tf.__version__, f"{kind}:0", about[:16]]))
+
+
+@functools.cache
+def _store(kind: str) -> ProgramStore:
+    return ProgramStore(kind)
 
 
 def _machine(device: str) -> list[Any]:
@@ -128,7 +140,8 @@ def _machine(device: str) -> list[Any]:
         text = _text("/proc/cpuinfo")
         return [os.uname().machine, *re.findall("(?m)^(?:flags|Features).*$", text)[:1]]
     gpus = tf.config.list_physical_devices("GPU")
-    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    number = min(int(device.rpartition(":")[2]), len(gpus) - 1)
+    details = tf.config.experimental.get_device_details(gpus[number]) if gpus else {}
     libraries = [
         (one.name, one.version)
         for one in importlib.metadata.distributions()
@@ -204,11 +217,22 @@ class CompiledFunction:
     ) -> tuple[str, list[Tensor]]:
         store = _store_here()
         name = self._defined(self._name(shapes))
+        # What another device compiles meanwhile, this one then loads.
+        with _busy.setdefault(name, threading.Lock()) if store else contextlib.nullcontext():
+            return self._compiled(name, shapes, arguments, store)
+
+    def _compiled(
+        self,
+        name: str,
+        shapes: tuple[Any, ...],
+        arguments: Sequence[Tensor],
+        store: ProgramStore | None,
+    ) -> tuple[str, list[Tensor]]:
         kept = store.read(name) if store else None
         if store and kept is None:
             _restore_tuning(store)
         if kept:
-            _put(PROGRAMS, kept)
+            memory_files.put(PROGRAMS, kept)
         try:
             return name, self._call(name, arguments)
         except tf.errors.OpError as error:
@@ -222,11 +246,11 @@ class CompiledFunction:
             store.remove(name)
             again = self._defined(self._name(shapes, attempt=1))
             found = self._call(again, arguments)
-            _take(PROGRAMS, again)
+            memory_files.take(PROGRAMS, again)
             return again, found
         finally:
             if store:
-                _keep(store, name, _take(PROGRAMS, name), kept or {})
+                _keep(store, name, memory_files.take(PROGRAMS, name), kept or {})
 
     def _uncompiled(
         self, shapes: tuple[Any, ...], arguments: Sequence[Tensor], error: tf.errors.OpError
@@ -283,45 +307,8 @@ def _shapes(arguments: Sequence[Tensor]) -> tuple[Any, ...]:
 def _store_here() -> ProgramStore | None:
     """Of the device of this thread's `tf.device`."""
     here = context.context().device_name or ""
-    return store_for("/GPU:0" if "GPU" in here else "/CPU:0")
-
-
-def _put(folder: str, files: dict[str, bytes]) -> None:
-    tf.io.gfile.makedirs(folder)
-    for name, content in files.items():
-        with tf.io.gfile.GFile(f"{folder}/{name}", "wb") as file:
-            file.write(content)
-
-
-def _take(folder: str, name: str) -> dict[str, bytes]:
-    """Take away the files in which a program's name is."""
-    found = {}
-    for file in _files(folder):
-        # Threads beside this one take theirs.
-        try:
-            content = _content(f"{folder}/{file}")
-            if name.encode() in content:
-                tf.io.gfile.remove(f"{folder}/{file}")
-                found[file] = content
-        except tf.errors.NotFoundError:
-            continue
-    return found
-
-
-def _files(folder: str) -> list[str]:
-    """Those of a folder in memory that are written whole."""
-    try:
-        names = tf.io.gfile.listdir(folder)
-    except tf.errors.NotFoundError:
-        return []
-    return [
-        name for name in names if ".tmp" not in name and not tf.io.gfile.isdir(f"{folder}/{name}")
-    ]
-
-
-def _content(path: str) -> bytes:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return bytes(file.read())
+    gpu = re.search(r"GPU:\d+", here)
+    return store_for(f"/{gpu[0]}" if gpu else "/CPU:0")
 
 
 def _keep(
@@ -344,15 +331,15 @@ def _restore_tuning(store: ProgramStore) -> None:
             if file.startswith(TUNING_PREFIX) and file not in _tuned:
                 _tuned.add(file)
                 files = store.read(file.removesuffix(SUFFIX)) or {}
-                _put(TUNING, files)
+                memory_files.put(TUNING, files)
                 _tuned.update(files)
 
 
 def _keep_tuning(store: ProgramStore) -> None:
     """What was measured of kernels since the last call, for other processes."""
     with _lock:
-        new = [name for name in _files(TUNING) if name not in _tuned]
+        new = [name for name in memory_files.written(TUNING) if name not in _tuned]
         _tuned.update(new)
         if new:
-            files = {name: _content(f"{TUNING}/{name}") for name in new}
+            files = {name: memory_files.read(f"{TUNING}/{name}") for name in new}
             store.write(TUNING_PREFIX + digest(*sorted(files.items())), files)

@@ -12,6 +12,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
+# TensorFlow reads XLA's flags when it is first asked for its devices, as here; they are set there.
+import nst_core.engine.compilation  # noqa: F401
 from nst_core import host
 from nst_core.errors import DeviceError
 

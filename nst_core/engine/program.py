@@ -197,6 +197,13 @@ def rows(batch: Any, images: Tensor) -> Any:
     return tf.nest.map_structure(lambda one: tf.gather(one, images), batch)
 
 
+def stacked(several: Sequence[Any]) -> Any:
+    """Nests of tensors `[1, …]` as one of tensors `[N, …]`."""
+    if len(several) == 1:
+        return several[0]
+    return tf.nest.map_structure(lambda *one: tf.concat(one, axis=0), *several)
+
+
 def _similarity(finished: Tensor, own: Tensor, place: Tensor) -> Tensor:
     """`quality.structural_similarity` of one image of a batch `[1]`; see `PLACE`."""
     index, height, width = tf.unstack(place)

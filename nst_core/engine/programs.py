@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +25,13 @@ from nst_core.objective.regions import LEAST_REGION
 from nst_core.results import OnCompiling, Style
 
 STYLE_CACHE_ENTRIES = 256
+
+
+class Bounds(NamedTuple):
+    """How many images are computed at once at the most, and in how large tiles, px; None: any."""
+
+    most: int | None = None
+    largest_tile: int | None = None
 
 
 class Programs:
@@ -53,10 +60,29 @@ class Programs:
         self.xla = is_gpu(device)
         self.on_compiling = on_compiling
         self.style_passes = 0
+        self._bounds: dict[tuple[Any, ...], Bounds] = {}
         self._networks: dict[str, Vgg19] = {}
         self._programs: dict[tuple[Any, ...], Program] = {}
         self._styles: collections.OrderedDict[tuple[Any, ...], dict[str, Any]]
         self._styles = collections.OrderedDict()
+
+    def bounds(self, config: StyleConfig, canvas: Size, precision: str) -> Bounds:
+        """What has turned out to fit of a canvas."""
+        return self._bounds.get((canvas, precision, *step_settings(config)), Bounds())
+
+    def bound(self, config: StyleConfig, canvas: Size, precision: str, **changes: int) -> None:
+        """Remember what may fit of a canvas, once memory has run out."""
+        bounds = self.bounds(config, canvas, precision)._replace(**changes)
+        self._bounds[canvas, precision, *step_settings(config)] = bounds
+
+    def forget_bounds(self) -> None:
+        """Of a processor, whose memory each batch is told anew.
+
+        Of a GPU, TensorFlow does not know what other processes have taken, and waits ten seconds
+        for room whenever there is too little.
+        """
+        if not is_gpu(self.device):
+            self._bounds.clear()
 
     def compiled(
         self,
@@ -77,7 +103,7 @@ class Programs:
                 self._networks[precision] = Vgg19(
                     self.weights, self.pooling, self.padding, tf.as_dtype(precision)
                 )
-            objective = Objective(self._networks[precision], config)
+            objective = Objective(self._networks[precision], config, on_gpu=self.xla)
             # XLA has no fast eigenvalues, which the Wasserstein distance needs in every step.
             xla = self.xla and config.style_statistics != "wasserstein"
             optimizer = optimizer_for(config, precision)

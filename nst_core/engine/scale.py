@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -82,13 +83,20 @@ class ScaleResult:
     carried: loop.State
 
 
+@dataclasses.dataclass
+class Deadline:
+    """`time.monotonic()` after which to stop; infinite for none."""
+
+    at: float = math.inf
+
+
 def optimize_scale(
     program: Program,
     start: Tensor | ScaleState,
     targets: Targets,
     config: StyleConfig,
     steps: int,
-    deadline: float,
+    deadline: Deadline,
     report: Callable[[int, np.ndarray], None],
     schedule: SnapshotSchedule | None = None,
     scale: float = 1.0,
@@ -101,7 +109,7 @@ def optimize_scale(
     Args:
         start: float32 images `[B, H, W, 3]`, or where an earlier call was interrupted.
         steps: at most this many.
-        deadline: `time.monotonic()` after which to stop; infinite for none.
+        deadline: put off by the first step of a shape where XLA compiles it.
         report: called with the steps so far and the totals `[B]`.
         schedule: takes snapshots; calls end where one is due.
         scale: the fraction of the full size that the images have.
@@ -130,19 +138,21 @@ def optimize_scale(
         call = min(call, steps - len(terms))
         if config.tolerance or config.optimizer == "lbfgs":
             call = min(call, TOLERANCE_WINDOW - len(terms) % TOLERANCE_WINDOW)
-        if np.isfinite(deadline) and shape in program.pace:
-            call = max(1, min(call, int((deadline - before) / program.pace[shape])))
+        if math.isfinite(deadline.at) and shape in program.pace:
+            call = max(1, min(call, int((deadline.at - before) / program.pace[shape])))
         if schedule:
             call = min(call, schedule.due_in(len(terms), active[:count]))
         reached.state, log = program.advance(
             reached.state, targets, weights, config.learning_rate, call
         )
         now = time.monotonic()
+        if program.xla and shape not in program.pace:
+            deadline.at += now - before
         each = before - started + (now - before) * np.arange(1, call + 1) / call
         reached.seconds = np.concatenate([reached.seconds, each])
         reached.terms = terms = np.concatenate([terms, log])
         report(len(terms), log[-1, :count, 0])
-        if now > deadline and len(terms) < steps:
+        if now > deadline.at and len(terms) < steps:
             raise DeadlineExceeded(
                 f"The optimisation was at step {len(terms)} of {steps} of its scale when "
                 f"deadline_seconds ({config.deadline_seconds:g}) had passed; "

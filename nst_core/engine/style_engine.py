@@ -94,7 +94,7 @@ class StyleEngine:
         Raises:
             ConfigError: the limit of its size is no number.
         """
-        return store_for("/GPU:0") if "GPU" in self.device else None
+        return store_for(self.device) if self.on_gpu else None
 
     @classmethod
     def for_config(
@@ -134,7 +134,8 @@ class StyleEngine:
             return 1
         paying, available = batch_sizes.paying(canvas), available_memory(self.device)
         fitting = memory.fitting_batch(config, canvas, paying, self.precision, available)
-        return batch_sizes.power_of_two(max(1, fitting))
+        most = self.programs.bounds(config, canvas, self.precision).most
+        return batch_sizes.power_of_two(max(1, min(fitting, most or fitting)))
 
     def stylize(
         self,
@@ -240,6 +241,7 @@ class StyleEngine:
             checkpoints=Checkpoints(checkpoints, save, config.checkpoint_seconds, identify),
         )
         with device_lock(self.device), tf.device(self.device):
+            self.programs.forget_bounds()
             return self._by_groups(job, progress)
 
     def _by_groups(self, job: Batch, progress: Report | None) -> list[StyleResult | PairError]:
@@ -266,7 +268,9 @@ class StyleEngine:
             return self._in_parts(job, size, progress)
         results = self._optimized(job, self.precision, progress)
         if isinstance(results, OutOfMemory) and size > 1:
-            return self._attempt(dataclasses.replace(job, most=size // 2), progress)
+            canvas = job.pictures.canvas
+            self.programs.bound(job.config, canvas, self.precision, most=size // 2)
+            return self._attempt(job, progress)
         if isinstance(results, InputTooSmall) and len(job.places) > 1:
             # A style of one of them has turned out to be none.
             return self._in_parts(job, 1, progress)
@@ -299,8 +303,8 @@ class StyleEngine:
             pass  # Once this block is left, what the frames held is free again.
         except PairError as error:
             return error.with_traceback(None)
-        if smaller := job.in_smaller_tiles(precision):
-            return self._optimized(smaller, precision, progress)
+        if job.take_smaller_tiles(precision):
+            return self._optimized(job, precision, progress)
         tiling = " or set tile to auto" if job.config.tile == "off" else ""
         return OutOfMemory(
             f"{job.pictures.names[0]} at {job.pictures.sizes[0]} px does not fit into the memory "
@@ -337,7 +341,8 @@ class StyleEngine:
         shared["canvas_multiple"] = canvas_identity(source, config, on_gpu=self.on_gpu)
         # Another device of the same kind goes on from them.
         kind = GPU if is_gpu(self.device) else CPU
-        state = optimizer_for(config, self.precision).start(tf.zeros([1, 1, 1, 3]), 1)
+        with tf.device(CPU):
+            state = optimizer_for(config, self.precision).start(tf.zeros([1, 1, 1, 3]), 1)
         return digest(
             (FORMAT, STEP_VERSION, self.weights.sha256, self.precision, kind),
             [*shared.items()],

@@ -36,19 +36,19 @@ LEAST_DIFFERENCE = 0.25
 
 
 class Objective:
-    """The terms of one configuration, for one network.
+    """The terms of one configuration, for one network, which is on a GPU or not.
 
     Only names and kinds are fixed here (they shape the compiled graph); weights are tensors, so
     that changing a weight compiles nothing anew.
     """
 
-    def __init__(self, network: Vgg19, config: StyleConfig) -> None:
+    def __init__(self, network: Vgg19, config: StyleConfig, *, on_gpu: bool = False) -> None:
         self.network = network
         self.content_layers = tuple(sorted(config.content_layers))
         self.style_layers = tuple(sorted(config.style_layers))
         self.normalization = config.normalization
         self.relative = config.normalization == "energy"
-        self.style_term = StyleTerm(config)
+        self.style_term = StyleTerm(config, on_gpu=on_gpu)
         self.varies = config.tv_weight > 0
         self.tv_norm = config.tv_norm
         self.unit_gradients = config.normalize_gradients

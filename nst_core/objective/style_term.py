@@ -22,8 +22,9 @@ LEAST_VARIATION = 0.01
 class StyleTerm:
     """The statistics of `style_statistics`, and their distance under `normalization`."""
 
-    def __init__(self, config: StyleConfig) -> None:
+    def __init__(self, config: StyleConfig, *, on_gpu: bool = False) -> None:
         self.kind = config.style_statistics
+        self.exact = tf.float64 if on_gpu else tf.float32
         self.normalization = config.normalization
         self.relative = config.normalization == "energy"
         self.gram_matrix: losses.GramMatrix = losses.gram_matrix
@@ -57,7 +58,7 @@ class StyleTerm:
         """Of statistics from a style's, `[B]`; positions of the layer, size of the image in px²."""
         channels = target.shape[2]
         if self.kind == "wasserstein":
-            distance = wasserstein.distance(found, target)
+            distance = wasserstein.distance(found, target, self.exact)
             if self.relative:
                 return distance / (wasserstein.energy(target) + LEAST_ENERGY)
             return distance / channels if self.normalization == "mean" else distance

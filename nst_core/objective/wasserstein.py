@@ -48,37 +48,47 @@ def energy(target: Tensor) -> Tensor:
     return sum_per_image(tf.square(root)) + sum_per_image(tf.square(mean) - blur)
 
 
-def distance(found: Tensor, target: Tensor) -> Tensor:
-    """The squared distance of statistics `[B, C + 1, C]` from one target `[1, C + 2, C]`."""
+def distance(found: Tensor, target: Tensor, exact: tf.DType = tf.float32) -> Tensor:
+    """The squared distance of statistics `[B, C + 1, C]` from one target `[1, C + 2, C]`.
+
+    `exact`: in which matrices are multiplied; on GPUs, where products of float32 keep three digits,
+    float64.
+    """
     root, mean, blur = target[:, :-2], target[:, -2:-1], target[0, -1]
     covariance = found[:, :-1] + tf.linalg.diag(blur)
     variances = tf.linalg.trace(covariance) + sum_per_image(tf.square(root))
-    common = _trace_of_root(covariance, root[0], tf.square(blur[0]))
+    common = _trace_of_root(covariance, root[0], tf.square(blur[0]), exact)
     return squared_distance(found[:, -1:], mean) + variances - 2 * common
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
-def _trace_of_root(covariance: Tensor, root: Tensor, least: Tensor) -> tuple[Tensor, Any]:
+def _trace_of_root(covariance: Tensor, root: Tensor, least: Tensor, exact: tf.DType) -> Tensor:
     """Traces of (R C R)^½, whose eigenvalues are `least` or more but for rounding: `[B]`.
 
     The derivative is ½ R (R C R)^-½ R. Eigenvalues that rounding has pushed below go on along
     the root's tangent, so that value and derivative stay finite and belong together.
     """
 
+    def product(one: Tensor, other: Tensor, *, transposed: bool = False) -> Tensor:
+        found = tf.matmul(tf.cast(one, exact), tf.cast(other, exact), transpose_b=transposed)
+        return tf.cast(found, tf.float32)
+
     def one(covariance: Tensor) -> tuple[Tensor, Tensor]:
-        product = tf.matmul(tf.matmul(root, covariance), root)
-        values, vectors = _eigen(product)
+        values, vectors = _eigen(product(product(root, covariance), root))
         roots = tf.sqrt(tf.maximum(values, least))
-        slope = tf.matmul(vectors / roots, vectors, transpose_b=True)
-        return tf.reduce_sum(values / roots + roots) / 2, tf.matmul(tf.matmul(root, slope), root)
+        slope = product(vectors / roots, vectors, transposed=True)
+        return tf.reduce_sum(values / roots + roots) / 2, product(product(root, slope), root)
 
-    # One by one, so that an image has the same bits in every batch.
-    traces, slopes = tf.map_fn(one, covariance, fn_output_signature=(tf.float32, tf.float32))
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def traces(covariance: Tensor) -> tuple[Tensor, Any]:
+        # One by one, so that an image has the same bits in every batch.
+        found, slopes = tf.map_fn(one, covariance, fn_output_signature=(tf.float32, tf.float32))
 
-    def gradient(upstream: Tensor) -> tuple[Tensor, None, None]:
-        return per_matrix(upstream) * slopes / 2, None, None
+        def gradient(upstream: Tensor) -> Tensor:
+            return per_matrix(upstream) * slopes / 2
 
-    return traces, gradient
+        return found, gradient
+
+    return traces(covariance)
 
 
 def _eigen(matrices: Tensor) -> tuple[Tensor, Tensor]:

@@ -163,4 +163,8 @@ class EngineCache:
                     )
 
     def _free(self, config: StyleConfig, besides: Collection[str]) -> list[str]:
-        return [one for one in self.devices(config, besides) if one not in self._lent]
+        # What was left out while its turn was waited for is still better than none.
+        wanted = self.devices(config, besides) or [
+            one for one in self._devices[config.device] if one not in besides
+        ]
+        return [one for one in wanted if one not in self._lent]

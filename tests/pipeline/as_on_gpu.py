@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import sys
 
-from nst_core.engine import batch, device, style_engine
-from pipeline.__main__ import main
+# As `nst run` has it: the devices are asked for before an engine is there.
+from nst_core.engine import device
 
 if __name__ == "__main__":
-    device.devices = lambda _: (device.GPU,)
-    for module in (batch, style_engine):
-        module.available_memory = lambda _: 2.0**34  # type: ignore[attr-defined]
+    devices = device.devices
+
+    def gpu(wanted: str) -> tuple[str, ...]:
+        """TensorFlow's name of one, once TensorFlow has told of the machine's devices."""
+        devices(wanted)
+        return (device.GPU,)
+
+    device.devices = gpu
+    device.available_memory = lambda _: 2.0**34
+    from pipeline.__main__ import main
+
     sys.exit(main(sys.argv[1:]))

@@ -122,18 +122,24 @@ def test_where_a_full_batch_does_not_fit_a_smaller_one_is_computed(
     import tensorflow as tf
 
     advance = program.Program.advance
+    refused: list[int] = []
 
     def scarce(self: program.Program, state: dict, *rest: object) -> object:  # type: ignore[type-arg]
         if state["x"].shape[0] > 2:
+            refused.append(state["x"].shape[0])
             raise tf.errors.ResourceExhaustedError(None, None, "no memory")
         return advance(self, state, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(program.Program, "advance", scarce)
-    found = on_gpu.stylize_batch(
-        [draw(64, 64, seed) for seed in range(3)], [style], quick(steps=2, **FEW_LAYERS)
-    )
-    assert len(pictures(found)) == 3
+    for _ in range(2):
+        found = on_gpu.stylize_batch(
+            [draw(64, 64, seed) for seed in range(5)], [style], quick(steps=2, **FEW_LAYERS)
+        )
+        assert len(pictures(found)) == 5
     assert max(computed) == 2
+    # What has not fitted is tried no more: each time the card would wait for room.
+    assert refused == [8, 4]
+    assert on_gpu.batch_size(quick(steps=2, **FEW_LAYERS), Size(64, 64)) == 2
 
 
 def test_what_is_best_given_at_once_depends_on_the_device(

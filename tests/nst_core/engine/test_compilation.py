@@ -8,16 +8,19 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core.engine import compilation, program, program_store, programs
+from nst_core.engine import compilation, program, program_store, programs, scale
 from nst_core.engine.function_names import portable
 from nst_core.engine.graphs import Graph
 from nst_core.engine.style_engine import StyleEngine
+from nst_core.errors import DeadlineExceeded
 from nst_core.network.weights import VggWeights
 from nst_core.results import Compiling, Style
 from tests.nst_core.engine.quick import Draw, new_engine, quick
@@ -39,12 +42,12 @@ def start(cache: pathlib.Path, *arguments: str, **environment: str) -> subproces
     )
 
 
-def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+def answer(process: subprocess.Popen[str], right: Sequence[float] = RIGHT) -> dict[str, Any]:
     """What it found, which is right in any case."""
     out, err = process.communicate()
     assert process.returncode == 0, err
     found: dict[str, Any] = json.loads(out)
-    assert found["found"] == RIGHT
+    assert found["found"] == right
     assert not found["left"]
     return found
 
@@ -95,6 +98,14 @@ def test_spoiled_programs_are_compiled_anew_with_what_was_measured(cache: pathli
     # What TensorFlow has refused once, it compiles in the next process.
     assert [one["written"] for one in (first, second, third)] == [[cut.name], [wrong.name], []]
     assert archives(cache).keys() == before.keys()
+
+
+def test_what_one_device_compiles_another_loads_at_the_same_time_too(
+    tmp_path: pathlib.Path,
+) -> None:
+    first, second = (answer(start(tmp_path, "devices"), [RIGHT[0]] * 2) for _ in range(2))
+    assert (len(first["written"]), second["written"]) == (1, [])
+    assert [*archives(tmp_path)] == first["written"]
 
 
 def test_with_no_room_nothing_is_kept(tmp_path: pathlib.Path) -> None:
@@ -209,3 +220,31 @@ def test_scales_that_compile_side_by_side_change_no_pixel(
     np.testing.assert_array_equal(
         xla_engine.stylize(content, [style], config).image, together.image
     )
+
+
+def test_what_xla_takes_to_compile_is_no_part_of_the_deadline(
+    xla_engine: StyleEngine, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = 0.0
+    advance = program.Program.advance
+
+    def slow_at_first(self: program.Program, *given: Any) -> Any:
+        nonlocal passed
+        passed += 1.0 if passed else 3600.0
+        return advance(self, *given)
+
+    class Clock:
+        """Runs on by what steps are said to take."""
+
+        def monotonic(self) -> float:
+            return time.monotonic() + passed
+
+    monkeypatch.setattr(program.Program, "advance", slow_at_first)
+    monkeypatch.setattr(scale, "time", Clock())
+    config = quick(steps=3, deadline_seconds=600, optimizer="adam", average_decay=0.5)
+    content, style = draw(48, 64, 1), Style(draw(64, 64, 3))
+    xla_engine.stylize(content, [style], config)
+    # The next one compiles nothing.
+    passed = 0.0
+    with pytest.raises(DeadlineExceeded):
+        xla_engine.stylize(content, [style], config)

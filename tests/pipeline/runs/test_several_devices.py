@@ -56,8 +56,11 @@ def test_on_a_gpu_elements_of_any_styles_are_one_batch_on_a_canvas_of_the_grid(
     assert catalog.run(*rough) == 0
     before = {name: catalog.pixels(f"{name}.png") for name in names}
     assert {record["batch"] for record in catalog.records().values()} == {2, 4}
-    done = started("as_on_gpu.py", catalog, *rough, "--on-existing=redo")
+    cache = catalog.uri("cache")
+    done = started("as_on_gpu.py", catalog, *rough, "--on-existing=redo", NST_CACHE=cache)
     assert done.returncode == 0, done.stderr
+    kept = [name for name in catalog.names("cache/programs") if "/nst_" in name]
+    assert len(kept) == 1
     for name, record in catalog.records().items():
         assert (record["batch"], record["device"]) == (6, "gpu")
         assert np.abs(catalog.pixels(f"{name}.png") - before[name]).mean() < 2

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from nst_core.canvas import Size
+from nst_core.config import StyleConfig
 from nst_core.errors import DeviceError, OutOfMemory
 from pipeline.records.tasks import Batch, Outcome
-from pipeline.worker import work
+from pipeline.worker import engine_cache, work
 from pipeline.worker.work import BatchWorker
 from tests.pipeline.fake_engine import Engines, FakeEngine
 from tests.pipeline.worker.bench import NAMES, SECONDS, Bench, all_good, wait_for
@@ -134,3 +135,27 @@ class TestSeveralDevices:
         with pytest.raises(DeviceError, match="fake does not compute any more"):
             bench.run(bench.batches(3))
         assert bench.catalog.records() == {}
+
+
+def test_a_batch_gets_a_device_that_is_left_out_while_it_waits_for_that_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = "/GPU:0", "/GPU:1"
+    monkeypatch.setattr(engine_cache, "devices_of", lambda _: (first, second))
+    monkeypatch.setattr(engine_cache, "load_engine", lambda _, device: device)
+    cache, config = engine_cache.EngineCache(), StyleConfig()
+    taken: list[Any] = []
+
+    def wait() -> None:
+        with cache.lent(config, {first}) as engine:
+            taken.append(engine)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    with cache.lent(config, {first}) as engine:
+        assert engine == second
+        waiting.start()
+        for _ in range(engine_cache.MOST_FAILURES):
+            cache.worked(first, {second})
+        assert cache.devices(config) == [first]
+    waiting.join(SECONDS)
+    assert taken == [second]
