@@ -140,14 +140,19 @@ def style_size(style: Size, content: Size, config: StyleConfig, scale: float, na
         InputTooSmall: at full scale a side would be under 16 px.
         InputTooLarge: at full scale a side would be over 8192 px.
     """
-    factor = config.style_scale * scale
-    if config.style_fit == "stretch":
-        size = Size(round(content.width * factor), round(content.height * factor))
-    else:
-        size = fitted(style, config, factor)
+    whole = _style_at(style, content, config, config.style_scale)
+    # At every scale: who measures a coarse one first must not make a huge picture for nothing.
+    _check(whole, f"The style {name} is {style} px and becomes {whole} px", "style_scale")
     if scale == 1:
-        _check(size, f"The style {name} is {style} px and becomes {size} px", "style_scale")
+        return whole
+    size = _style_at(style, content, config, config.style_scale * scale)
     return Size(max(size.width, 1), max(size.height, 1))
+
+
+def _style_at(style: Size, content: Size, config: StyleConfig, factor: float) -> Size:
+    if config.style_fit == "stretch":
+        return Size(round(content.width * factor), round(content.height * factor))
+    return fitted(style, config, factor)
 
 
 def _check(size: Size, what: str, setting: str) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nst_core.canvas import Size, canvas_size, content_size, scale_sizes, style_size
 from nst_core.config import StyleConfig, preset
 from nst_core.errors import InputTooLarge, InputTooSmall
+from nst_core.imaging import images
+from nst_core.imaging.foreseen import look_at
+from nst_core.results import Style
 
 
 def config(**changes: object) -> StyleConfig:
@@ -129,6 +133,23 @@ def test_an_extreme_shape_is_too_small_and_the_message_says_what_to_do() -> None
 def test_an_extreme_shape_is_too_large_when_the_height_is_given() -> None:
     with pytest.raises(InputTooLarge, match=r"4000x100 px .* 16000x400 px.*image_height"):
         content_size(Size(4000, 100), config(image_height=400), "a/ribbon.png")
+
+
+@pytest.mark.parametrize("scale", [0.5, 1])
+def test_a_style_that_is_too_large_is_so_at_every_scale(scale: float) -> None:
+    with pytest.raises(InputTooLarge, match=r"style s is 20000x1 px .* 8000000x400 px"):
+        style_size(Size(20_000, 1), Size(400, 400), config(image_height=400), scale, "s")
+
+
+def test_a_style_that_is_too_large_is_not_resized_where_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: Any) -> Any:
+        raise AssertionError("8000000 px wide")
+
+    line = Style(np.tile(np.arange(20_000, dtype=np.uint8)[:, None], (1, 1, 3)))
+    monkeypatch.setattr(images, "resize_in_kind", refused)
+    look_at(np.zeros((400, 400, 3), np.uint8), [line], config(image_height=400))
 
 
 def test_the_limits_themselves_are_allowed() -> None:
