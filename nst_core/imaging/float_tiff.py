@@ -29,14 +29,16 @@ _ENTRIES_AT_MOST = 1000
 _WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 274, 277, 278, 279
 _PLANES, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT = 284, 317, 322, 323
-_TILE_OFFSETS, _TILE_BYTES, _SAMPLE_FORMAT, _PROFILE = 324, 325, 339, 34675
+_TILE_OFFSETS, _TILE_BYTES, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _PROFILE = 324, 325, 338, 339, 34675
+# What a fourth value is: anything, or alpha that the colours are multiplied by.
+_UNSPECIFIED, _ASSOCIATED = (0,), (1,)
 
 
 @dataclasses.dataclass(frozen=True)
 class FloatTiff:
     """The first picture of such a file.
 
-    `size`: width and height as stored, px; `samples`: values of a pixel, 3 or (with alpha) 4.
+    `size`: width and height as stored, px; `samples`: values of a pixel, 3 or 4.
     """
 
     tags: dict[int, Any]
@@ -48,6 +50,16 @@ class FloatTiff:
         """As in EXIF: 1 to 8."""
         value = self.tags.get(_ORIENTATION, 1)
         return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether there is a fourth value that is transparency, as it is where nothing is said."""
+        return self.samples > 3 and self.tags.get(_EXTRA_SAMPLES) != _UNSPECIFIED
+
+    @property
+    def is_multiplied(self) -> bool:
+        """Whether the colours are multiplied by alpha."""
+        return self.tags.get(_EXTRA_SAMPLES) == _ASSOCIATED
 
     @property
     def profile(self) -> bytes | None:

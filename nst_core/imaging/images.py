@@ -14,7 +14,7 @@ from PIL.ImageFile import ImageFile
 
 from nst_core.canvas import Size
 from nst_core.errors import InputTooLarge, InputUnreadable
-from nst_core.imaging import boxes, coded_colors, deep_heif, headers, opening, png_gamma
+from nst_core.imaging import boxes, coded_colors, deep_heif, depths, headers, opening, png_gamma
 from nst_core.imaging.credits import Credits, credits_of
 from nst_core.imaging.fitting import RESAMPLE, Shrinking, Wanted
 from nst_core.imaging.float_tiff import FloatTiff, float_tiff
@@ -188,8 +188,14 @@ def _turned(pixels: Any, turn: Image.Transpose | None) -> Any:
 
 def _of_floats(floats: FloatTiff, data: bytes, wanted: Wanted | None) -> Picture:
     values = floats.read(data)
-    color = Image.fromarray(_8_bit(values[..., :3]))
-    alpha = _8_bit(values[..., 3]) if floats.samples > 3 else None
+    colors, alpha = values[..., :3], None
+    highest = depths.white(colors)
+    if floats.has_alpha:
+        opacity = depths.scaled(values[..., 3], depths.white(values[..., 3]))
+        alpha = to_8_bit(opacity)
+        if floats.is_multiplied:
+            colors = depths.straight(colors, np.clip(opacity, 0, 255))
+    color = Image.fromarray(to_8_bit(depths.scaled(colors, highest)))
     exif = Image.Exif()
     with contextlib.suppress(Exception):
         # A TIFF file is made like EXIF data; whatever is wrong there spoils no pixel.
@@ -263,18 +269,9 @@ def _split_alpha(
         same = np.asarray(image) == key
         alpha = np.where(same.all(axis=-1) if same.ndim == 3 else same, 0, 255).astype(np.uint8)
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_8_bit(np.asarray(image)))
+        values = np.asarray(image)
+        image = Image.fromarray(to_8_bit(depths.scaled(values, depths.white(values))))
     return image, alpha
-
-
-def _8_bit(values: np.ndarray) -> np.ndarray:
-    """uint8 from integers of 16 bits (or 32, if they need them) or floats in 0..1 or 0..255."""
-    wide = np.nan_to_num(values.astype(np.float32), posinf=np.inf, neginf=-np.inf)
-    if values.dtype.kind == "f":
-        high = 1.0 if wide.min() >= 0 and wide.max() <= 1 else 255.0
-    else:
-        high = 65535.0 if wide.max() <= 65535 else float(np.iinfo(values.dtype).max)
-    return to_8_bit(wide * (255 / high))
 
 
 def _to_srgb(image: Image.Image, profile: Any, unprofiled: Unprofiled) -> np.ndarray:

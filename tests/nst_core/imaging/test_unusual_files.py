@@ -132,6 +132,7 @@ def float_tiff(
     separate: bool = False,
     rows: int = 7,
     orientation: int = 1,
+    extra: int | None = None,
 ) -> bytes:
     """A TIFF of floats by the specification: strips of so many rows."""
     height, width, samples = values.shape
@@ -154,6 +155,8 @@ def float_tiff(
     single = {256: width, 257: height, 259: 8 if deflated else 1, 262: 2, 277: samples}
     single |= {278: rows, 284: 2 if separate else 1, 317: predictor, 274: orientation}
     entries = {tag: (4, [value]) for tag, value in single.items()} | lists
+    if extra is not None:
+        entries[338] = (3, [extra])
     packed = b""
     for tag, (kind, numbers) in sorted(entries.items()):
         content = struct.pack(f"{order}{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
@@ -206,6 +209,46 @@ def test_floats_up_to_255_are_read_too_and_turned_upright() -> None:
     data = float_tiff(wanted, orientation=6)
     assert images.header_size(data, name="x", max_pixels=10**6, complete=True) == (20, 30)
     np.testing.assert_array_equal(decode(data).rgb, np.rot90(wanted, -1).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        # What resampling and lights go beyond the range is cut off, and nothing else changes.
+        ([0, 0.25, 0.5, 1.01], [0, 64, 128, 255]),
+        ([-0.001, 0.25, 0.5, 1], [0, 64, 128, 255]),
+        ([0, 0.25, 0.5, 12.5], [0, 64, 128, 255]),
+        ([0, 0.25, np.nan, np.inf], [0, 64, 0, 255]),
+        ([-0.5, 0.25, 17.5, 200], [0, 0, 18, 200]),
+        # Small whole numbers are bytes of a dark picture, and 0 and 1 are black and white.
+        ([0, 1, 2, 3], [0, 1, 2, 3]),
+        ([0, 1, 0, 1], [0, 255, 0, 255]),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_floats_are_in_the_range_that_they_look_like(
+    values: list[float], expected: list[int], channels: int
+) -> None:
+    row = np.float32([values])
+    data = float_tiff(np.dstack([row] * 3)) if channels == 3 else file_of(row, "TIFF")
+    np.testing.assert_array_equal(decode(data).rgb[0, :, 0], expected)
+
+
+@pytest.mark.parametrize("highest", [1, 255])
+def test_a_fourth_float_is_what_the_file_says_that_it_is(highest: int) -> None:
+    alpha = np.float32([[0.25, 0.5, 1, 0]])[..., None]
+    colors = np.full((1, 4, 3), 0.8, np.float32)
+
+    def read(colors: np.ndarray, extra: int | None) -> images.Picture:
+        return decode(float_tiff(highest * np.dstack([colors, alpha]), extra=extra))
+
+    for picture in (read(colors, None), read(colors, 2), read(colors * alpha, 1)):
+        assert picture.alpha is not None
+        assert picture.alpha.tolist() == [[64, 128, 255, 0]]
+        np.testing.assert_array_equal(picture.rgb, 204)
+    beside = read(colors, 0)
+    assert beside.alpha is None
+    np.testing.assert_array_equal(beside.rgb, 204)
 
 
 def test_floats_that_are_cut_off_are_refused() -> None:
