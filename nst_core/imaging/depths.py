@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
-_WHITE_16 = 65535.0
+_WHITE_12, _WHITE_16 = 4095.0, 65535.0
 # Resampling goes a little beyond 0…1, and lights several times; what is in 0…255 goes further.
 _MOST_BEYOND = 16
+# Tags of a TIFF file, and what they say.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_TWELVE, _WHITE_IS_ZERO, _UNSIGNED = (12,), 0, (1,)
+
+
+def grey(image: Image.Image) -> np.ndarray:
+    """float32 `[H, W]` of a picture of Pillow's modes `I…` and `F`, see `scaled`.
+
+    Pillow leaves the values of a TIFF as they are in the file, and takes 32 bits for signed ones.
+    """
+    values = np.asarray(image)
+    if not isinstance(image, TiffImageFile):
+        return scaled(values, white(values))
+    tags = image.tag_v2
+    if image.mode == "I" and tags.get(_SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
+        values = values.view(np.uint32)
+    is_narrow = tags.get(_BITS_PER_SAMPLE) == _TWELVE
+    found = scaled(values, _WHITE_12 if is_narrow else white(values))
+    return 255 - found if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else found
 
 
 def white(values: np.ndarray) -> float:

@@ -269,8 +269,7 @@ def _split_alpha(
         same = np.asarray(image) == key
         alpha = np.where(same.all(axis=-1) if same.ndim == 3 else same, 0, 255).astype(np.uint8)
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
-        image = Image.fromarray(to_8_bit(depths.scaled(values, depths.white(values))))
+        image = Image.fromarray(to_8_bit(depths.grey(image)))
     return image, alpha
 
 

@@ -157,6 +157,11 @@ def float_tiff(
     entries = {tag: (4, [value]) for tag, value in single.items()} | lists
     if extra is not None:
         entries[338] = (3, [extra])
+    return packed_tiff(order, body, entries)
+
+
+def packed_tiff(order: str, body: bytes, entries: dict[int, tuple[int, list[int]]]) -> bytes:
+    """A TIFF of a body, the first eight bytes included, with a directory of these at its end."""
     packed = b""
     for tag, (kind, numbers) in sorted(entries.items()):
         content = struct.pack(f"{order}{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
@@ -249,6 +254,43 @@ def test_a_fourth_float_is_what_the_file_says_that_it_is(highest: int) -> None:
     beside = read(colors, 0)
     assert beside.alpha is None
     np.testing.assert_array_equal(beside.rgb, 204)
+
+
+def deep_grey(body: bytes, width: int, bits: int, photometric: int, kind: int) -> bytes:
+    """A grey TIFF of one row."""
+    entries = {
+        256: (4, [width]),
+        257: (4, [1]),
+        258: (3, [bits]),
+        259: (3, [1]),
+        262: (3, [photometric]),
+        273: (4, [8]),
+        277: (3, [1]),
+        278: (4, [1]),
+        279: (4, [len(body)]),
+        339: (3, [kind]),
+    }
+    return packed_tiff("<", b"II*\0" + bytes(4) + body, entries)
+
+
+@pytest.mark.parametrize(
+    ("body", "bits", "photometric", "kind", "expected"),
+    [
+        # 0, 1024, 2048, 4095 as they are packed.
+        (bytes.fromhex("000400800fff"), 12, 1, 1, [0, 64, 128, 255]),
+        (np.uint16([0, 16384, 32768, 65535]), 16, 1, 1, [0, 64, 128, 255]),
+        (np.uint16([0, 16384, 32768, 65535]), 16, 0, 1, [255, 191, 127, 0]),
+        (np.float32([0, 0.25, 0.5, 1]), 32, 0, 3, [255, 191, 128, 0]),
+        (np.uint32([0, 2**30, 2**31, 2**32 - 1]), 32, 1, 1, [0, 64, 128, 255]),
+        (np.uint32([0, 16384, 32768, 65535]), 32, 1, 1, [0, 64, 128, 255]),
+        (np.int32([-5, 2**29, 2**30, 2**31 - 1]), 32, 1, 2, [0, 64, 128, 255]),
+    ],
+)
+def test_grey_of_every_depth_is_as_light_as_its_file_says(
+    body: Any, bits: int, photometric: int, kind: int, expected: list[int]
+) -> None:
+    data = deep_grey(bytes(body), 4, bits, photometric, kind)
+    np.testing.assert_array_equal(decode(data).rgb[0, :, 0], expected)
 
 
 def test_floats_that_are_cut_off_are_refused() -> None:
