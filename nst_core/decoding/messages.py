@@ -27,7 +27,8 @@ READY = b"ready\n"
 GRANTED = b"\x01"
 # Ties an answer to its request, so that none can be given in advance.
 NONCE_BYTES = 8
-MOST_TEXT = 8 * TEXT_LIMIT
+# Credits are three texts, of which JSON may make six times as many bytes.
+MOST_TEXT = 32 * TEXT_LIMIT
 NAME_CHARACTERS = 4096
 # At most 2 GiB go through one call of the system.
 _MOST_AT_ONCE = 1 << 30
@@ -118,7 +119,9 @@ def receive_answer(channel: socket.socket, nonce: bytes) -> Answer:
     if own != nonce or kind not in {*Kind} or text_bytes > MOST_TEXT:
         raise ProtocolError("no answer to this request")
     text = _received(channel, text_bytes).decode("utf-8", "replace")
-    return Answer(Kind(kind), tuple(numbers), " ".join(text.split()))
+    if kind != Kind.PICTURE:
+        text = " ".join(text.split())
+    return Answer(Kind(kind), tuple(numbers), text)
 
 
 def picture_answer(memory: int, picture: Picture) -> Answer:
@@ -133,7 +136,8 @@ def picture_answer(memory: int, picture: Picture) -> Answer:
         alpha_size = alpha.shape[0], alpha.shape[1]
     source = picture.original
     numbers = (*colors.shape[:2], *alpha_size, source.height, source.width, 0)
-    return Answer(Kind.PICTURE, numbers, json.dumps(dataclasses.asdict(picture.credits)))
+    known = json.dumps(dataclasses.asdict(picture.credits), ensure_ascii=False)
+    return Answer(Kind.PICTURE, numbers, known)
 
 
 def picture_of(memory: int, answer: Answer, max_pixels: int) -> Picture:

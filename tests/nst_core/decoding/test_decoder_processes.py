@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from nst_core import host
 from nst_core.canvas import Fit, Size
@@ -235,6 +236,15 @@ def test_a_process_decodes_at_the_size_that_is_wanted(decoder: Decoder) -> None:
         )
         np.testing.assert_array_equal(found.rgb, alone.rgb)
         assert found.credits == alone.credits
+
+
+@pytest.mark.parametrize("text", ["ж" * 1900, "写" * 1300, "\x01" * 4000, "ж  \u2003и"])
+def test_credits_of_every_script_come_through_as_they_are(text: str, decoder: Decoder) -> None:
+    exif = Image.Exif()
+    for tag in (ExifTags.Base.Artist, ExifTags.Base.Copyright, ExifTags.Base.ImageDescription):
+        exif[tag] = text.encode()
+    found = decode(decoder, corpus.file_of(corpus.texture(), "JPEG", exif=exif)).credits
+    assert (found.artist, found.copyright, found.description) == (text,) * 3
 
 
 # Its life ----------------------------------------------------------------------------------------
