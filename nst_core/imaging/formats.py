@@ -146,12 +146,17 @@ def begins_as(head: bytes) -> Format | None:
     return None
 
 
+# Bytes of one unpacked text or profile of a PNG; Pillow allows 1 MiB, and some XMP has more.
+_PNG_TEXT_BYTES = 1 << 24
+
+
 def register() -> None:
     """Have Pillow know all of them."""
     import pillow_heif
-    from PIL import AvifImagePlugin
+    from PIL import AvifImagePlugin, PngImagePlugin
 
     Image.init()
+    PngImagePlugin.MAX_TEXT_CHUNK = _PNG_TEXT_BYTES
     # There is a process for each processor: threads in it would take memory and win no time.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.register_heif_opener(

@@ -120,6 +120,19 @@ def test_primaries_that_mean_nothing_are_ignored() -> None:
         assert decode(with_chunks(rgb, gama(1 / 2.2), chrm(*places))).rgb.shape == rgb.shape
 
 
+# PNG's texts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [(b"zTXt", b"Comment\0\0"), (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"), (b"iCCP", b"x\0\0")],
+)
+def test_a_png_with_a_long_text_or_profile_is_read(kind: bytes, head: bytes) -> None:
+    rgb = texture(40, 20)
+    chunk = kind, head + zlib.compress(b"x" * 1_500_000)
+    np.testing.assert_array_equal(decode(with_chunks(rgb, chunk)).rgb, rgb)
+
+
 # TIFF of floats ---------------------------------------------------------------------------------
 
 
