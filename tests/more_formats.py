@@ -131,9 +131,16 @@ def with_colors(data: bytes, colors: tuple[int, int]) -> bytes:
 
 
 def psd(
-    pixels: np.ndarray, *, bits: int = 8, resources: tuple[tuple[int, bytes], ...] = ()
+    pixels: np.ndarray,
+    *,
+    bits: int = 8,
+    resources: tuple[tuple[int, bytes], ...] = (),
+    layers: int | None = None,
 ) -> bytes:
-    """A Photoshop document without layers, its flattened image `[H, W, 1 or 3]` as it is."""
+    """A Photoshop document whose flattened image `[H, W, 1, 3 or 4]` is as it is.
+
+    `layers`: the count of layers that it tells, without any.
+    """
     height, width, channels = pixels.shape
     mode = 1 if channels == 1 else 3
     held = b"".join(
@@ -147,6 +154,7 @@ def psd(
         + struct.pack(">I", 0)
         + struct.pack(">I", len(held))
         + held
-        + struct.pack(">IH", 0, 0)
+        + (struct.pack(">I", 0) if layers is None else struct.pack(">IIhH", 8, 4, layers, 0))
+        + struct.pack(">H", 0)
         + planes.tobytes()
     )

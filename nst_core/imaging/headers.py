@@ -22,6 +22,20 @@ def psd_size(data: bytes) -> tuple[int, int] | None:
     return int.from_bytes(data[18:22], "big"), int.from_bytes(data[14:18], "big")
 
 
+def psd_has_transparency(data: bytes) -> bool:
+    """Whether the channel behind the colours of a Photoshop document is its transparency.
+
+    Else it is a saved selection. By Adobe's specification of the format the count of layers is
+    negative where the first of these channels is transparency; without layers there is none.
+    """
+    start = 26
+    for _ in ("colours", "resources"):
+        start += 4 + int.from_bytes(data[start : start + 4], "big")
+    section, layers = (int.from_bytes(data[at : at + 4], "big") for at in (start, start + 4))
+    count = int.from_bytes(data[start + 8 : start + 10], "big", signed=True)
+    return bool(section and layers) and count < 0
+
+
 def png_is_damaged(data: bytes) -> bool:
     """Whether a checksum of a PNG's pixels is wrong: Pillow checks those of other chunks only."""
     return data.startswith(_PNG) and any(

@@ -124,6 +124,8 @@ def decode(
         else:
             key = _transparent_color(image)
             color, alpha = _split_alpha(opening.loaded(image, data, shrinking.draft), key)
+            if image.format == "PSD" and not headers.psd_has_transparency(data):
+                alpha = None
         turn = _TURNS.get(orientation)
         rgb, alpha = _shrunk(color, alpha, shrinking, wanted, turn, profile, unprofiled)
         return Picture(rgb, alpha, known, source)

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from nst_core.errors import InputTooLarge, InputUnreadable
 from nst_core.imaging import boxes, coded_colors, encoding, formats, images
 from tests import more_formats
-from tests.corpus import exif_of, file_of, texture
+from tests.corpus import HEIGHT, WIDTH, exif_of, file_of, texture
 from tests.nst_core.imaging.pictures import QUARTERS, oriented, swapped_profile
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -231,6 +231,23 @@ def test_a_photoshop_document_without_its_flattened_image_is_refused() -> None:
     decode(more_formats.psd(texture(), resources=((1057, b"\0\0\0\1\1" + bytes(9)),)))
     with pytest.raises(InputUnreadable, match=r"\(PSD\) of 16 bits a channel; export it as"):
         decode(more_formats.psd(texture(), bits=16))
+
+
+@pytest.mark.parametrize(
+    ("layers", "resources"), [(None, ()), (0, ()), (1, ()), (2, ((1057, b"\0\0\0\1\1"),)), (-1, ())]
+)
+def test_a_saved_selection_of_a_photoshop_document_is_no_transparency(
+    layers: int | None, resources: tuple[tuple[int, bytes], ...]
+) -> None:
+    selection = np.tile(np.uint8([0, 255]), (HEIGHT, WIDTH // 2))
+    data = more_formats.psd(np.dstack([texture(), selection]), layers=layers, resources=resources)
+    picture = decode(data)
+    if layers == -1:
+        assert picture.alpha is not None
+        np.testing.assert_array_equal(picture.alpha, selection)
+    else:
+        assert picture.alpha is None
+        np.testing.assert_array_equal(picture.rgb, texture())
 
 
 def test_credits_come_from_the_new_formats_too() -> None:
