@@ -14,6 +14,8 @@ from pipeline.manifest.text import SHOWN_LIMIT
 from pipeline.manifest.values import defect, plain
 
 BATCH_ROWS = 1024  # rows held at once
+# What Arrow raises for a cell that has no Python value; the last for a zone that nobody knows.
+_NO_VALUE = (ValueError, OverflowError, NotImplementedError, KeyError)
 
 
 class _Unreadable:
@@ -43,7 +45,7 @@ def _cells(column: Any) -> list[Any]:
         # Of nanoseconds Arrow makes pandas's objects where pandas is installed: a row must not
         # depend on that.
         return cast("list[Any]", (column.cast(coarser) if coarser else column).to_pylist())
-    except (ValueError, OverflowError):
+    except _NO_VALUE:
         return [_cell(scalar, coarser) for scalar in column]
 
 
@@ -62,7 +64,7 @@ def _cell(scalar: Any, coarser: Any) -> Any:
     # Times beyond Python's range or resolution have a text all the same.
     as_python = (lambda: scalar.cast(coarser).as_py()) if coarser else scalar.as_py
     for read in (as_python, lambda: scalar.cast("string").as_py()):
-        with contextlib.suppress(ValueError, OverflowError, NotImplementedError):
+        with contextlib.suppress(*_NO_VALUE):
             return read()
     return _Unreadable()
 

@@ -362,6 +362,18 @@ def test_a_cell_of_parquet_that_is_no_text_spoils_only_its_row(tmp_path: Path) -
     assert rows[1].columns == {"row": '{"style": "b.png"}'}
 
 
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_a_time_in_a_zone_that_nobody_knows_spoils_only_its_row(unit: str, tmp_path: Path) -> None:
+    columns = {
+        "content": ["a.png", "b.png"],
+        "style": ["s.png", "s.png"],
+        "moment": pyarrow.array([0, None], pyarrow.timestamp(unit, "Nowhere/City")),
+    }
+    first, second = read_rows(write_parquet(tmp_path / "m.parquet", columns))
+    assert "not known to Python in moment; mend it" in str(first.problem)
+    assert second.problem is None
+
+
 # --- pairs --------------------------------------------------------------------------------------
 
 
