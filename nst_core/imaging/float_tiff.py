@@ -122,23 +122,50 @@ class FloatTiff:
 
 def float_tiff(data: bytes) -> FloatTiff | None:
     """The first picture of a TIFF file of several 32-bit floats a pixel; None for any other."""
-    if not data.startswith(_STARTS):
-        return None
     with contextlib.suppress(Exception):  # Whatever is wrong, Pillow says it better.
-        directory = ImageFileDirectory_v2(data[:8])
-        stream = io.BytesIO(data)
-        stream.seek(directory.next)
-        order = "little" if data.startswith(b"II") else "big"
-        count = int.from_bytes(data[directory.next : directory.next + 2], order)  # type: ignore[arg-type]
-        if not 0 < count <= _ENTRIES_AT_MOST:
-            return None
-        directory.load(stream)
-        tags = dict(directory)
+        tags = _first_directory(data)
         samples = tags[_SAMPLES]
         is_float = set(tags[_SAMPLE_FORMAT]) == {_FLOAT} and set(tags[_BITS_PER_SAMPLE]) == {_BITS}
         if is_float and tags[_PHOTOMETRIC] == _RGB and samples in (3, 4):
             return FloatTiff(tags, (tags[_WIDTH], tags[_HEIGHT]), samples)
     return None
+
+
+def kind_of_tiff(data: bytes) -> str | None:
+    """What a TIFF file's first picture is by its tags; None where it is none, or not all there."""
+    with contextlib.suppress(Exception):  # It is damaged then.
+        tags = _first_directory(data)
+        is_tiled = _TILE_OFFSETS in tags
+        starts = tags[_TILE_OFFSETS if is_tiled else _STRIP_OFFSETS]
+        lengths = tags[_TILE_BYTES if is_tiled else _STRIP_BYTES]
+        ends = [start + length for start, length in zip(starts, lengths, strict=True)]
+        if tags[_WIDTH] and tags[_HEIGHT] and max(ends) <= len(data):
+            return (
+                f"PhotometricInterpretation {tags[_PHOTOMETRIC]:d}, "
+                f"BitsPerSample {max(tags[_BITS_PER_SAMPLE]):d}, "
+                f"SamplesPerPixel {tags.get(_SAMPLES, 1):d}"
+            )
+    return None
+
+
+def _first_directory(data: bytes) -> dict[int, Any]:
+    """The tags of a TIFF file's first picture.
+
+    Raises:
+        ValueError: it is none, or has too many.
+        Exception: what Pillow raises where they are damaged.
+    """
+    if not data.startswith(_STARTS):
+        raise ValueError("no TIFF")
+    directory = ImageFileDirectory_v2(data[:8])
+    stream = io.BytesIO(data)
+    stream.seek(directory.next)
+    order = "little" if data.startswith(b"II") else "big"
+    count = int.from_bytes(data[directory.next : directory.next + 2], order)  # type: ignore[arg-type]
+    if not 0 < count <= _ENTRIES_AT_MOST:
+        raise ValueError("no directory")
+    directory.load(stream)
+    return dict(directory)
 
 
 def _with_directory(data: bytes, entries: dict[int, int], lists: dict[int, Sequence[int]]) -> bytes:

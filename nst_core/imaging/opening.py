@@ -14,6 +14,7 @@ from PIL.ImageFile import ImageFile
 
 from nst_core.errors import InputTooLarge, InputUnreadable, PairError
 from nst_core.imaging import boxes, formats, headers, jpeg_end, signatures
+from nst_core.imaging.float_tiff import kind_of_tiff
 
 # Tags of a TIFF file's first picture: that of a DNG file, and what kind of picture it is.
 _DNG_VERSION, _KIND, _OLD_KIND = 50706, 254, 255
@@ -71,7 +72,9 @@ def opened(data: bytes, name: str, max_pixels: int) -> ImageFile:
     try:
         image = _identified(data)
     except UnidentifiedImageError as error:
-        raise InputUnreadable(f"{name} {signatures.described(data)}.") from error
+        kind = kind_of_tiff(data)
+        what = signatures.OTHER_TIFF.format(kind) if kind else signatures.described(data)
+        raise InputUnreadable(f"{name} {what}.") from error
     if image.format == "TIFF":
         _check_no_preview(image, data, name)
     if image.format == "PSD":

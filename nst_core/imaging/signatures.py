@@ -26,6 +26,9 @@ PREVIEW_FIRST = (
     f"has; {_DEVELOP}"
 )
 
+# With what it is.
+OTHER_TIFF = "is a TIFF file of a kind that is not read ({}); export it as PNG"
+
 NOT_FLATTENED = (
     "is a Photoshop document (PSD) without its flattened image; save it with Maximize "
     f"Compatibility, or {_CONVERT}"

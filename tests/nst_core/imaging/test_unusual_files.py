@@ -269,8 +269,10 @@ def test_a_fourth_float_is_what_the_file_says_that_it_is(highest: int) -> None:
     np.testing.assert_array_equal(beside.rgb, 204)
 
 
-def deep_grey(body: bytes, width: int, bits: int, photometric: int, kind: int) -> bytes:
-    """A grey TIFF of one row."""
+def deep_grey(
+    body: bytes, width: int, bits: int, photometric: int, kind: int = 1, extra: int | None = None
+) -> bytes:
+    """A grey TIFF of one row, with an extra channel if one is named."""
     entries = {
         256: (4, [width]),
         257: (4, [1]),
@@ -283,6 +285,8 @@ def deep_grey(body: bytes, width: int, bits: int, photometric: int, kind: int) -
         279: (4, [len(body)]),
         339: (3, [kind]),
     }
+    if extra is not None:
+        entries |= {258: (3, [bits] * 2), 277: (3, [2]), 338: (3, [extra])}
     return packed_tiff("<", b"II*\0" + bytes(4) + body, entries)
 
 
@@ -304,6 +308,18 @@ def test_grey_of_every_depth_is_as_light_as_its_file_says(
 ) -> None:
     data = deep_grey(bytes(body), 4, bits, photometric, kind)
     np.testing.assert_array_equal(decode(data).rgb[0, :, 0], expected)
+
+
+@pytest.mark.parametrize(("bits", "extra"), [(8, 0), (8, 1), (16, 2)])
+def test_a_tiff_of_a_kind_that_is_not_read_is_not_called_damaged(bits: int, extra: int) -> None:
+    data = deep_grey(bytes(8), 2, bits, 1, extra=extra)
+    kind = f"PhotometricInterpretation 1, BitsPerSample {bits}, SamplesPerPixel 2"
+    with pytest.raises(InputUnreadable, match=rf"^x .* not read \({kind}\); export it as PNG\.$"):
+        decode(data)
+    # Its pixels are not all there.
+    short = data.replace(struct.pack("<HHII", 279, 4, 1, 8), struct.pack("<HHII", 279, 4, 1, 9999))
+    with pytest.raises(InputUnreadable, match="damaged"):
+        decode(short)
 
 
 def test_floats_that_are_cut_off_are_refused() -> None:
