@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
@@ -26,6 +28,11 @@ from pipeline.worker.weights import weights_identity
 # What a pair that failed can still go on from: once its deadline is raised, its tiles are smaller.
 _OPEN_ENDS = (DeadlineExceeded.status, OutOfMemory.status)
 _SNAPSHOT = "snapshot/"
+# What a damaged one raises: a RuntimeError where a bit says that it is encrypted.
+_DAMAGE = (
+    *(ValueError, EOFError, OSError, AttributeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 # As `nst_core.engine.checkpoints` has it; importing that would import TensorFlow.
 Arrays = Mapping[str, np.ndarray]
@@ -167,7 +174,7 @@ def _whole(file: BinaryIO) -> Arrays | None:
         found = np.load(file, allow_pickle=False)
         # Every byte is checked here, not in the middle of the work.
         damaged = found.zip.testzip() is not None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError, NotImplementedError):
+    except _DAMAGE:
         return None
     return None if damaged else found
 

@@ -104,14 +104,21 @@ def ok(task: Task) -> Outcome:
     return Outcome(1, task.pair.id, "ok", None, {}, {}, {})
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "short", "shorter", "flipped", "array"])
+def flipped(data: bytes, place: int, bits: int) -> bytes:
+    """The data with these bits of one byte changed."""
+    return data[:place] + bytes([data[place] ^ bits]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", ["empty", "text", "short", "shorter", "flipped", "encrypted", "packed", "array"]
+)
 def test_a_damaged_file_is_ignored_and_replaced(
     opened: Opened, catalog: Catalog, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     output, name = catalog.uri("out"), f"out/checkpoints/dir/a.{MARK}.npz"
     opened(output).save(0, ARRAYS.items())
     data = catalog.read(name)
-    middle = len(data) // 2
+    middle, entry_at = len(data) // 2, data.index(b"PK\x01\x02")
     array = io.BytesIO()
     np.save(array, np.zeros(9))
     damaged = {
@@ -119,7 +126,9 @@ def test_a_damaged_file_is_ignored_and_replaced(
         "text": b"This is a text.\n" * 99,
         "short": data[:-1],
         "shorter": data[:middle],
-        "flipped": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+        "flipped": flipped(data, middle, 1),
+        "encrypted": flipped(data, entry_at + 8, 1),
+        "packed": flipped(data, entry_at + 10, 14),
         "array": array.getvalue(),
     }
     catalog.write(name, damaged[damage])
