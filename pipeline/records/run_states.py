@@ -25,6 +25,8 @@ ENDED_EARLY = ("stopped", "failed", "died", "unknown")
 STATES = (*ACTIVE, "finished", *ENDED_EARLY)
 
 _SUMMARY = "summary.json"
+# Any of these makes a folder a run's: exports can lie there too, of runs that were removed.
+_OF_A_RUN = frozenset({run_file.NAME, _SUMMARY, "config.yaml"})
 _MOST_BYTES = 4 * 2**20
 _MOST_SHOWN = 500
 
@@ -102,6 +104,7 @@ def read_runs(output: str, now: datetime.datetime, only: str | None = None) -> l
         futures = [
             threads.submit(_read, storage.join(folder, run), run, names, now)
             for run, names in files.items()
+            if not _OF_A_RUN.isdisjoint(names)
         ]
         runs = [future.result() for future in futures]
     earliest = datetime.datetime.min.replace(tzinfo=datetime.UTC)

@@ -114,6 +114,14 @@ def test_runs_of_earlier_versions_are_known_by_their_summaries(output: Output) -
     }
 
 
+def test_a_folder_that_holds_no_run_counts_as_none(output: Output) -> None:
+    output.put("removed/tensorboard/a/events.out.tfevents.nst", b"events")
+    output.put("exported/train/metadata.csv", b"file_name\n")
+    assert output.read() == output.read("removed") == []
+    output.run("a", "finished")
+    assert [run.run for run in output.read()] == ["a"]
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"\xff\xfe", b"[1]", b'"running"', b'{"state": ["running"], "done": "x"}', b"[" * 9999],
