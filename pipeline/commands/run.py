@@ -30,7 +30,7 @@ from pipeline.console.pulse import Pulse
 from pipeline.console.watch import JOB_ERROR, watching
 from pipeline.job.budget import BudgetError
 from pipeline.job.options import RunOptions
-from pipeline.manifest.rows import check_manifests
+from pipeline.manifest.rows import check_manifests, find_manifests
 from pipeline.records import catalog_file, lock, records, reports
 from pipeline.records.reports import Place
 from pipeline.records.run_file import About, RunFile
@@ -88,9 +88,9 @@ def run(
         stack.enter_context(heeding(live.stop, live.tidy, say))
         pipeline = new_pipeline(options)
         config = config_yaml(options.config)
-        if options.run_id:
-            reports.forget(place)
         live.options = sources.keep(options, place)
+        if options.run_id:
+            reports.forget(place, find_manifests(live.options.manifest))
         live.run_file.about.rows = live.options.manifest
         catalog_file.keep(options.output, absolute_ids=absolute)
         storage.write_bytes(place.uri("config.yaml"), config, "application/yaml")

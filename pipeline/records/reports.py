@@ -7,7 +7,7 @@ import dataclasses
 import json
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -45,12 +45,15 @@ class Place:
         return f"results-{index:05d}-of-{self.shards:05d}.{self.results_format}"
 
 
-def forget(place: Place) -> None:
+def forget(place: Place, manifests: Sequence[str]) -> None:
     """Remove what an earlier try of the same run says of its end; its failures.csv may be needed.
 
     As many shards as that try had, and its summary, would stand beside this one's.
+
+    Args:
+        manifests: what this try reads, which stays, wherever it lies.
     """
-    _delete(place, "summary.json", "results-", SPILLED, "manifest.")
+    _delete(place, "summary.json", "results-", SPILLED, "manifest.", kept=manifests)
 
 
 def spill(lines: bytes, place: Place, prefix: str = SPILLED) -> str:
@@ -145,9 +148,11 @@ def remove_spills(place: Place) -> None:
     _delete(place, SPILLED)
 
 
-def _delete(place: Place, *prefixes: str) -> None:
+def _delete(place: Place, *prefixes: str, kept: Sequence[str] = ()) -> None:
     for uri in storage.list_uris(place.uri("")):
-        if uri.rpartition("/")[2].startswith(prefixes):
+        if not uri.rpartition("/")[2].startswith(prefixes):
+            continue
+        if not any(storage.is_same_file(uri, one) for one in kept):
             storage.delete(uri)
 
 

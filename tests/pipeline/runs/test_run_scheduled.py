@@ -135,6 +135,20 @@ def test_a_retry_under_the_same_run_id_does_again_what_it_is_told_to(incoming: C
     assert incoming.records()["monday"]["steps"] == 2
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_retry_may_read_the_rows_that_the_run_has_kept(incoming: Catalog, is_link: bool) -> None:
+    kept = "out/runs/tonight/manifest.jsonl"
+    content, style = incoming.uri("monday/a.png"), incoming.uri("monday/s.png")
+    incoming.manifest([{"id": "a", "content": content, "style": style}], kept)
+    rows = incoming.read(kept)
+    os.symlink(incoming.uri(kept), incoming.uri("link.jsonl"))
+    for _ in range(2):
+        incoming.write("out/runs/tonight/manifest.csv", b"of another try")
+        assert incoming.run(*TONIGHT, manifest="link.jsonl" if is_link else kept) == 0
+        assert incoming.read(kept) == rows
+        assert "manifest.csv" not in incoming.names("out/runs/tonight")
+
+
 @pytest.mark.parametrize("run_id", ["", ".hidden", "a/b", "2026-01-01T00:00", "x" * 101, "é"])
 def test_a_run_id_that_cannot_name_a_folder_is_refused(run_id: str) -> None:
     given = cli.parse(["run", "--manifest", "m.csv", "--output", "o", f"--run-id={run_id}"])
