@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import collections
-import functools
 from collections.abc import Iterator, Sequence
 
 from nst_core.errors import ConfigError
 from nst_core.imaging import formats
 from pipeline import storage
+from pipeline.manifest.outputs import written_by_runs
 
-# Below them a run writes pictures of its own; `runs/<run>/config.yaml` is its first file.
-_OUTPUT_FOLDERS = ("images", "snapshots", "animations", "thumbnails", "source_thumbnails", "report")
 _NO_PICTURE = f"no {formats.COMMON}"
 _OUTPUT = "written by a run"
 
@@ -31,16 +29,16 @@ def find_pictures(named: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     found: dict[str, None] = {}
     left: dict[str, list[str]] = collections.defaultdict(list)
-    is_output = functools.cache(_is_output)
     for name in named:
         matches = storage.glob_uris(name) or storage.glob_uris(storage.join(name, "*"))
         if not matches:
             raise ConfigError(f"{name!r} matches no file; check the path, and quote the glob.")
+        is_written = written_by_runs(name)
         taken = 0
         for uri in matches:
             if not _is_picture(uri):
                 left[_NO_PICTURE].append(uri)
-            elif any(map(is_output, _output_candidates(uri, name))):
+            elif is_written(uri):
                 left[_OUTPUT].append(uri)
             else:
                 found[uri] = None
@@ -68,17 +66,3 @@ def _is_picture(uri: str) -> bool:
     # A text can have the mark of a rare format.
     found = formats.begins_as(storage.read_bytes(uri, first=formats.MARK_BYTES))
     return found is not None and found.common
-
-
-def _output_candidates(uri: str, name: str) -> Iterator[str]:
-    """The folders of which `uri` would be a run's output; not those that `name` itself enters."""
-    parts = uri.split("/")
-    entered = name.rstrip("/").split("/")
-    for index, part in enumerate(parts[:-1]):
-        if part in _OUTPUT_FOLDERS and parts[: index + 1] != entered[: index + 1]:
-            yield "/".join(parts[:index])
-
-
-def _is_output(folder: str) -> bool:
-    runs = storage.join(folder, "runs")
-    return any(uri.endswith("/config.yaml") for uri in storage.list_uris(runs))

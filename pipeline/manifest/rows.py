@@ -23,6 +23,7 @@ from pipeline.manifest.columns import (
 from pipeline.manifest.csv_rows import TABS, csv_rows
 from pipeline.manifest.ids import styled_id
 from pipeline.manifest.json_rows import json_rows
+from pipeline.manifest.outputs import written_by_runs
 from pipeline.manifest.parquet_rows import parquet_rows
 from pipeline.manifest.reading import AS_IT_IS, METADATA, Reading, is_metadata, relative
 from pipeline.manifest.text import DAMAGE, foreign_bytes
@@ -66,7 +67,8 @@ def is_tabbed(uri: str) -> bool:
 def find_manifests(pattern: str) -> list[str]:
     """The manifests that `pattern` names now, in their order: a URI, a glob of URIs, or a folder.
 
-    Of a folder it is what it says of its images, see `METADATA`.
+    Of a folder it is what it says of its images, see `METADATA`. Loss logs and failures are tables
+    too: below a wildcard, what a run has written is no manifest.
 
     Raises:
         ManifestError: a glob matches nothing, or its files cannot be listed; a URL of the web.
@@ -76,12 +78,19 @@ def find_manifests(pattern: str) -> list[str]:
     try:
         if not storage.is_glob(pattern):
             return [_in_folder(pattern) or pattern]
-        found = storage.glob_uris(pattern)
+        matches = storage.glob_uris(pattern)
+        is_written = written_by_runs(pattern)
+        found = [uri for uri in matches if not is_written(uri)]
     except storage.AccessDenied as error:
         raise ManifestError(f"The manifests cannot be found: {error}") from error
-    if not found:
+    if not matches:
         raise ManifestError(
             f"The manifest {pattern} matches no file; correct the glob, and quote it."
+        )
+    if not found:
+        raise ManifestError(
+            f"The manifest {pattern} matches only what runs have written (such as {matches[0]}); "
+            "name a manifest, or let the glob name the folder of that run."
         )
     return found
 

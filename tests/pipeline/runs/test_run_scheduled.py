@@ -90,6 +90,20 @@ def test_globs_of_a_bucket_are_found_in_order_and_a_plain_name_is_itself(
         find_manifests(gcs.uri("c/*.jsonl"))
 
 
+def test_what_runs_have_written_is_no_manifest_unless_the_glob_names_its_folder(
+    catalog: Catalog,
+) -> None:
+    named = [catalog.pairs(("a.png",)), catalog.manifest([{"content": "a.png"}], "runs/more.csv")]
+    assert catalog.run(manifest="*.csv") == 0
+    assert {name.partition("/")[0] for name in catalog.names("out")} > {"losses", "runs"}
+    assert find_manifests(catalog.uri("**/*.csv")) == named
+    failures = catalog.uri(f"{catalog.run_folder}/failures.csv")
+    assert find_manifests(catalog.uri("out/runs/*/failures.csv")) == [failures]
+    assert find_manifests(failures) == [failures]
+    with pytest.raises(ManifestError, match="matches only what runs have written"):
+        find_manifests(catalog.uri("out/**/*.csv"))
+
+
 def test_one_bad_manifest_of_several_stops_the_run_before_any_work(
     incoming: Catalog, capsys: pytest.CaptureFixture[str], one_sentence: Callable[[str], str]
 ) -> None:
