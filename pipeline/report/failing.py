@@ -27,6 +27,8 @@ from pipeline.report.runs import Run, last_tries, without_failure
 
 # Failed rows that the pages show; failures.csv has all.
 MOST_FAILURES = 20_000
+# Failed ids that are looked for at once in the results of later runs.
+MOST_IDS = 200_000
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -40,24 +42,46 @@ def failures_of(runs: Sequence[Run], output: str) -> list[Failure]:
         runs: all of the output, the last first.
     """
     found: list[Failure] = []
-    ids: set[str] = set()
+    failed: set[str] = set()
     tries = last_tries(runs)
-    for place, run in enumerate(tries):
-        # Of the same id twice in a run, all.
-        failures = [one for one in _failures_in(run) if one.id not in ids] if run.failed else []
-        own = {one.id for one in failures} - {""}
-        done: set[str] = set()
-        for later in tries[:place] if own else ():
-            done |= without_failure(later, own)
-        found += (one for one in failures if one.id not in done)
-        ids |= own
-        if len(found) > MOST_FAILURES:
-            _LOGGER.warning("The report shows %d failures of %s.", MOST_FAILURES, output)
-            return found[:MOST_FAILURES]
+    for start, end, ids in _spans(tries):
+        asked, done = ids - failed, set[str]()
+        for place, run in enumerate(tries[:end]):
+            if place >= start:
+                # Of the same id twice in a run, all.
+                failures = [one for one in _failures_in(run) if one.id not in failed]
+                found += (one for one in failures if one.id not in done)
+                own = {one.id for one in failures} - {""}
+                failed |= own
+                asked -= own
+                if len(found) > MOST_FAILURES:
+                    _LOGGER.warning("The report shows %d failures of %s.", MOST_FAILURES, output)
+                    return found[:MOST_FAILURES]
+            if asked:
+                now = without_failure(run, asked)
+                done |= now
+                asked -= now
     return found
 
 
+def _spans(tries: Sequence[Run]) -> Iterator[tuple[int, int, set[str]]]:
+    """The tries in spans, each from one place to another, with the ids that failed in it.
+
+    Those of the last try of all are left out, which no later one can have done. Results are read
+    once for a span: there is rarely more than one.
+    """
+    start, ids = 0, set[str]()
+    for end, run in enumerate(tries, 1):
+        if end > 1:
+            ids |= {one.id for one in _failures_in(run)} - {""}
+        if len(ids) > MOST_IDS or end == len(tries):
+            yield start, end, ids
+            start, ids = end, set()
+
+
 def _failures_in(run: Run) -> Iterator[Failure]:
+    if not run.failed:
+        return
     config = _config_of(run)
     with contextlib.suppress(ManifestError):
         for row in itertools.islice(read_rows(run.failures), MOST_FAILURES + 1):

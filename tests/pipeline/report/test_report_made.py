@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pipeline import storage
 from pipeline.__main__ import main
+from pipeline.report.failing import failures_of
+from pipeline.report.runs import runs_of
 
 # The fixture's type lives in the tests' conftest, which is no module to import from.
 Catalog = Any
@@ -290,3 +293,34 @@ def test_a_failure_beside_an_older_result_goes_when_a_later_run_finds_that(
     assert catalog.run("--run-id=whole", *more) == 0
     assert main(["report", catalog.uri("out")]) == 0
     assert failed(catalog) == {}
+
+
+def test_of_many_runs_each_one_s_results_are_read_once_for_what_failed(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in range(9):
+        folder, statuses = f"out/runs/{day}", {"ok": 1, "input_not_found": 1}
+        about = {"manifest": f"/{day}.csv", "statuses": statuses}
+        times = {"started_at": f"2026-01-0{day + 1}", "finished_at": f"2026-01-0{day + 1}"}
+        catalog.write(f"{folder}/summary.json", json.dumps({**about, **times}).encode())
+        # Each day does what failed two days before.
+        lines = [{"id": f"f{day}", "status": "input_not_found"}, {"id": f"f{day - 2}"}]
+        results = "".join(json.dumps({"status": "ok", **line}) + "\n" for line in lines)
+        catalog.write(f"{folder}/results-00000-of-00001.jsonl", results.encode())
+        row = {"id": f"f{day}", "content": "a.png", "style": "s.png"}
+        catalog.manifest([{**row, "status": "input_not_found"}], f"{folder}/failures.csv")
+    read = []
+    opened = storage.open_binary
+
+    def counted(uri: str) -> Any:
+        read.append(uri)
+        return opened(uri)
+
+    monkeypatch.setattr(storage, "open_binary", counted)
+    output = catalog.uri("out")
+    assert [one.id for one in failures_of(runs_of(output), output)] == ["f8", "f7"]
+    results = [uri for uri in read if "results-" in uri]
+    assert len(results) == len({*results})
+    # As many spans as memory demands find the same.
+    monkeypatch.setattr("pipeline.report.failing.MOST_IDS", 2)
+    assert [one.id for one in failures_of(runs_of(output), output)] == ["f8", "f7"]
