@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import datetime
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +20,8 @@ from pipeline.report.failing import failures_of, retry_commands
 from pipeline.report.runs import runs_of
 from pipeline.report.shards import Shards
 
+_TIME = "%Y%m%dT%H%M%S.%fZ"  # in the names of reports
+_NAME = re.compile(rb'data-folder="([^"]+)-')
 KEPT = 2  # reports: the last one, and the one before for pages that are still open
 
 
@@ -37,6 +41,16 @@ class Made:
         return f"Report: {self.uri} ({self.pairs} pairs in {self.seconds:.1f} s){left}"
 
 
+def last_begun(output: str) -> datetime.datetime | None:
+    """When the report that is there was begun; None where there is none that tells."""
+    uri = storage.join(output, links.FOLDER, "index.html")
+    with contextlib.suppress(ValueError, *storage.ABOUT_ONE_FILE):
+        if match := _NAME.search(storage.read_bytes(uri, first=1000)):
+            time = datetime.datetime.strptime(match[1].decode(), _TIME)
+            return time.replace(tzinfo=datetime.UTC)
+    return None
+
+
 def make_report(output: str, *, told: Callable[[int], None] = lambda _: None) -> Made:
     """Write the pages of an output; those of before stay until these are whole.
 
@@ -49,7 +63,7 @@ def make_report(output: str, *, told: Callable[[int], None] = lambda _: None) ->
     started = time.monotonic()
     root = storage.join(output, links.FOLDER)
     # In the order of time also within a second.
-    name = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ-") + secrets.token_hex(2)
+    name = datetime.datetime.now(datetime.UTC).strftime(f"{_TIME}-") + secrets.token_hex(2)
     folder = storage.join(root, name)
     runs = runs_of(output)
     failures = failures_of(runs, output)

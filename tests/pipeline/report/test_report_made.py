@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import pathlib
 import re
+import time
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from PIL import Image
 
 from pipeline import storage
 from pipeline.__main__ import main
+from pipeline.report.after_run import report_after_run
 from pipeline.report.failing import failures_of
 from pipeline.report.runs import runs_of
 
+ALL_DONE = {"statuses": {"skipped": 1}}
 # The fixture's type lives in the tests' conftest, which is no module to import from.
 Catalog = Any
 
@@ -55,6 +59,44 @@ def test_a_run_ends_with_a_report_of_all_runs_and_thumbnails(
     for pair in found:
         for link in (pair["image"], pair["record"], pair["losses"], pair["content"]["link"]):
             assert (pathlib.Path(catalog.uri("out/report")) / link).is_file()
+
+
+def test_a_run_that_finds_all_done_makes_the_report_that_another_has_not_made(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs(("a.png",))
+    assert catalog.run() == 0
+    time.sleep(1)  # A run in a process of its own takes longer.
+    catalog.pairs(("a.png", "b.png"))
+    assert catalog.run("--no-report") == 0
+    for is_made in (True, False):
+        capsys.readouterr()
+        assert catalog.run() == 0
+        assert catalog.statuses() == ["skipped"] * 2
+        assert ("Report: " in capsys.readouterr().out) == is_made
+        assert len(pairs_of(catalog)) == 2
+
+
+def test_only_a_run_that_may_have_done_something_since_makes_a_report_stale(
+    catalog: Catalog,
+) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    before, soon = ((now + datetime.timedelta(hours=hours)).isoformat() for hours in (-1, 1))
+    # Where runs lie and records are none, a report is made at once.
+    catalog.write("out/runs/killed-at-its-begin/config.yaml", b"steps: 3")
+    assert "0 pairs" in str(report_after_run(catalog.uri("out"), ALL_DONE))
+    cases: list[tuple[bool, dict[str, Any]]] = [
+        (False, {"state": "finished", "ended_at": before, "done": 1, "failed": 0}),
+        (False, {"state": "finished", "ended_at": soon, "done": 0, "failed": 0}),
+        (True, {"state": "finished", "ended_at": soon, "done": 1, "failed": 0}),
+        (True, {"state": "stopped", "ended_at": soon, "done": 0, "failed": 1}),
+        (True, {"state": "failed", "ended_at": soon}),
+        (True, {"state": "running", "renewed_at": now.isoformat(), "done": 0, "failed": 0}),
+        (False, {"state": "running", "renewed_at": before, "done": 1, "failed": 0}),
+    ]
+    for is_made, told in cases:
+        catalog.write("out/runs/a/run.json", json.dumps(told).encode())
+        assert bool(report_after_run(catalog.uri("out"), ALL_DONE)) == is_made, told
 
 
 def test_only_the_last_two_reports_stay(catalog: Catalog) -> None:
