@@ -26,14 +26,16 @@ class CatalogPlanned:
 
 @dataclasses.dataclass(frozen=True)
 class PairsWaiting:
-    """So many pairs are likely to be done once others have ended; replaces the count before it."""
+    """So many pairs wait to be done, or are likely to; replaces the count before it."""
 
     count: int
 
 
 @dataclasses.dataclass(frozen=True)
-class PairPlanned:
-    """A pair was found that is to be done."""
+class PairsPlanned:
+    """So many pairs go to work now, and wait no more if they did."""
+
+    count: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +47,15 @@ class PairBegun:
 
 @dataclasses.dataclass(frozen=True)
 class PairEnded:
-    """A pair ended like this; `was_planned` tells whether it was one of those to be done."""
+    """A pair ended like this.
+
+    `was_planned`: whether it was one of those to be done. `was_begun`: whether work on it took its
+    time.
+    """
 
     outcome: Outcome
     was_planned: bool
+    was_begun: bool = False
 
     @property
     def status(self) -> str:
@@ -71,7 +78,7 @@ class Compilation:
     programs: Compiling
 
 
-Event = CatalogPlanned | PairsWaiting | PairPlanned | PairBegun | PairEnded | Steps | Compilation
+Event = CatalogPlanned | PairsWaiting | PairsPlanned | PairBegun | PairEnded | Steps | Compilation
 Listener = Callable[[Event], None]
 
 _listener: Listener | None = None

@@ -81,7 +81,7 @@ class Tracker:
         self.to_do: int | None = None
         self.planned = self.waiting = 0
         self.statuses: collections.Counter[str] = collections.Counter()
-        self.ended_of_planned = 0
+        self.ended_of_planned = self._ended_of_begun = 0
         # By the first pair of each batch that is optimised: its pairs × the share of its steps.
         self._under_way: dict[str, float] = {}
         self._furthest = 0.0
@@ -92,8 +92,9 @@ class Tracker:
     def take(self, event: events.Event) -> None:
         """Count one event."""
         with self._lock:
-            if isinstance(event, events.PairPlanned):
-                self.planned += 1
+            if isinstance(event, events.PairsPlanned):
+                self.planned += event.count
+                self.waiting = max(0, self.waiting - event.count)
             elif isinstance(event, events.PairsWaiting):
                 self.waiting = event.count
             elif isinstance(event, events.CatalogPlanned):
@@ -110,6 +111,8 @@ class Tracker:
                 self._under_way.pop(event.outcome.id or "", None)
                 if event.was_planned:
                     self.ended_of_planned += 1
+                if event.was_begun:
+                    self._ended_of_begun += 1
                     self.last_end = time.monotonic()
 
     @property
@@ -161,8 +164,15 @@ class Tracker:
 
     @property
     def left(self) -> int:
-        """Pairs that are planned and have not ended, and those that wait for others to end."""
-        return self.planned - self.ended_of_planned + self.waiting
+        """Pairs that are planned and have not ended, and those that wait for others to end.
+
+        A job of Beam's plans some after others; how many there are is foreseen beside it.
+        """
+        with self._lock:
+            found = self.planned - self.ended_of_planned + self.waiting
+        if self._records is None or self.to_do is None:
+            return found
+        return max(found, self.to_do - self.done - self.failed)
 
     @property
     def advance(self) -> float:
@@ -185,9 +195,9 @@ class Tracker:
         Pairs of a batch end together, so the time since the last end is time of the next ones.
         Nothing where that has passed already.
         """
-        if not (self.ended_of_planned and self.left):
+        if not (self._ended_of_begun and self.left):
             return ""
-        each = (self.last_end - self.started) / self.ended_of_planned
+        each = (self.last_end - self.started) / self._ended_of_begun
         seconds = each * self.left - (time.monotonic() - self.last_end)
         return f"about {duration(seconds)} left" if seconds > 0 else ""
 

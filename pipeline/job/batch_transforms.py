@@ -72,6 +72,7 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
 
     def process(self, tasks: Chunk) -> Iterator[Any]:
         """Keep the tasks until there are many."""
+        events.emit(events.PairsPlanned(len(tasks)))
         self._waiting += tasks
         if len(self._waiting) >= HEADERS_AT_ONCE:
             yield from self._formed()
@@ -92,13 +93,12 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
         keys = list(self._threads.map(key_of, tasks))
         ended = Chunk(key for key in keys if isinstance(key, Outcome))
         # Told before they are too many: a run that stops for that has them in its failures.
-        output = [ended_output(ended)] if ended else []
+        output = [ended_output(ended, were_planned=True)] if ended else []
         for key in keys:
             self._failures.take("contents", key if isinstance(key, Outcome) else None)
         for task, key in zip(tasks, keys, strict=True):
             if isinstance(key, Outcome):
                 continue
-            events.emit(events.PairPlanned())
             alike = self._rests[key]
             alike.append(task)
             if len(alike) == planning.most_in_a_batch(key, self._batch_size):

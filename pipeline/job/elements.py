@@ -79,16 +79,16 @@ def parted(todo: Chunk, ended: Chunk) -> Iterator[Any]:
         yield ended_output(ended)
 
 
-def tell(outcomes: Iterable[Outcome]) -> None:
-    """Tell whoever watches of rows that needed no work, or were none."""
+def tell(outcomes: Iterable[Outcome], *, were_planned: bool = False) -> None:
+    """Tell whoever watches of rows that needed no work, were none, or could not be begun with."""
     for outcome in outcomes:
-        events.emit(events.PairEnded(outcome, False))
+        events.emit(events.PairEnded(outcome, were_planned))
         log_outcome(outcome)
 
 
-def ended_output(outcomes: Chunk) -> Any:
+def ended_output(outcomes: Chunk, *, were_planned: bool = False) -> Any:
     """Outcomes on their way to the reports, told and counted."""
-    tell(outcomes)
+    tell(outcomes, were_planned=were_planned)
     for status, count in counts_of(outcomes):
         Metrics.counter(NAMESPACE, f"pairs_{status}").inc(count)
     return beam.pvalue.TaggedOutput("ended", outcomes)

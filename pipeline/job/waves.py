@@ -95,7 +95,7 @@ def waves(
         likely = likely if limit is None else min(likely, limit)
         if number == 1:
             events.emit(events.CatalogPlanned(index.rows, len(todo) + likely))
-        events.emit(events.PairsWaiting(likely))
+        events.emit(events.PairsWaiting(len(todo) + likely))
         yield todo, ended
         del todo, ended
 

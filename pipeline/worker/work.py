@@ -343,7 +343,7 @@ class BatchWorker:
 
     def _ended(self, outcome: Outcome) -> Outcome:
         """Tell of a pair that has ended; on any thread."""
-        events.emit(events.PairEnded(outcome, True))
+        events.emit(events.PairEnded(outcome, True, was_begun=True))
         self.tally.count(f"pairs_{outcome.status}")
         return outcome
 

@@ -21,7 +21,14 @@ from pipeline.__main__ import main
 from pipeline.commands import run
 from pipeline.commands.endings import LiveRun
 from pipeline.console import events, watch
-from pipeline.console.events import Compilation, PairEnded, PairPlanned, PairsWaiting, Steps
+from pipeline.console.events import (
+    CatalogPlanned,
+    Compilation,
+    PairEnded,
+    PairsPlanned,
+    PairsWaiting,
+    Steps,
+)
 from pipeline.console.verdict import duration
 from pipeline.console.watch import Tracker, watching
 from pipeline.job.options import RunOptions
@@ -92,13 +99,14 @@ def tracker_of(*events: Any) -> Tracker:
     return tracker
 
 
-PLANNED = [PairPlanned()] * 4
+PLANNED = [PairsPlanned(4)]
 
 
 def ended(status: str, *, was_planned: bool) -> PairEnded:
     """The end of a pair."""
     number = RowNumber("/pairs.csv", 1)
-    return PairEnded(Outcome(number, "a", status, None, {}, {}, {}), was_planned)
+    outcome = Outcome(number, "a", status, None, {}, {}, {})
+    return PairEnded(outcome, was_planned, was_begun=was_planned)
 
 
 SKIPPED = ended("skipped", was_planned=False)
@@ -122,6 +130,35 @@ def test_pairs_that_wait_for_others_are_left_too() -> None:
     assert tracker.estimate() == "about 16 min left"
 
 
+def test_pairs_that_go_to_work_count_once() -> None:
+    tracker = tracker_of(PairsWaiting(9), *PLANNED, DONE)
+    assert tracker.left == 8
+    tracker.take(ended("input_not_found", was_planned=True))
+    assert tracker.left == 7
+
+
+def test_of_pairs_that_beam_plans_one_after_another_all_that_were_foreseen_are_left(
+    catalog: Catalog,
+) -> None:
+    tracker = Tracker(Place(catalog.uri("out"), "r", 1))
+    for event in (CatalogPlanned(9, 7), *PLANNED, DONE, DIVERGED):
+        tracker.take(event)
+    assert tracker.left == 5
+    # More than were foreseen are done, since their images have changed.
+    tracker.take(PairsPlanned(5))
+    assert tracker.left == 7
+
+
+def test_the_time_left_is_not_estimated_by_pairs_that_could_not_be_begun() -> None:
+    number = RowNumber("/pairs.csv", 2)
+    missing = PairEnded(Outcome(number, "b", "input_not_found", "", {}, {}, {}), True)
+    tracker = tracker_of(*PLANNED, missing)
+    tracker.started -= 120
+    assert (tracker.left, tracker.estimate()) == (3, "")
+    tracker.take(DONE)
+    assert tracker.estimate() == "about 4 min left"
+
+
 def test_a_line_names_the_current_pair_its_step_and_its_loss() -> None:
     assert tracker_of(*PLANNED, STEPS).line() == (
         "0 done, 0 failed, 0 skipped, 4 left; town--wave step 30/120 loss 3"
@@ -129,7 +166,7 @@ def test_a_line_names_the_current_pair_its_step_and_its_loss() -> None:
 
 
 def test_the_bar_moves_with_the_steps_and_never_back() -> None:
-    tracker = tracker_of(*[PairPlanned()] * 4)
+    tracker = tracker_of(PairsPlanned(4))
     seen = [tracker.advance]
     for step in (1, 60, 120):
         tracker.take(Steps("town--wave", Progress(step, 120, 0.5, (2.0, 4.0))))
@@ -150,7 +187,7 @@ def test_the_time_left_is_estimated_once_a_pair_has_ended() -> None:
     tracker = tracker_of(*PLANNED, DONE)
     tracker.started -= 120
     assert "1 done, 0 failed, 0 skipped, 3 left; about 6 min left" in tracker.line()
-    assert tracker_of(PairPlanned(), DONE).estimate() == ""
+    assert tracker_of(PairsPlanned(1), DONE).estimate() == ""
 
 
 def test_the_time_left_runs_down_while_a_batch_is_in_work() -> None:
@@ -178,7 +215,7 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
     assert capsys.readouterr().err == ""
     with watching(verbose=False, elsewhere=elsewhere):
         monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.0)
-        events.emit(PairPlanned())
+        events.emit(PairsPlanned(1))
         events.emit(STEPS)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
@@ -191,7 +228,7 @@ def test_a_compilation_is_told_when_it_begins(
     log_format: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with watching(verbose=False, elsewhere=None, log_format=log_format):
-        events.emit(PairPlanned())
+        events.emit(PairsPlanned(1))
         events.emit(COMPILATION)
         events.emit(STEPS)
     (line,) = capsys.readouterr().err.splitlines()
@@ -218,7 +255,7 @@ def test_pairs_that_other_processes_do_are_counted_by_their_records(
         for name in ("a", "b"):
             catalog.write(f"out/records/{name}.json", b"{}")
         waited_until(lambda: "2 done, 0 failed in other" in capsys.readouterr().err)
-        events.emit(PairPlanned())
+        events.emit(PairsPlanned(1))
         waited_until(lambda: events.emit(STEPS) or "1 left" in capsys.readouterr().err)
 
 

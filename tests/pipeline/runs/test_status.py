@@ -124,8 +124,9 @@ def test_a_run_that_had_too_many_failures_has_them_and_what_is_left(
     (run,) = found["runs"]
     assert run["state"] in ("stopped", "failed")
     assert found["exit_status"] == 6
-    assert run["failed"] >= 2
-    assert len(catalog.failures()) >= 2
+    assert (run["done"], run["failed"], run["left"]) == (0, 4, 4)
+    assert (found["catalog"]["done"], found["catalog"]["left"]) == (0, 4)
+    assert len(catalog.failures()) == 4
 
 
 def test_a_heartbeat_that_is_old_is_that_of_a_run_that_died(

@@ -15,7 +15,8 @@ import pytest
 from benchmarks.scale import InstantEngines
 from benchmarks.stand_in import StandIn
 from pipeline import storage
-from pipeline.job import waves
+from pipeline.console import watch
+from pipeline.job import planning, waves
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -320,6 +321,24 @@ def test_what_is_left_is_of_the_whole_run(
     assert " 11 left" in said(" 1 done", "--on-existing=redo")
     shutil.rmtree(catalog.uri("out"))
     assert " 6 left" in said(" 1 done", "--limit=7")
+
+
+def test_pairs_are_left_before_the_headers_of_their_contents_are_read(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, left, real = watch.Tracker(), [], planning.batch_key
+
+    def batch_key(*given: Any, **more: Any) -> Any:
+        left.append(tracker.left)
+        return real(*given, **more)
+
+    monkeypatch.setattr(watch, "Tracker", lambda _: tracker)
+    monkeypatch.setattr(planning, "batch_key", batch_key)
+    simple(catalog)
+    os.remove(catalog.uri("p02.png"))
+    assert catalog.run() == 3
+    assert left == [12] * 5 + [7] * 5 + [2] * 2
+    assert tracker.left == 0
 
 
 def test_one_pipeline_does_a_manifest_of_one_wave_and_none_what_is_done(

@@ -385,7 +385,7 @@ def test_whoever_watches_hears_of_steps_and_ends(prepare: Prepare) -> None:
     assert heard == [
         events.PairBegun("a"),
         events.Steps("a", Progress(1, 2, 1.0, (3.0,))),
-        events.PairEnded(outcome, True),
+        events.PairEnded(outcome, True, was_begun=True),
     ]
 
 
