@@ -80,7 +80,7 @@ class Tracker:
         self.pairs: int | None = None
         self.to_do: int | None = None
         self.planned = self.waiting = 0
-        self.statuses: collections.Counter[str] = collections.Counter()
+        self._statuses: collections.Counter[str] = collections.Counter()
         self.ended_of_planned = self._ended_of_begun = 0
         # By the first pair of each batch that is optimised: its pairs × the share of its steps.
         self._under_way: dict[str, float] = {}
@@ -107,13 +107,19 @@ class Tracker:
                 loss = sum(now.totals) / len(now.totals)
                 self.current = f"{event.pair_id} step {now.step}/{now.steps} loss {loss:.4g}"
             elif isinstance(event, events.PairEnded):
-                self.statuses[event.status] += 1
+                self._statuses[event.status] += 1
                 self._under_way.pop(event.outcome.id or "", None)
                 if event.was_planned:
                     self.ended_of_planned += 1
                 if event.was_begun:
                     self._ended_of_begun += 1
                     self.last_end = time.monotonic()
+
+    @property
+    def statuses(self) -> collections.Counter[str]:
+        """How many pairs have ended with each status, at this moment: others go on to end."""
+        with self._lock:
+            return self._statuses.copy()
 
     @property
     def done(self) -> int:
@@ -133,7 +139,7 @@ class Tracker:
     @property
     def has_events(self) -> bool:
         """Whether this process's workers have told anything."""
-        return bool(self.planned or self.statuses)
+        return bool(self.planned or self._statuses)
 
     @property
     def is_elsewhere(self) -> bool:

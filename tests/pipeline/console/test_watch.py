@@ -159,6 +159,14 @@ def test_the_time_left_is_not_estimated_by_pairs_that_could_not_be_begun() -> No
     assert tracker.estimate() == "about 4 min left"
 
 
+def test_counts_are_those_of_one_moment_while_other_pairs_end() -> None:
+    tracker = tracker_of(*PLANNED, DONE, DIVERGED)
+    statuses = iter(tracker.statuses.items())
+    assert next(statuses) == ("ok", 1)
+    tracker.take(ended("input_not_found", was_planned=True))
+    assert next(statuses) == ("diverged", 1)
+
+
 def test_a_line_names_the_current_pair_its_step_and_its_loss() -> None:
     assert tracker_of(*PLANNED, STEPS).line() == (
         "0 done, 0 failed, 0 skipped, 4 left; town--wave step 30/120 loss 3"
