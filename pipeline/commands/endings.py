@@ -91,7 +91,7 @@ class LiveRun:
             log_stopped(self.place.run, statuses)
         else:
             title = f"Run {self.place.run}, stopped"
-            _show_counts(Console(), title, statuses, "so far", self.options)
+            _show_counts(plain_console(), title, statuses, "so far", self.options)
         self.run_file.end("stopped" if ending.is_asked_for else "failed", ending.sentence)
         self._write_so_far()
 
@@ -155,9 +155,14 @@ def read_summary(place: Place) -> dict[str, Any]:
         ) from error
 
 
+def plain_console() -> Console:
+    """Prints names and sentences as they are, though they may look like rich's markup or emoji."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
 def show(summary: dict[str, Any], options: RunOptions) -> None:
     """The closing table: how many of each status, where the images are, how to retry; a verdict."""
-    console = Console()
+    console = plain_console()
     _show_counts(console, f"Run {summary['run']}", summary["statuses"], "all", options)
     if summary["statuses"].keys() - NO_FAILURES:
         failures = summary["failures"]
@@ -170,17 +175,15 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
         console.print(
             f"Reasons: {failures}\nMend the inputs, then retry just these: {shlex.join(again)}",
             soft_wrap=True,
-            highlight=False,
-            markup=False,
         )
     if line := verdict(summary):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def _show_counts(
     console: Console, title: str, statuses: dict[str, int], whole: str, options: RunOptions
 ) -> None:
-    console.print(title, highlight=False)
+    console.print(title)
     table = Table()
     table.add_column("status")
     table.add_column("pairs", justify="right")
@@ -189,4 +192,4 @@ def _show_counts(
     table.add_row(whole, str(sum(statuses.values())), style="bold")
     console.print(table)
     images = storage.join(options.output, "images")
-    console.print(f"Images: {images}", soft_wrap=True, highlight=False)
+    console.print(f"Images: {images}", soft_wrap=True)

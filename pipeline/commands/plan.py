@@ -241,7 +241,7 @@ def sample_of(groups: Iterable[list[Task]], options: RunOptions) -> Sample | Non
 
 def show(foreseen: dict[str, Any]) -> None:
     """The plan for people."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     counts = Table()
     counts.add_column("pairs")
     counts.add_column("", justify="right")
@@ -256,12 +256,12 @@ def show(foreseen: dict[str, Any]) -> None:
     counts.add_row("all", str(foreseen["pairs"]), style="bold")
     console.print(counts)
     for one in foreseen["reasons"]:
-        console.print(f"Row {one['row']}, {one['status']}: {one['error']}", markup=False)
+        console.print(f"Row {one['row']}, {one['status']}: {one['error']}")
     if foreseen["canvases"]:
         console.print(_canvases(foreseen["canvases"]))
         console.print(_shapes_sentence(foreseen["shapes"]))
     if foreseen["measured"]:
-        console.print(_sentence(foreseen), markup=False)
+        console.print(_sentence(foreseen))
     if foreseen["gpu"]:
         console.print(_gpu_sentence(foreseen["gpu"]))
         if foreseen["gpu"]["price"] is not None:

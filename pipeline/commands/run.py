@@ -18,13 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, JobError
 from pipeline import storage
 from pipeline.commands import sources
-from pipeline.commands.endings import LiveRun, show
+from pipeline.commands.endings import LiveRun, plain_console, show
 from pipeline.console import events, logs
 from pipeline.console.pulse import Pulse
 from pipeline.console.watch import JOB_ERROR, watching
@@ -113,7 +112,7 @@ def run(
         said = report_after_run(options.output, summary) if options.report else None
     if log_format == "text":
         if said:
-            Console().print(said, soft_wrap=True, highlight=False, markup=False)
+            plain_console().print(said, soft_wrap=True)
         show(summary, options)
     return EXIT_ALL_DONE if summary["statuses"].keys() <= NO_FAILURES else EXIT_SOME_FAILED
 

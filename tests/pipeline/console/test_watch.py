@@ -364,6 +364,18 @@ def test_the_closing_table_counts_every_status_and_tells_how_to_retry(
     assert catalog.records()["a"]["config"] == catalog.records()["b"]["config"]
 
 
+def test_names_that_look_like_markup_are_shown_as_they_are(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs()
+    os.remove(catalog.uri("b.png"))
+    output = catalog.uri("out[final] [/x] :smile:")
+    assert catalog.run("--output", output, "--run-id=first") == 3
+    said = capsys.readouterr().out.splitlines()
+    assert f"Images: {output}/images" in said
+    assert any(f"{output}/runs/first/failures.csv" in line for line in said)
+
+
 def plain(table: str) -> list[str]:
     """The rows of a table, their cells with one space on either side."""
     cells = [[" ".join(c.split()) for c in line.split("│")] for line in table.splitlines()]
