@@ -137,7 +137,7 @@ def next_command(
         return shlex.join(["nst", "status", output, "--watch"])
     latest = list(reversed(heads))
     for run in latest:
-        if run.state in ENDED_EARLY and (command := run.text("command")):
+        if run.state in ENDED_EARLY and (command := run.command):
             return _from_its_folder(run, command)
     for run in latest if catalog is None or catalog.failed else ():
         if run.counts["failed"]:
@@ -151,7 +151,7 @@ def next_command(
             )
             return shlex.join(again)
     for run in latest:
-        if run.counts["postponed"] and (command := run.text("command")):
+        if run.counts["postponed"] and (command := run.command):
             return _from_its_folder(run, command)
     return None
 
@@ -165,8 +165,8 @@ def _from_its_folder(run: RunState, command: str) -> str:
         rows = shlex.quote(kept)
         forms = {"": f"{command} < {rows}", "gs": f"gcloud storage cat {rows} | {command}"}
         command = forms.get(storage.scheme(kept), f"{command}  # its standard input: {rows}")
-    folder = run.text("directory")
-    is_local = not storage.scheme(run.manifest) or not storage.scheme(run.text("output") or "")
+    folder = run.whole("directory")
+    is_local = not storage.scheme(run.manifest) or not storage.scheme(run.whole("output") or "")
     if folder and is_local and folder != os.getcwd():
         return f"cd {shlex.quote(folder)} && {command}"
     return command
@@ -253,6 +253,8 @@ def _since(now: datetime.datetime, then: datetime.datetime | None) -> float | No
 
 def _shown(found: Found, width: int) -> RenderableType:
     following = f"Next: {found.next}" if found.next else "Nothing is left to do."
+    if not found.next and found.exit_status != EXIT_ALL_DONE:
+        following = "What is next cannot be told: no run.json has the command that began its run."
     return Group(*_state(found, MOST_RUNS, width), Text(following))
 
 

@@ -6,6 +6,7 @@ import concurrent.futures
 import dataclasses
 import datetime
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -45,10 +46,24 @@ class RunState:
     heard_at: datetime.datetime | None
     told: Mapping[str, Any]
 
-    def text(self, name: str) -> str | None:
-        """What it has told under a name, fit to be shown; None where it is no text."""
+    def whole(self, name: str) -> str | None:
+        """What it has told under a name, as it is; None where it is no text."""
         found = self.told.get(name)
-        return shortened(" ".join(found.split()), _MOST_SHOWN) if isinstance(found, str) else None
+        return found if isinstance(found, str) else None
+
+    def text(self, name: str) -> str | None:
+        """The same, fit to be shown: one line of some length."""
+        found = self.whole(name)
+        return None if found is None else shortened(" ".join(found.split()), _MOST_SHOWN)
+
+    @property
+    def command(self) -> str | None:
+        """The command line that began it; None where a shell could not read what it has told."""
+        found = self.whole("command")
+        try:
+            return found if found and shlex.split(found) else None
+        except ValueError:
+            return None
 
     @property
     def manifest(self) -> str:

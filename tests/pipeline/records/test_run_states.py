@@ -138,6 +138,21 @@ def test_unusual_values_are_none(output: Output) -> None:
     assert (run.manifest, run.started_at, run.state) == ("", None, "died")
 
 
+@pytest.mark.parametrize(
+    ("told", "command"),
+    [
+        (long := "nst run --contents " + " ".join(["'two  blanks.png'"] * 99), long),
+        ("nst run --styles 'cut o", None),
+        (" ", None),
+        (["nst", "run"], None),
+    ],
+)
+def test_a_command_is_whole_or_none(output: Output, told: Any, command: str | None) -> None:
+    output.run("a", command=told)
+    (run,) = output.read()
+    assert run.command == command
+
+
 def test_the_lock_is_no_run_and_one_may_be_asked_for(output: Output) -> None:
     output.put(".lock", {})
     output.run("a", started_at=ago(hours=3))

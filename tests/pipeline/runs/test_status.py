@@ -145,6 +145,26 @@ def test_a_heartbeat_that_is_old_is_that_of_a_run_that_died(
         assert (found["runs"][0]["state"], found["exit_status"]) == (state, code)
 
 
+def test_a_long_command_is_told_whole_and_a_damaged_one_not_at_all(
+    catalog: Catalog, status: Status, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.picture("s.png")
+    contents = [catalog.uri(f"a picture  with a long name {n}.png") for n in range(20)]
+    for name in contents:
+        catalog.picture(name.rpartition("/")[2])
+    where = ["--styles", catalog.uri("s.png"), "--output", catalog.uri("out")]
+    given = ["run", "--contents", *contents, *where, *catalog.small, "--limit=1"]
+    assert main(given) == 0
+    (run,) = status()["runs"]
+    retold(catalog, run["run"], state="stopped")
+    assert shlex.split(status()["next"])[-len(given) :] == given
+    retold(catalog, run["run"], state="stopped", command=run["command"][:100])
+    found = status()
+    assert (found["next"], found["exit_status"]) == (None, 6)
+    assert main(["status", catalog.uri("out")]) == 6
+    assert "What is next cannot be told" in capsys.readouterr().out
+
+
 def test_several_runs_and_one_of_them(catalog: Catalog, status: Status) -> None:
     catalog.pairs()
     for name in ("first", "second"):
