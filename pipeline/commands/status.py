@@ -29,7 +29,7 @@ from pipeline.records.run_states import ACTIVE, ENDED_EARLY, CatalogState, RunSt
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3
 EXIT_RUNNING = 5
-EXIT_DIED = 6
+EXIT_ENDED_EARLY = 6
 EXIT_INTERRUPTED = 130
 
 WATCH_SECONDS = 5.0
@@ -121,9 +121,15 @@ def _exit_status(
     if any(run.state in ACTIVE for run in runs):
         return EXIT_RUNNING
     if any(run.state in ENDED_EARLY for run in heads):
-        return EXIT_DIED
-    failed = catalog.failed if catalog else sum(run.counts["failed"] or 0 for run in heads)
-    return EXIT_SOME_FAILED if failed else EXIT_ALL_DONE
+        return EXIT_ENDED_EARLY
+    if _count("failed", heads, catalog):
+        return EXIT_SOME_FAILED
+    return EXIT_ENDED_EARLY if _count("postponed", heads, catalog) else EXIT_ALL_DONE
+
+
+def _count(name: str, heads: tuple[RunState, ...], catalog: CatalogState | None) -> int:
+    counts = [vars(catalog)[name]] if catalog else [run.counts[name] or 0 for run in heads]
+    return sum(counts)
 
 
 def next_command(

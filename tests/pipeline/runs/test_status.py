@@ -165,6 +165,17 @@ def test_a_long_command_is_told_whole_and_a_damaged_one_not_at_all(
     assert "What is next cannot be told" in capsys.readouterr().out
 
 
+def test_pairs_that_were_left_for_later_are_not_done(catalog: Catalog, status: Status) -> None:
+    catalog.pairs()
+    assert catalog.run("--limit=1", "--run-id=first") == 0
+    for found in (status(), status("--run=first")):
+        assert found["exit_status"] == 6
+        assert "--limit=1" in found["next"]
+    assert catalog.run("--limit=1") == 0
+    found = status()
+    assert (found["exit_status"], found["next"]) == (0, None)
+
+
 def test_several_runs_and_one_of_them(catalog: Catalog, status: Status) -> None:
     catalog.pairs()
     for name in ("first", "second"):
