@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence, status = str(error), EXIT_JOB
     except KeyboardInterrupt:
         command = next(iter(given), "")
-        sentence = _STOPPED.get(command, "Stopped; the same command goes on where this run ended.")
+        sentence = _STOPPED.get(command, "Stopped; give the same command again.")
         status = EXIT_INTERRUPTED
     logs.say_last(sentence, as_json=logs.wants_json(given))
     return status

@@ -32,6 +32,7 @@ from pipeline.job.options import RunOptions
 from pipeline.manifest.rows import check_manifests, find_manifests
 from pipeline.records import catalog_file, lock, records, reports
 from pipeline.records.reports import Place
+from pipeline.records.retry import going_on
 from pipeline.records.run_file import About, RunFile
 from pipeline.records.tasks import NO_FAILURES, Outcome, Task
 from pipeline.report.after_run import report_after_run
@@ -84,7 +85,7 @@ def run(
         if options.lock:
             live.locked = stack.enter_context(lock.held(options.output, run_name))
         say = functools.partial(logs.say_last, as_json=log_format == "json")
-        stack.enter_context(heeding(live.stop, live.tidy, say))
+        stack.enter_context(heeding(live.stop, live.tidy, say, going_on(options.on_existing)))
         pipeline = new_pipeline(options)
         config = config_yaml(options.config)
         live.options = sources.keep(options, place)
@@ -231,7 +232,9 @@ def execute(pipeline: Any, live: LiveRun) -> None:
             # Of workers that were killed; what goes wrong with it is not what went wrong.
             storage.sweep(options.output)
         is_budget = isinstance(error, BudgetError) or f"{BudgetError.__name__}: " in str(error)
-        said = str(error) if isinstance(error, JobError) else sentence_of(error)
+        said = (
+            str(error) if isinstance(error, JobError) else sentence_of(error, options.on_existing)
+        )
         raise (BudgetError if is_budget else JobError)(_WHILE_RUNNING.sub("", said)) from error
 
 
@@ -302,14 +305,14 @@ def _rare_full_collections() -> Iterator[None]:
         gc.set_threshold(young, middle, old)
 
 
-def sentence_of(error: Exception) -> str:
+def sentence_of(error: Exception, on_existing: str = "skip") -> str:
     """The worker's own sentence in an error that came through Beam, else the error's last line."""
     text = str(error)
     found = JOB_ERROR.findall(text)
     if found:
         return _WHILE_RUNNING.sub("", found[-1])
     if _LOST_WORKER in text:
-        return death_sentence([])
+        return death_sentence([], going_on(on_existing))
     lines = [line for line in text.splitlines() if line.strip()] or [repr(error)]
     _LOGGER.error("The job failed.", exc_info=error)
     return f"The job failed: {type(error).__name__}: {lines[-1].strip()}"

@@ -164,9 +164,13 @@ def next_command(
 
 def _from_its_folder(run: RunState, command: str) -> str:
     """The command as it was given, from where it was: its names can be relative."""
+    words = shlex.split(command)
+    if _gives(words, "--on-existing", "error"):
+        # What this run has done is there.
+        command = f"{command} --on-existing skip"
     manifest = run.told.get("manifest")
     kept = manifest.get("rows") if isinstance(manifest, dict) else None
-    if isinstance(kept, str) and reads_standard_input(shlex.split(command)):
+    if isinstance(kept, str) and _gives(words, "--manifest", STANDARD_INPUT):
         # What was piped into it, the run has kept.
         rows = shlex.quote(kept)
         forms = {"": f"{command} < {rows}", "gs": f"gcloud storage cat {rows} | {command}"}
@@ -174,14 +178,15 @@ def _from_its_folder(run: RunState, command: str) -> str:
     folder = run.whole("directory")
     is_local = not storage.scheme(run.manifest) or not storage.scheme(run.whole("output") or "")
     if folder and is_local and folder != os.getcwd():
-        return f"cd {shlex.quote(folder)} && {command}"
+        command = f"cd {shlex.quote(folder)} && {command}"
+    if _gives(words, "--on-existing", "redo"):
+        command = f"{command}  # begins with the first pair again"
     return command
 
 
-def reads_standard_input(words: Sequence[str]) -> bool:
-    """Whether a command line says that its manifest is standard input."""
-    pairs = itertools.pairwise(words)
-    return "--manifest=-" in words or ("--manifest", STANDARD_INPUT) in pairs
+def _gives(words: Sequence[str], option: str, value: str) -> bool:
+    """Whether a command line gives an option this value."""
+    return f"{option}={value}" in words or (option, value) in itertools.pairwise(words)
 
 
 def _watch_screen(found: Found, run: str | None, console: Console, *, count: bool) -> int:

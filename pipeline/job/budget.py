@@ -11,6 +11,7 @@ from typing import Literal
 from nst_core.errors import ConfigError, JobError
 from pipeline.records import failures_so_far
 from pipeline.records.reports import Place
+from pipeline.records.retry import GOES_ON
 from pipeline.records.tasks import Outcome
 
 # The first failure of a run says little about the share of them: fewer pairs count as so many.
@@ -70,11 +71,13 @@ class Failures:
     """Counts a run's failures, and stops it past the limit; all copies in a process are one.
 
     `place`: of the run, where this process is not that which tells of it: see `failures_so_far`.
+    `going_on`: how a person goes on from a run that was stopped.
     """
 
     run: str
     most: MaxFailures | None
     place: Place | None = None
+    going_on: str = GOES_ON
 
     def take(self, step: Step, *outcomes: Outcome | None) -> None:
         """Count pairs that a step has taken: how they ended in it, None where they go on.
@@ -123,6 +126,6 @@ class Failures:
         reason = " ".join(str(last.error).split()).rstrip(".")
         return (
             f"{what}, more than --max-failures {self.most} bears, the last in row "
-            f"{last.number.row} ({reason}); mend the inputs or raise the limit, and the same "
-            "command goes on where this run ended."
+            f"{last.number.row} ({reason}); mend the inputs or raise the limit, and "
+            f"{self.going_on}."
         )

@@ -20,7 +20,7 @@ def build(
     pipeline: beam.Pipeline, options: RunOptions, place: Place, about: dict[str, Any]
 ) -> None:
     """The whole road that data takes; nothing runs yet."""
-    failures = Failures(place.run, options.max_failures, place)
+    failures = options.failures_of(place.run, place)
     catalog = pipeline | ReadCatalog(options)
     planned = catalog | PlanPairs(options, failures)
     outcomes = (*_done(planned["todo"], options, place, failures), *planned["ended"])
@@ -32,7 +32,7 @@ def build(
 
 def build_wave(pipeline: beam.Pipeline, options: RunOptions, place: Place) -> None:
     """The part of it for one wave of tasks, see `waves`; before and after it is this process."""
-    failures = Failures(place.run, options.max_failures)
+    failures = options.failures_of(place.run)
     tasks = pipeline | TakeTasks(place.run)
     _done(tasks, options, place, failures) | beam.Flatten() | GiveOutcomes(place.run)
 

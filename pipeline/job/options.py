@@ -19,13 +19,14 @@ from nst_core.errors import ConfigError
 from nst_core.setting_text import parse_setting, parse_settings
 from nst_core.yaml_values import TEXT_LIMIT
 from pipeline import storage
-from pipeline.job.budget import MaxFailures
+from pipeline.job.budget import Failures, MaxFailures
 from pipeline.job.checking import InputsMode
 from pipeline.job.gpus import Gpu
 from pipeline.job.resolving import OnExisting
 from pipeline.manifest.reading import AS_IT_IS, Reading
 from pipeline.manifest.schemes import default_schemes
-from pipeline.records.reports import ResultsFormat
+from pipeline.records.reports import Place, ResultsFormat
+from pipeline.records.retry import going_on
 from pipeline.storage.filesystems import only_images_reason
 
 DEFAULT_BATCH_SIZE = 4
@@ -94,6 +95,10 @@ class RunOptions:
     def runner(self) -> str | None:
         """The name given with `--runner`; None for this process."""
         return next(iter(self.beam_values("--runner")), None)
+
+    def failures_of(self, run: str, place: Place | None = None) -> Failures:
+        """What counts the failures of a run with these options; `place` as of `Failures`."""
+        return Failures(run, self.max_failures, place, going_on(self.on_existing))
 
     def beam_values(self, *names: str) -> list[str]:
         """The values that one of Beam's options, under any of its names, is given; in order."""

@@ -54,7 +54,7 @@ def run(
         JobError: trouble that is not one pair's.
     """
     with Index() as index:
-        for todo, ended in waves(options, Failures(place.run, options.max_failures), index):
+        for todo, ended in waves(options, options.failures_of(place.run), index):
             tell(ended)
             gatherer.take(ended)
             if todo:

@@ -1,4 +1,4 @@
-"""The command that runs the failed pairs of a run again."""
+"""With which command a person goes on from a run, or runs its failed pairs again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from pipeline import storage
 from pipeline.manifest.schemes import default_schemes
 
 _FAILURES = re.compile(r"/runs/(?P<run>[^/]+)/failures\.csv")
+
+GOES_ON = "the same command goes on where this run ended"
+_GOING_ON = {
+    "redo": "the same command, with --on-existing redo, begins with the first pair again",
+    "error": "the same command with --on-existing skip goes on where this run ended",
+}
+
+
+def going_on(on_existing: str) -> str:
+    """How a person goes on from a run that ends early, as the last words of its sentence."""
+    return _GOING_ON.get(on_existing, GOES_ON)
 
 
 def retried_run(manifest: str) -> str | None:

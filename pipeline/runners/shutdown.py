@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from pipeline import processes
+from pipeline.records.retry import GOES_ON
 
 EXIT_JOB = 1
 # Shells add this to the number of the signal that ended a command.
@@ -51,7 +52,10 @@ class Ending(NamedTuple):
 
 @contextlib.contextmanager
 def heeding(
-    stop: Callable[[Ending], None], tidy: Callable[[], None], say: Callable[[str], None]
+    stop: Callable[[Ending], None],
+    tidy: Callable[[], None],
+    say: Callable[[str], None],
+    going_on: str = GOES_ON,
 ) -> Iterator[None]:
     """In this block SIGINT, SIGTERM and dead workers end this process.
 
@@ -61,11 +65,12 @@ def heeding(
         stop: stops what else there is, and says what was done.
         tidy: called last, when the sentence is said that tells why the process ended.
         say: prints this sentence.
+        going_on: how a person goes on, its last words.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    listener = _Listener(stop, tidy, say)
+    listener = _Listener(stop, tidy, say, going_on)
     before = {
         number: signal.signal(number, _ignore)
         for number in SIGNALS
@@ -93,11 +98,16 @@ class _Listener:
     """A thread that hears of signals and deaths through a pipe: C code cannot hold it up."""
 
     def __init__(
-        self, stop: Callable[[Ending], None], tidy: Callable[[], None], say: Callable[[str], None]
+        self,
+        stop: Callable[[Ending], None],
+        tidy: Callable[[], None],
+        say: Callable[[str], None],
+        going_on: str,
     ) -> None:
         self._stop = stop
         self._tidy = tidy
         self._say = say
+        self._going_on = going_on
         self._stderr = os.dup(2)
         self._pipe, self.ear = os.pipe()
         os.set_blocking(self.ear, False)
@@ -140,9 +150,9 @@ class _Listener:
             if not self._end.acquire(blocking=False):
                 return
             if number == _DEATH:
-                self._leave(Ending(death_sentence(codes), EXIT_JOB))
+                self._leave(Ending(death_sentence(codes, self._going_on), EXIT_JOB))
             name = signal.Signals(number).name
-            sentence = f"Stopped by {name}; the same command goes on where this run ended."
+            sentence = f"Stopped by {name}; {self._going_on}."
             self._leave(Ending(sentence, EXIT_SIGNAL + number))
 
     def _stop_workers(self) -> list[int]:
@@ -174,7 +184,7 @@ class _Listener:
             os._exit(ending.status)
 
 
-def death_sentence(codes: list[int]) -> str:
+def death_sentence(codes: list[int], going_on: str = GOES_ON) -> str:
     """The sentence for a worker that ended with one of these codes, where they are known."""
     how = ""
     for code in codes[:1]:
@@ -184,5 +194,5 @@ def death_sentence(codes: list[int]) -> str:
         how = f" (killed by {signal.Signals(number).name})" if known else f" (exit status {code})"
     return (
         f"A worker process has died{how}, with what it was working on; if memory ran out, "
-        "lower --direct_num_workers or image_size; the same command goes on where this run ended."
+        f"lower --direct_num_workers or image_size; {going_on}."
     )

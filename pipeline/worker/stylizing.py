@@ -151,7 +151,7 @@ class Stylizer:
                     if not others and not engine.works():
                         raise DeviceError(
                             f"The device {engine.device_name} does not compute any more; "
-                            "start the worker again, and the same command goes on."
+                            "start the worker again, and give the same command again."
                         ) from None
                     if not others:
                         raise

@@ -92,6 +92,22 @@ def test_past_the_limit_the_job_stops_in_one_sentence_before_any_pair_is_optimis
     assert catalog.names("out/images") == set()
 
 
+@pytest.mark.parametrize(
+    ("on_existing", "going_on"),
+    [
+        ("skip", "the same command goes on where this run ended"),
+        ("redo", "the same command, with --on-existing redo, begins with the first pair again"),
+        ("error", "the same command with --on-existing skip goes on where this run ended"),
+    ],
+)
+def test_how_a_person_goes_on_is_by_what_the_command_does_with_pairs_that_are_done(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str], on_existing: str, going_on: str
+) -> None:
+    catalog.manifest([{"id": "a", "content": "", "style": ""}])
+    assert catalog.run("--max-failures=0", f"--on-existing={on_existing}") == 1
+    assert capsys.readouterr().err.endswith(f"raise the limit, and {going_on}.\n")
+
+
 def test_what_is_done_stays_done_and_the_next_run_goes_on(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

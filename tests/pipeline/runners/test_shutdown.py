@@ -49,18 +49,25 @@ def ended(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_also_in_the_middle_of_c_code(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "going_on"),
+    [
+        (signal.SIGTERM, "the same command goes on where this run ended"),
+        (signal.SIGINT, "nothing goes on"),
+    ],
+)
+def test_a_signal_ends_it_also_in_the_middle_of_c_code(
+    number: signal.Signals, going_on: str
+) -> None:
+    more = "" if number == signal.SIGTERM else f", {going_on!r}"
     done = ended(
-        "with shutdown.heeding(stop, tidy, say):\n"
+        f"with shutdown.heeding(stop, tidy, say{more}):\n"
         f"    soon(lambda: os.kill(os.getpid(), {int(number)}))\n"
         "    in_c()\n"
     )
     assert done.returncode == 128 + number
     assert done.stdout.split() == ["stopped", "tidied"]
-    assert done.stderr == (
-        f"nst: Stopped by {number.name}; the same command goes on where this run ended.\n"
-    )
+    assert done.stderr == f"nst: Stopped by {number.name}; {going_on}.\n"
 
 
 @pytest.mark.parametrize(

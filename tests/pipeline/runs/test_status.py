@@ -165,6 +165,16 @@ def test_a_long_command_is_told_whole_and_a_damaged_one_not_at_all(
     assert "What is next cannot be told" in capsys.readouterr().out
 
 
+def test_the_command_that_goes_on_is_by_what_it_does_with_pairs_that_are_done(
+    catalog: Catalog, status: Status
+) -> None:
+    catalog.pairs()
+    assert catalog.run("--limit=1", "--on-existing=error", "--run-id=first") == 0
+    assert status()["next"].endswith(" --on-existing=error --run-id=first --on-existing skip")
+    assert catalog.run("--limit=1", "--on-existing", "redo", "--run-id=second") == 0
+    assert status()["next"].endswith(" --run-id=second  # begins with the first pair again")
+
+
 def test_pairs_that_were_left_for_later_are_not_done(catalog: Catalog, status: Status) -> None:
     catalog.pairs()
     assert catalog.run("--limit=1", "--run-id=first") == 0
