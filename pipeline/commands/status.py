@@ -341,7 +341,7 @@ def _details(run: RunState, now: datetime.datetime) -> Iterator[str]:
 def _catalog_line(catalog: CatalogState) -> str:
     manifests = "1 manifest" if catalog.manifests == 1 else f"{catalog.manifests} manifests"
     later = f", {catalog.postponed} postponed" if catalog.postponed else ""
-    if not catalog.pairs and any(run.state in ACTIVE for run in catalog.heads):
+    if not catalog.pairs and any(run.counts["pairs"] is None for run in catalog.heads):
         return f"Catalog over all runs: its pairs are not counted yet ({manifests})"
     return (
         f"Catalog over all runs: {catalog.done} of {catalog.pairs} pairs done, "

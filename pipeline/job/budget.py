@@ -12,7 +12,7 @@ from nst_core.errors import ConfigError, JobError
 from pipeline.records import failures_so_far
 from pipeline.records.reports import Place
 from pipeline.records.retry import GOES_ON
-from pipeline.records.tasks import Outcome
+from pipeline.records.tasks import Outcome, RowNumber
 
 # The first failure of a run says little about the share of them: fewer pairs count as so many.
 LEAST_PAIRS = 100
@@ -71,13 +71,14 @@ class Failures:
     """Counts a run's failures, and stops it past the limit; all copies in a process are one.
 
     `place`: of the run, where this process is not that which tells of it: see `failures_so_far`.
-    `going_on`: how a person goes on from a run that was stopped.
+    `going_on`: how a person goes on from a run that was stopped. `counted`: takes what has failed.
     """
 
     run: str
     most: MaxFailures | None
     place: Place | None = None
     going_on: str = GOES_ON
+    counted: dict[RowNumber, Outcome] | None = None
 
     def take(self, step: Step, *outcomes: Outcome | None) -> None:
         """Count pairs that a step has taken: how they ended in it, None where they go on.
@@ -93,6 +94,8 @@ class Failures:
         failed = [outcome for outcome in outcomes if outcome and outcome.failed]
         if self.place:
             failures_so_far.note(self.place, failed)
+        if self.counted is not None:
+            self.counted.update((outcome.number, outcome) for outcome in failed)
         try:
             self._count(step, len(outcomes), failed)
         except BudgetError:

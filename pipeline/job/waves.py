@@ -7,6 +7,7 @@ planned by the functions of the job, and what of it is to be done goes through a
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.records.index import Index
 from pipeline.records.output_files import list_existing, list_readings
 from pipeline.records.reports import Gatherer, Place, write_reports
-from pipeline.records.tasks import Outcome, Task
+from pipeline.records.tasks import Outcome, RowNumber, Task
 
 # At about 8 KB for each pair in work, 160 MB. What each pipeline costs, a tenth of a second and the
 # batches that its last pairs leave unfilled, is little among so many.
@@ -53,13 +54,23 @@ def run(
     Raises:
         JobError: trouble that is not one pair's.
     """
+    untold: dict[RowNumber, Outcome] = {}
+    failures = dataclasses.replace(options.failures_of(place.run), counted=untold)
     with Index() as index:
-        for todo, ended in waves(options, options.failures_of(place.run), index):
-            tell(ended)
-            gatherer.take(ended)
-            if todo:
-                do(todo, gatherer.take)
-            del todo, ended  # Before the next ones are planned.
+        try:
+            for todo, ended in waves(options, failures, index):
+                for outcome in ended:
+                    untold.pop(outcome.number, None)
+                tell(ended)
+                gatherer.take(ended)
+                if todo:
+                    do(todo, gatherer.take)
+                del todo, ended  # Before the next ones are planned.
+        except Exception:
+            # They count against `max_failures` from when they are seen, and their wave never comes.
+            for outcome in untold.values():
+                tell([outcome], were_planned=outcome.id is not None)
+            raise
     write_reports(gatherer, place, about)
 
 

@@ -129,6 +129,34 @@ def test_a_run_that_had_too_many_failures_has_them_and_what_is_left(
     assert len(catalog.failures()) == 4
 
 
+@pytest.mark.parametrize(
+    ("rows", "more", "statuses"),
+    [
+        ([{"id": f"p{n}", "content": ""} for n in range(4)], 2, ["manifest_invalid"] * 4),
+        ([{"id": f"p{n}", "options.steps": "no"} for n in range(4)], 2, ["options_invalid"] * 4),
+        ([{"id": "p"}] * 4, 1, ["duplicate_id"] * 2),
+        ([{"id": "q", "content": ""}, *[{"id": "p"}] * 4], 1, ["manifest_invalid", "duplicate_id"]),
+    ],
+)
+def test_what_fails_before_any_work_is_told_of_where_it_is_too_much(
+    catalog: Catalog,
+    status: Status,
+    capsys: pytest.CaptureFixture[str],
+    rows: list[dict[str, str]],
+    more: int,
+    statuses: list[str],
+) -> None:
+    catalog.pairs()
+    catalog.manifest([{"content": "a.png", "style": "s.png", **row} for row in rows])
+    assert catalog.run(f"--max-failures={more}") == 1
+    assert sorted(row["status"] for row in catalog.failures()) == sorted(statuses)
+    (run,) = status()["runs"]
+    assert (run["state"], run["done"], run["failed"]) == ("stopped", 0, len(statuses))
+    assert sum(one["count"] for one in run["reasons"]) == len(statuses)
+    assert main(["status", catalog.uri("out")]) == 6
+    assert "its pairs are not counted yet" in capsys.readouterr().out
+
+
 def test_a_heartbeat_that_is_old_is_that_of_a_run_that_died(
     catalog: Catalog, status: Status
 ) -> None:

@@ -218,6 +218,17 @@ def test_rows_that_are_no_pairs_stop_a_run_before_any_work(catalog: Catalog) -> 
     assert catalog.names("out/images") == set()
 
 
+def test_a_run_that_bears_no_more_tells_of_the_rows_of_later_waves_too(catalog: Catalog) -> None:
+    ids = simple(catalog)
+    rows = [{"id": i, "content": f"{i}.png", "style": "s.png"} for i in ids]
+    catalog.manifest([*rows, {**rows[0], "id": "x", "options.steps": "no"}])
+    os.remove(catalog.uri("p07.png"))
+    assert catalog.run("--max-failures=1") == 1
+    assert sorted(row["id"] for row in catalog.failures()) == ["p07", "x"]
+    told = json.loads(catalog.read(f"{catalog.run_folder}/run.json"))
+    assert (told["pairs"], told["failed"], told["done"] + told["left"]) == (13, 2, 11)
+
+
 def test_an_id_of_the_last_wave_that_is_there_stops_a_run_before_any_work(
     catalog: Catalog, capsys: pytest.CaptureFixture[str]
 ) -> None:
