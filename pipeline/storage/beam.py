@@ -41,10 +41,14 @@ def _filesystem(uri: str, *, is_folder: bool = False) -> Any:
     name = scheme(uri)
     if not any(kind.scheme() == name for kind in FileSystem.get_all_subclasses()):
         raise NoFilesystem(unknown_reason(uri, name))
+    if not uri.startswith(f"{name}://"):
+        raise NotFound(f"{uri} has capitals in its scheme: write {name}://.")
     if FileSystems._pipeline_options is None:
         # No pipeline has been made yet, and most commands make none; some filesystems want options.
         FileSystems.set_options(PipelineOptions([*filesystems.beam_arguments()]))
     if name == "s3":
+        if not s3_clients.is_name(uri):
+            raise NotFound(f"{uri} is a name that nothing on S3 can have: correct the URI.")
         if not split_root(uri)[1].strip("/") and not is_folder:
             # Beam would try again for minutes.
             raise NotFound(f"{uri} is a bucket, not a file: name a file in it.")

@@ -1,6 +1,7 @@
 """Clients of S3 for Beam's filesystem: one of boto3 for each thread, not one for each call.
 
-Beam makes a session and a client of boto3 for each call, a tenth of a second of the processor.
+Beam makes a session and a client of boto3 for each call, a tenth of a second of the processor; and
+what boto3 refuses it asks again, for minutes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import threading
 import time
 from typing import Any
@@ -15,11 +17,27 @@ from typing import Any
 from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.options.pipeline_options import PipelineOptions, S3Options
 
+from pipeline.storage.uris import split_root
+
 # So long credentials are kept, which somebody else may renew, in a file for instance.
 SECONDS_KEPT = 300
+# Beam takes no line break, and S3 only what UTF-8 has, so many bytes of it.
+_KEY = re.compile(r"[^\n\ud800-\udfff]*")
+_KEY_BYTES = 1024
 
 _new_client = boto3_client.Client
 _of_thread = threading.local()
+
+
+def is_name(uri: str) -> bool:
+    """Whether there may be a bucket, or a file in one, of this URI."""
+    from botocore.handlers import VALID_BUCKET, VALID_S3_ARN
+
+    root, key = split_root(uri)
+    bucket = root.removeprefix("s3://")
+    if not (VALID_BUCKET.fullmatch(bucket) or VALID_S3_ARN.fullmatch(bucket)):
+        return False
+    return _KEY.fullmatch(key) is not None and len(key.encode()) <= _KEY_BYTES
 
 
 def keep() -> None:

@@ -14,6 +14,7 @@ from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline import storage
+from pipeline.storage import s3_clients
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -51,6 +52,41 @@ def test_files_are_written_listed_and_read_before_there_is_a_pipeline(s3: str) -
             storage.read_bytes(missing)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bad bucket/a.png",
+        "s3:///a.png",
+        "s3://{{bucket}}/a.png",
+        "s3://bucket\n/a.png",
+        "s3://bucket/a\nb.png",
+        "s3://bucket/\udcff.png",
+        f"s3://bucket/{'k' * 1025}",
+        "S3://bucket/a.png",
+    ],
+)
+@pytest.mark.usefixtures("s3")
+def test_a_name_that_no_file_can_have_is_not_found_at_once(
+    monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    def ask(*_: Any, **__: Any) -> None:
+        pytest.fail("S3 is asked")
+
+    monkeypatch.setattr(boto3_client, "Client", ask)
+    monkeypatch.setattr(s3_clients, "client", ask)
+    with pytest.raises(storage.NotFound, match=r"nothing on S3 can have|write s3://"):
+        storage.read_bytes(uri)
+    with pytest.raises(storage.NotFound):
+        storage.version(uri)
+    assert not storage.exists(uri)
+
+
+def test_names_of_buckets_files_and_access_points_are_names() -> None:
+    access_point = "arn:aws:s3:us-east-1:123456789012:accesspoint:name"
+    for uri in ("s3://bucket", "s3://a.b-c_D/", f"s3://b/{'k' * 1024}", f"s3://{access_point}/k"):
+        assert s3_clients.is_name(uri)
+
+
 def test_a_thread_makes_one_client_for_all_that_it_reads_and_writes(
     s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,13 +122,15 @@ def test_contents_come_from_there_and_changes_are_seen(catalog: Catalog, s3: str
         there.picture(name)
     style = there.uri("s.png")
     rows = [{"id": "a", "content": there.uri("a.png"), "style": style}]
-    catalog.manifest([*rows, {"id": "none", "content": there.uri("none.png"), "style": style}])
+    for bad in (there.uri("none.png"), "s3://bad bucket/a.png", "S3://bucket/a.png"):
+        rows.append({"id": f"bad{len(rows)}", "content": bad, "style": style})
+    catalog.manifest(rows)
     assert catalog.run() == 3
-    assert catalog.statuses() == ["manifest_invalid"] * 2
+    assert catalog.statuses() == ["manifest_invalid"] * 4
     assert catalog.run("--allow-schemes=s3,file") == 3
-    assert catalog.statuses() == ["ok", "input_not_found"]
+    assert catalog.statuses() == ["ok", *["input_not_found"] * 3]
     assert catalog.run("--allow-schemes=s3,file") == 3
-    assert catalog.statuses() == ["skipped", "input_not_found"]
+    assert catalog.statuses() == ["skipped", *["input_not_found"] * 3]
     there.write("a.png", there.read("other.png"))
     assert catalog.run("--allow-schemes=s3,file") == 3
     assert catalog.results()[0]["changed"] == "content"
