@@ -137,11 +137,13 @@ def read_version(uri: str, max_bytes: int) -> tuple[bytes, Version]:
 def version(uri: str) -> Version:
     """See `storage.version`."""
     with _reading(uri):
-        matched = _filesystem(uri).match([uri])[0].metadata_list
-    if not matched:
-        raise missing(uri)
-    changed = matched[0].last_updated_in_seconds
-    return Version(int(matched[0].size_in_bytes), f"modified:{changed}" if changed else "")
+        filesystem = _filesystem(uri)
+        if not filesystem.exists(uri):
+            raise missing(uri)
+        # Not `match`: it takes brackets in a name for wildcards.
+        found = filesystem.metadata(uri)
+    changed = found.last_updated_in_seconds
+    return Version(int(found.size_in_bytes), f"modified:{changed}" if changed else "")
 
 
 def stream(uri: str) -> BinaryIO:

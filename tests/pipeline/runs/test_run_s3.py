@@ -33,7 +33,7 @@ def s3() -> Iterator[str]:
 
 
 def test_files_are_written_listed_and_read_before_there_is_a_pipeline(s3: str) -> None:
-    uri = f"{s3}/x y/é%20#.txt"
+    uri = f"{s3}/x y/é%20# [1].txt"
     assert not storage.exists(uri)
     storage.check_writable(f"{s3}/x y")
     assert storage.create_bytes(uri, b"hello", "text/plain")

@@ -40,6 +40,18 @@ def test_any_name_is_written_listed_and_read_back(place: Callable[[str], str], n
 
 
 @everywhere
+def test_the_version_is_of_the_file_that_is_named(place: Callable[[str], str]) -> None:
+    for name in ("photo [1].png", "photo 1.png", "a*b.png", "a_b.png", "what?.png"):
+        storage.write_bytes(place(name), name.encode(), PNG)
+    for name in ("photo [1].png", "a*b.png", "what?.png"):
+        data, version = storage.read_version(place(name), max_bytes=100)
+        assert data == name.encode()
+        assert version.bytes == storage.version(place(name)).bytes == len(name)
+    with pytest.raises(storage.NotFound):
+        storage.version(place("photo [2].png"))
+
+
+@everywhere
 def test_a_second_write_replaces_the_first(place: Callable[[str], str]) -> None:
     storage.write_bytes(place("x.png"), b"first, and longer", PNG)
     before = storage.identity(place("x.png"))
