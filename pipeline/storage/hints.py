@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
 _BLANKS = " \t\r\n\u00a0"
-_BETWEEN_NAMES = re.compile(r"\s*[;,|]\s*")
+_BETWEEN_NAMES = re.compile("[;,|]")
 
 
 def hint(uri: str, exists: Callable[[str], bool] = lambda _: False) -> str:
@@ -21,6 +21,7 @@ def hint(uri: str, exists: Callable[[str], bool] = lambda _: False) -> str:
         if candidate != uri and exists(candidate):
             return f"; {candidate} is there, {what}"
     first, *more = _BETWEEN_NAMES.split(uri)
+    first = first.rstrip()
     if more and exists(first):
         return f'; {first} is there: for several styles write a JSON list, ["a.jpg", "b.jpg"]'
     return _looks(uri)

@@ -65,7 +65,7 @@ def test_in_neither_form_it_does_not_exist_by_its_own_name(catalog: Catalog) -> 
         ("A.jpg", "ROOT/in/a.jpg is there, and capitals count"),
         ("a.JPG", "ROOT/in/a.jpg is there, and capitals count"),
         ("a.jpg;x.jpg", 'ROOT/in/a.jpg is there: for several styles write a JSON list, ["a.jpg"'),
-        ("a.jpg, x.jpg", "ROOT/in/a.jpg is there: for several styles write a JSON list"),
+        ("a.jpg , x.jpg", "ROOT/in/a.jpg is there: for several styles write a JSON list"),
         ("x.jpg ", "its name begins or ends with a blank"),
         ("C:\\photos\\x.jpg", "it has backslashes, and folders are divided by /"),
         ("*.jpg", "a pattern is no name: nst manifest writes a row for each file that matches"),
@@ -96,3 +96,10 @@ def test_elsewhere_only_the_name_itself_is_looked_at() -> None:
     assert "JSON list" in hint("gs://b/x.jpg;y.jpg")
     assert "blank" in hint("gs://b/x.jpg ")
     assert hint("gs://b/x.jpg") == ""
+
+
+@pytest.mark.timeout(60)
+def test_a_name_of_a_million_blanks_is_soon_looked_at() -> None:
+    blanks = " " * 1_000_000
+    assert hint(f"in/a.jpg{blanks}x") == ""
+    assert "JSON list" in hint(f"in/a.jpg{blanks};x.jpg", {"in/a.jpg"}.__contains__)
