@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 HIDDEN = "***"
 # A user's name and password before the host.
 _USER = re.compile(r"(?i)\b(https?://)([^/?#\"\\\s]*@)")
+_WEB = re.compile(r"(?i)\s*https?:/{2,}")
 # What signed addresses and keys of interfaces are called: of S3, Cloud Storage, CloudFront, Azure.
 _NAMES = (
     "x-amz-signature|x-amz-credential|x-amz-security-token|x-goog-signature|x-goog-credential"
@@ -14,18 +16,57 @@ _NAMES = (
     "|token|access_token|auth_token|auth|hdnea|hdnts|api_key|apikey|password|secret|jwt"
 )
 _SIGNED = re.compile(rf"(?i)([?&](?:{_NAMES})=)([^&#\"'\\\s,;|<>]+)")
+# In an address that stands alone, whatever it has in it; what is hidden already ends where it does.
+_SIGNED_ALONE = re.compile(rf"(?i)([?&](?:{_NAMES})=)(?!{re.escape(HIDDEN)})[^&#]+")
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 def without_credentials(text: str) -> str:
-    """The text with `***` for user names, passwords and signatures of the web addresses in it."""
+    """The text with `***` for user names, passwords and signatures of the web addresses in it.
+
+    One that is the text, or a string in a text of JSON, may have any characters in these.
+    """
     if "://" not in text:  # As most are.
         return text
+    if text[0] in "{[":
+        text = _JSON_STRING.sub(_string_without_credentials, text)
+    elif web := _WEB.match(text):
+        if host := _after_user(text):
+            text = f"{web[0]}{HIDDEN}@{text[host:]}"
+        text = _SIGNED_ALONE.sub(rf"\1{HIDDEN}", text)
     return _SIGNED.sub(rf"\1{HIDDEN}", _USER.sub(rf"\1{HIDDEN}@", text))
 
 
+def _string_without_credentials(found: re.Match[str]) -> str:
+    if "://" not in found[0]:
+        return found[0]
+    try:
+        value = json.loads(found[0], strict=False)
+    except ValueError:
+        return found[0]  # Of a text that is no JSON.
+    shown = without_credentials(value)
+    return found[0] if shown == value else json.dumps(shown, ensure_ascii=found[0].isascii())
+
+
+def _after_user(uri: str) -> int:
+    """Where the host begins that stands behind a user's name or password; 0 where there is none.
+
+    What should be a port and is no number is the beginning of a password: it may have `/`, `?` and
+    `#` in it, which end the host's part of an address.
+    """
+    web = _WEB.match(uri)
+    if web is None:
+        return 0
+    part = re.split("[/?#]", uri[web.end() :], maxsplit=1)[0]
+    name, colon, port = part.partition(":")
+    if colon and not name.startswith("[") and "@" not in name and not port.isdecimal():
+        return uri.rfind("@") + 1
+    return web.end() + part.rfind("@") + 1 if "@" in part else 0
+
+
 def names_user(uri: str) -> bool:
-    """Whether a web address has a user's name or password in it."""
-    return _USER.match(uri) is not None
+    """Whether a web address has a user's name or password in it, or what may be one."""
+    return _after_user(uri) > 0
 
 
 def has_hidden(uri: str) -> bool:

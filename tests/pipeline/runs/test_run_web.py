@@ -165,12 +165,14 @@ def test_a_signature_stands_nowhere_and_another_one_is_the_same_image(
     catalog: Catalog, shop: WebServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def sign(name: str) -> None:
-        url = f"{shop.url}/shop/a.png?size=3&X-Amz-Signature={name}"
+        url = f"{shop.url}/shop/a.png?size=3&X-Amz-Signature=more, {name}"
         missing = f"{shop.url}/shop/none.png?token={name}"
         style = f"{shop.url}/shop/s.png"
+        password = shop.url.replace("://", f"://user:my {name}@") + "/shop/a.png"
         rows = [
             {"id": "a", "content": url, "style": style},
             {"id": "none", "content": missing, "style": style},
+            {"id": "password", "content": password, "style": style},
         ]
         catalog.manifest(rows, "pairs.jsonl")
 
@@ -179,14 +181,16 @@ def test_a_signature_stands_nowhere_and_another_one_is_the_same_image(
     sign("second-secret")
     for mode in ("trust", "check"):
         assert run(catalog, "--set=metadata=full", f"--inputs={mode}") == 3
-        assert catalog.statuses() == ["skipped", "input_not_found"]
+        assert catalog.statuses() == ["skipped", "input_not_found", "manifest_invalid"]
+    assert not [headers for headers in shop.headers if "authorization" in headers]
     assert not [name for name, data in written(catalog).items() if b"-secret" in data]
     captured = capsys.readouterr()
     assert "-secret" not in captured.out + captured.err
     assert catalog.records()["a"]["sources"]["content"].endswith("?size=3&X-Amz-Signature=***")
     again = f"{catalog.run_folder}/failures.csv"
     assert catalog.run(*ALLOWED, manifest=again) == 3
-    assert "from the manifest that has it" in str(catalog.results()[0]["error"])
+    again_failed = {result["id"]: result["error"] for result in catalog.results()}
+    assert "from the manifest that has it" in again_failed["none"]
 
 
 def test_it_is_off_unless_it_is_named(catalog: Catalog, shop: WebServer) -> None:

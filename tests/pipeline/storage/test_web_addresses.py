@@ -1,11 +1,14 @@
-"""Addresses that nobody on the internet can ask: refused, however they are written."""
+"""Addresses that are not to be asked, or not to be shown: however they are written."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from pipeline import storage
+from pipeline.storage.credentials import names_user
 from pipeline.storage.web_addresses import PrivateAddressError, allow_private, check_address
 
 PRIVATE = [
@@ -66,3 +69,58 @@ def test_what_only_this_machine_reaches_is_refused(address: str) -> None:
 @pytest.mark.parametrize("address", PUBLIC)
 def test_what_everybody_reaches_is_not(address: str) -> None:
     check_address(address)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["SECRET", "my SECRET", 'a"SECRET', "a\\SECRET", *(f"a{one}SECRET" for one in "#/?@")],
+)
+def test_a_url_with_a_password_of_any_characters_is_refused_and_hidden(password: str) -> None:
+    url = f"https://user:{password}@shop.example/a.jpg"
+    with pytest.raises(
+        storage.NoFilesystem, match=r"https://\*\*\*@shop\.example/a\.jpg has a user"
+    ):
+        storage.read_bytes(url)
+    cell = json.dumps([{"uri": url}, "b.jpg"])
+    row = {"content": url, "style": cell, "note": "größe", "error": "no, ask me@shop.example"}
+    for ascii_only in (True, False):
+        shown = storage.without_credentials(json.dumps(row, ensure_ascii=ascii_only))
+        assert "SECRET" not in shown
+        safe = "https://***@shop.example/a.jpg"
+        assert json.loads(shown) == {
+            **row,
+            "content": safe,
+            "style": json.dumps([{"uri": safe}, "b.jpg"]),
+        }
+
+
+@pytest.mark.parametrize("value", ["SECRET", "a,SECRET", "a SECRET", 'a"SECRET', "a;'SECRET"])
+def test_a_key_of_any_characters_is_hidden_up_to_the_next_parameter(value: str) -> None:
+    url, safe = f"https://h/a.jpg?token={value}&w=3", "https://h/a.jpg?token=***&w=3"
+    assert storage.without_credentials(url) == safe
+    row = {"content": url, "error": f"{safe} does not exist, me@shop.example: correct the URL."}
+    assert json.loads(storage.without_credentials(json.dumps(row))) == {**row, "content": safe}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://h.example/@user/a@2x.jpg",
+        "https://h.example:8080/@user:x/a@2x.jpg?by=me@h",
+        "https://[2001:db8::1]/a@2x.jpg",
+        "see https://h.example/a b, or ask me@h.example",
+        '{"content": "https://h.example/a.jpg", "note": "c/o: me@h.example"}',
+        "gs://bucket/user:me@h/a.jpg",
+        '[job] https://h.example/a.jpg "\\x, me@h',
+    ],
+)
+def test_what_is_no_credential_stays(text: str) -> None:
+    assert storage.without_credentials(text) == text
+    assert not names_user(text)
+
+
+def test_texts_of_a_million_characters_are_soon_looked_through() -> None:
+    for part in (":", '\\"', "https://", "?token=", '["'):
+        text = 1_000_000 // len(part) * part
+        for whole in (f"https://{text}", f'["https://{text}', f"https://{text}@", f'["{text}@://'):
+            assert storage.without_credentials(whole)
