@@ -17,6 +17,7 @@ import dataclasses
 import importlib.metadata
 import os
 import random
+import re
 import socket
 import ssl
 import threading
@@ -48,6 +49,7 @@ MOST_PER_HOST = 8  # requests at once
 _PIECE = 1 << 16
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NO_HEAD = (400, 401, 403, 405, 406, 501)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SAFE = "%/:?#[]@!$&'()*+,;=~"
 
 _Result = TypeVar("_Result")
@@ -293,10 +295,16 @@ def _answer(response: aiohttp.ClientResponse, *, is_same: bool = False) -> Answe
     is_plain = response.headers.get("Content-Encoding", "identity") == "identity"
     return Answer(
         response.content_length if is_plain else None,
-        response.headers.get("ETag", ""),
-        response.headers.get("Last-Modified", ""),
+        _text(response, "ETag"),
+        _text(response, "Last-Modified"),
         is_same,
     )
+
+
+def _text(response: aiohttp.ClientResponse, header: str) -> str:
+    """What a header says; nothing where that is not UTF-8, which no record could hold."""
+    said = response.headers.get(header, "")
+    return "" if _SURROGATE.search(said) else said
 
 
 async def _copy(

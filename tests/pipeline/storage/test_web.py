@@ -100,6 +100,24 @@ def test_a_length_that_is_not_told_is_found_out(near: WebServer) -> None:
     assert found == storage.Version(3, "modified:Mon, 02 Jan 2023 00:00:00 GMT")
 
 
+@pytest.mark.parametrize("header", ["ETag", "Last-Modified"])
+def test_a_mark_that_is_not_utf8_is_none(near: WebServer, header: str) -> None:
+    def foreign(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header(header, '"caf\xe9"')
+        handler.send_header("Content-Length", str(len(DATA)))
+        handler.end_headers()
+        if handler.command == "GET":
+            handler.wfile.write(DATA)
+
+    near.answers["a.jpg"] = foreign
+    unmarked = storage.Version(len(DATA), "")
+    for _ in range(2):
+        assert storage.read_version(f"{near.url}/a.jpg", max_bytes=MOST) == (DATA, unmarked)
+        assert storage.version(f"{near.url}/a.jpg") == unmarked
+        forget_asked(near)
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
