@@ -14,7 +14,8 @@ from pipeline.storage.credentials import without_credentials
 from pipeline.storage.errors import AccessDenied, NotFound, StorageError, TooLarge, Unreadable
 from pipeline.storage.web_addresses import PrivateAddressError
 
-_TRANSIENT_CODES = {408, 425, 429, 500, 502, 503, 504}
+# And all from 500 on but 501, which a server says of what it never does.
+_TRANSIENT_CODES = {408, 425, 429}
 _BROKEN = (
     aiohttp.ClientConnectionError,
     aiohttp.ClientPayloadError,
@@ -40,7 +41,7 @@ def check_status(uri: str, status: int, reason: str | None, retry_after: str | N
         NotFound, AccessDenied, Unreadable: it will be none.
     """
     shown, said = without_credentials(uri), f"{status} {reason or ''}".strip()
-    if status in _TRANSIENT_CODES:
+    if status in _TRANSIENT_CODES or (status >= 500 and status != 501):
         raise TransientError(f"the server answers {said}", seconds_of(retry_after))
     if status in (404, 410):
         raise NotFound(f"{shown} does not exist, the server answers {said}: correct the URL.")
@@ -60,7 +61,7 @@ def seconds_of(retry_after: str | None) -> float:
     """The seconds in a header Retry-After, which has them as a number or as a time."""
     if not retry_after:
         return 0.0
-    if retry_after.strip().isdigit():
+    if retry_after.isascii() and retry_after.strip().isdigit():
         return float(retry_after)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())

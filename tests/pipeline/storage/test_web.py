@@ -128,6 +128,7 @@ def test_a_mark_that_is_not_utf8_is_none(near: WebServer, header: str) -> None:
         (400, storage.Unreadable),
         (204, storage.Unreadable),
         (304, storage.Unreadable),
+        (501, storage.Unreadable),
     ],
 )
 def test_what_will_not_get_better_is_said_at_once(
@@ -139,11 +140,14 @@ def test_what_will_not_get_better_is_said_at_once(
     assert len(near.asked) == 1
 
 
-@pytest.mark.parametrize("after", ["0", "1", "soon"])
-def test_what_may_get_better_is_tried_again(near: WebServer, after: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "after"),
+    [(503, "0"), (503, "1"), (503, "soon"), (503, "\xc2\xb2"), (500, "0"), (508, "0"), (520, "0")],
+)
+def test_what_may_get_better_is_tried_again(near: WebServer, status: int, after: str) -> None:
     def busy(handler: Handler) -> None:
         if len(near.asked) < 2:
-            handler.reply(429 if near.asked else 503, Retry_After=after)
+            handler.reply(429 if near.asked else status, Retry_After=after)
         else:
             handler.reply(200, DATA)
 
@@ -151,7 +155,7 @@ def test_what_may_get_better_is_tried_again(near: WebServer, after: str) -> None
     started = time.monotonic()
     assert storage.read_bytes(f"{near.url}/a.jpg") == DATA
     assert (time.monotonic() - started >= 2) == (after == "1") or after != "1"
-    assert [status for _, _, status in near.asked] == [503, 429, 200]
+    assert [answered for _, _, answered in near.asked] == [status, 429, 200]
 
 
 def test_a_body_that_breaks_off_is_read_again(near: WebServer) -> None:
