@@ -14,13 +14,14 @@ from pipeline.command_options import Commands, Parser, add_command
 from pipeline.job import gpus
 from pipeline.job.budget import MaxFailures
 from pipeline.job.options import (
-    HERE,
     JOB_COMMANDS,
     RunOptions,
     check_beam_arguments,
     check_option_names,
     check_run_id,
+    from_here,
     load_config,
+    require_utf8,
 )
 from pipeline.manifest.reading import STANDARD_INPUT
 from pipeline.manifest.schemes import parse_schemes
@@ -55,7 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The parsed command line; what a job's commands do not know is kept for Beam, checked.
 
     Raises:
-        ConfigError: an option that neither this program nor Beam knows.
+        ConfigError: an option that neither this program nor Beam knows, or what is not UTF-8.
     """
     top = parser()
     command, options = next(iter(arguments), ""), arguments[1:]
@@ -63,6 +64,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         # Before argparse looks: a misspelt --manifest is misspelt, not missing.
         check_option_names(options, command, own)
     known, rest = top.parse_known_args(arguments)
+    if known.command in (*JOB_COMMANDS, "stylize"):
+        for argument in arguments:
+            require_utf8(argument)
     if known.command in JOB_COMMANDS:
         check_beam_arguments(rest)
     elif rest:
@@ -80,7 +84,7 @@ def config_of(arguments: argparse.Namespace) -> StyleConfig:
     weights = arguments.weights
     config = load_config(arguments.config, arguments.set, {"weights": weights})
     changes = {
-        key: storage.resolve(getattr(config, key), HERE)
+        key: from_here(getattr(config, key))
         for key, names in URI_SETTINGS.items()
         if getattr(config, key) not in names
     }
@@ -117,7 +121,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         check_run_id(arguments.run_id)
     most, schemes = arguments.max_failures, arguments.allow_schemes
     return RunOptions(
-        manifest=storage.resolve(arguments.manifest or STANDARD_INPUT, HERE),
+        manifest=from_here(arguments.manifest or STANDARD_INPUT),
         output=_folder("--output", arguments.output),
         config=config_of(arguments),
         on_existing=arguments.on_existing,
@@ -162,7 +166,7 @@ def gpu_price(arguments: argparse.Namespace) -> float | None:
 
 
 def _folder(flag: str, given: str) -> str:
-    uri = storage.resolve(given, HERE)
+    uri = from_here(given)
     try:
         storage.check_scheme(uri, writing=True)
     except storage.NoFilesystem as error:

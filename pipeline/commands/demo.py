@@ -10,7 +10,7 @@ from nst_core.config import StyleConfig
 from pipeline import storage
 from pipeline.commands.demo_weights import choose_weights
 from pipeline.commands.run import EXIT_ALL_DONE, run
-from pipeline.job.options import RunOptions
+from pipeline.job.options import RunOptions, require_utf8
 from pipeline.manifest.writing import write_manifest
 from pipeline.records import records
 from pipeline.records.contact_sheet import Picture, contact_sheet
@@ -43,13 +43,15 @@ def demo(
         weights: as the setting; None: `choose_weights` decides, and says so.
 
     Raises:
+        ConfigError: the output's name is not UTF-8.
         JobError: the output cannot be written, or the weights that were asked for not be had.
     """
+    folder = pathlib.Path(output).absolute()
+    require_utf8(str(folder))
     if weights is None:
         weights, sentence = choose_weights()
         print(sentence, flush=True)
     config = config.updated({"weights": weights})
-    folder = pathlib.Path(output).absolute()
     storage.check_writable(str(folder))
     samples = copy_samples(folder / "samples")
     manifest = str(folder / "manifest.csv")

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.commands.picture_files import find_pictures
-from pipeline.job.options import HERE, RunOptions
+from pipeline.job.options import HERE, RunOptions, require_utf8
 from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.reading import STANDARD_INPUT, Reading, parse_columns
 from pipeline.manifest.rows import manifest_kind
@@ -57,7 +57,7 @@ def with_rows(options: RunOptions, arguments: argparse.Namespace) -> Iterator[Ru
         pictures, left_out = find_pictures([storage.resolve(name, HERE) for name in styles])
         reading = dataclasses.replace(
             reading,
-            styles=tuple(pictures),
+            styles=tuple(map(require_utf8, pictures)),
             more=f" {_named('--styles', styles)}",
             schemes=tuple({scheme_name(uri) for uri in pictures}),
             notes=tuple(left_out),

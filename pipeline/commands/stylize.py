@@ -20,7 +20,7 @@ from nst_core.imaging.encoding import CONTENT_TYPES, EXTENSIONS
 from nst_core.results import Progress, Style, StyleResult
 from pipeline import storage
 from pipeline.console import events
-from pipeline.job.options import HERE
+from pipeline.job.options import HERE, from_here
 from pipeline.manifest.pairs import Pair, StyleReference
 from pipeline.manifest.spelling import spelled
 from pipeline.records.fingerprints import recipe
@@ -60,12 +60,13 @@ def stylize(
         masks: of the first styles, in their order.
 
     Raises:
-        ConfigError: the output's extension is no image format, or the output is an input.
+        ConfigError: the output's extension is no image format, the output is an input, or a name
+            is not UTF-8.
         PairError, JobError: the pair cannot be stylized, or nothing can.
     """
-    target = storage.resolve(output, HERE)
+    target = from_here(output)
     task = _task(
-        storage.resolve(content, HERE),
+        from_here(content),
         _references(styles, masks),
         config.updated({"output_format": _format(target)}),
         spelled([content, *styles, *filter(None, masks)], HERE),
@@ -171,7 +172,7 @@ def _spare_inputs(task: Task, target: str) -> None:
 
 def _references(styles: Sequence[str], masks: Sequence[str | None]) -> tuple[StyleReference, ...]:
     return tuple(
-        StyleReference(storage.resolve(style, HERE), mask=mask and storage.resolve(mask, HERE))
+        StyleReference(from_here(style), mask=mask and from_here(mask))
         for style, mask in itertools.zip_longest(styles, masks)
     )
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nst_core.config import PRESETS, SETTINGS, StyleConfig, preset
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, shown
 from nst_core.setting_text import parse_setting, parse_settings
 from nst_core.yaml_values import TEXT_LIMIT
 from pipeline import storage
@@ -46,6 +46,27 @@ _NO_DRY_RUN = {
     "tells what would be done and writes nothing.",
     "plan": "{} is no option of nst plan, which writes nothing as it is; leave it out.",
 }
+
+
+def require_utf8(name: str) -> str:
+    """A name as it is, of the command line or of a file that it leads to.
+
+    Raises:
+        ConfigError: it is not UTF-8, which everything is that is written of a pair.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{shown(name)} is not UTF-8, as names have to be that are written into records: "
+            "rename it."
+        ) from error
+    return name
+
+
+def from_here(name: str) -> str:
+    """The absolute URI of a name on the command line. Raises ConfigError: it is not UTF-8."""
+    return require_utf8(storage.resolve(name, HERE))
 
 
 @dataclasses.dataclass(frozen=True)

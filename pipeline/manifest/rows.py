@@ -27,6 +27,7 @@ from pipeline.manifest.outputs import written_by_runs
 from pipeline.manifest.parquet_rows import parquet_rows
 from pipeline.manifest.reading import AS_IT_IS, METADATA, Reading, is_metadata, relative
 from pipeline.manifest.text import DAMAGE, foreign_bytes
+from pipeline.manifest.values import defect
 from pipeline.storage.filesystems import only_images_reason
 
 KINDS = {
@@ -71,7 +72,8 @@ def find_manifests(pattern: str) -> list[str]:
     too: below a wildcard, what a run has written is no manifest.
 
     Raises:
-        ManifestError: a glob matches nothing, or its files cannot be listed; a URL of the web.
+        ManifestError: a glob matches nothing or what is not UTF-8, or its files cannot be listed; a
+            URL of the web.
     """
     if reason := only_images_reason(pattern):
         raise ManifestError(f"The manifest {reason}")
@@ -92,6 +94,8 @@ def find_manifests(pattern: str) -> list[str]:
             f"The manifest {pattern} matches only what runs have written (such as {matches[0]}); "
             "name a manifest, or let the glob name the folder of that run."
         )
+    if foreign := next((uri for uri in found if defect(uri)), None):
+        raise ManifestError(f"The name of the manifest {shown(foreign)} is not UTF-8; rename it.")
     return found
 
 

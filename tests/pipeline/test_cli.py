@@ -342,6 +342,45 @@ def test_the_command_in_its_own_process_exits_with_2_and_one_line(
     assert "--manifest" in one_sentence(done.stderr)
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="its disks have no such names")
+def test_names_that_are_not_utf8_are_refused_before_any_work(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    one_sentence: Callable[[str], str],
+) -> None:
+    folder, name = tmp_path / "f\udce9", "caf\udce9"
+    folder.mkdir()
+    (folder / f"{name}.png").write_bytes(b"")
+    (folder / f"{name}.csv").write_text("content,style\na.png,s.png\n")
+    (tmp_path / "m.csv").write_text("content\na.png\n")
+    monkeypatch.chdir(tmp_path)
+    small = ("--weights", "procedural")
+    run = ("--manifest", "m.csv", "--output", "out", *small)
+    commands: list[list[str]] = [
+        ["stylize", f"{name}.png", "s.png", "-o", "x.png", *small],
+        ["stylize", "a.png", "s.png", "-o", f"{name}.png", *small],
+        ["stylize", "a.png", "s.png", "-o", "x.png", *small, f"--style-mask={name}.png"],
+        ["demo", "--output", name],
+    ]
+    for command in ("run", "plan"):
+        commands += [
+            [command, "--manifest", f"{name}.csv", "--output", "out", *small],
+            [command, "--manifest", "f*/*.csv", "--output", "out", *small],
+            [command, "--manifest", "m.csv", "--output", name, *small],
+            [command, *run, "--config", f"{name}.yaml"],
+            [command, *run, f"--set=init={name}.png"],
+            [command, *run, "--styles", "f*/*.png"],
+        ]
+    for arguments in commands:
+        assert main(arguments) == 2, arguments
+        assert "is not UTF-8" in one_sentence(capsys.readouterr().err)
+    monkeypatch.chdir(folder)
+    assert main(["run", *run]) == 2
+    assert "is not UTF-8" in one_sentence(capsys.readouterr().err)
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, "m.csv"}
+
+
 def options_of(*arguments: str) -> Any:
     """The options of `nst run` with these arguments."""
     return cli.run_options(cli.parse(["run", "--manifest", "m.csv", "--output", "o", *arguments]))
