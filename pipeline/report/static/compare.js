@@ -5,14 +5,15 @@ const stage = document.getElementById("stage");
 const look = { factor: 1, x: 0, y: 0, from: null };
 const LARGEST = 16;
 
+// The content is shown up to the cut, the result beyond it.
 function cutAt(percent) {
-  document.getElementById("cut").value = percent;
+  const cut = document.getElementById("cut");
+  cut.value = percent;
+  cut.setAttribute("aria-valuetext", `${cut.value} % content`);
   stage.style.setProperty("--cut", `${percent}%`);
 }
 
-document.getElementById("cut").addEventListener("input", (event) => {
-  stage.style.setProperty("--cut", `${event.target.value}%`);
-});
+document.getElementById("cut").addEventListener("input", (event) => cutAt(event.target.value));
 
 function place() {
   const box = stage.getBoundingClientRect();

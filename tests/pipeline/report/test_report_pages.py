@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
 import re
 import shlex
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from benchmarks import made_output
 from pipeline.__main__ import main
@@ -91,6 +93,12 @@ def shown(page: Any) -> list[str]:
     return [name for _, name in sorted(cards)]
 
 
+def middle(shown: Any) -> Any:
+    """The colour in the middle of an element, as a person sees it."""
+    with Image.open(io.BytesIO(shown.screenshot())) as image:
+        return image.convert("RGB").getpixel((image.width // 2, image.height // 2))
+
+
 def test_many_pairs_have_few_elements_and_are_sorted_and_filtered(opened: Any, many: str) -> None:
     page = opened(many)
     assert page.text_content("#shown") == "6,000 pairs"
@@ -157,6 +165,25 @@ def test_the_keyboard_alone_goes_through_grid_and_detail_and_marks(opened: Any, 
     page.reload()
     page.wait_for_selector("html[data-ready]", state="attached")
     assert page.text_content("#marks-count") == "1 keep, 1 reject"  # Kept in the browser.
+
+
+def test_the_slider_shows_what_is_named_at_its_ends(opened: Any, many: str) -> None:
+    page = opened(many)
+    page.click(".open >> nth=0")
+    page.wait_for_selector("dialog[open]")
+    for name, image, colour in (("Content", "before", "red"), ("Result", "after", "lime")):
+        page.evaluate(f"control('{image}').style.background = '{colour}'")
+        page.evaluate(f"control('{image}').removeAttribute('src')")
+        assert page.get_attribute(f"#{image}", "alt") == name
+    colours = {"Content": (255, 0, 0), "Result": (0, 255, 0)}
+    first, last = page.inner_text("label:has(#cut)").split()
+    assert middle(page.locator("#stage")) == colours["Result"]
+    page.focus("#cut")
+    for key, name in (("End", last), ("Home", first)):
+        page.keyboard.press(key)
+        assert middle(page.locator("#stage")) == colours[name]
+        share = 100 if name == "Content" else 0
+        assert page.get_attribute("#cut", "aria-valuetext") == f"{share} % content"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
