@@ -18,12 +18,10 @@ from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.rows import read_rows
 from pipeline.manifest.schemes import default_schemes, scheme_name
 from pipeline.manifest.values import MARK_OF, OPTION, OUTCOME
-from pipeline.records import run_file
 from pipeline.records.retry import retry_arguments
-from pipeline.records.run_states import told_in
 from pipeline.report import settings
 from pipeline.report.entries import Failure
-from pipeline.report.runs import Run, last_tries, without_failure
+from pipeline.report.runs import Run, allows_private_hosts, last_tries, without_failure
 
 # Failed rows that the pages show; failures.csv has all.
 MOST_FAILURES = 20_000
@@ -146,6 +144,5 @@ def _retry_command(run: Run, output: str, failures: Sequence[Failure]) -> str:
     named = {scheme_name(uri["uri"]) for one in failures for uri in one.styles if one.id}
     named |= {scheme_name(one.content) for one in failures if one.id}
     schemes = sorted({*named, *default_schemes(run.failures, output)})
-    told = told_in(storage.directory(run.failures), run_file.NAME)
-    private = told.get("private_hosts") is True
+    private = allows_private_hosts(storage.directory(run.failures))
     return shlex.join(retry_arguments(run.failures, output, schemes, private_hosts=private))

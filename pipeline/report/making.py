@@ -17,7 +17,7 @@ from pipeline.records.reading import RecordName, read_each, record_names
 from pipeline.report import links, page
 from pipeline.report.entries import Entry, Failure, of_failure, of_record
 from pipeline.report.failing import failures_of, retry_commands
-from pipeline.report.runs import runs_of
+from pipeline.report.runs import allows_private_hosts, runs_of
 from pipeline.report.shards import Shards
 
 _TIME = "%Y%m%dT%H%M%S.%fZ"  # in the names of reports
@@ -87,7 +87,12 @@ def make_report(output: str, *, told: Callable[[int], None] = lambda _: None) ->
     page.write_assets(folder)
     uri = storage.join(root, "index.html")
     seconds = time.monotonic() - started
-    head = page.Head(output, name, runs, failures, seconds, unreadable)
+    private = [
+        run
+        for run in sorted(shards.web_runs)
+        if allows_private_hosts(storage.join(output, "runs", run))
+    ]
+    head = page.Head(output, name, runs, failures, private, seconds, unreadable)
     retries = list(retry_commands(runs, output, failures))
     storage.write_bytes(uri, page.render(head, shards, retries), "text/html; charset=utf-8")
     _remove_old(root)

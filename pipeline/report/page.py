@@ -30,12 +30,16 @@ _DIRECTION = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """What the page says before any pair: of which output, made from what, how long it took."""
+    """What the page says before any pair: of which output, made from what, how long it took.
+
+    `private_runs`: those that were told that URLs may lead to private hosts.
+    """
 
     output: str
     name: str
     runs: list[Run]
     failures: list[Failure]
+    private_runs: list[str]
     seconds: float
     unreadable: int
 

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline import storage
 from pipeline.records import run_file
 from pipeline.records.retry import retried_run
+from pipeline.records.run_states import told_in
 from pipeline.records.tasks import NO_FAILURES, OK, POSTPONED, SKIPPED
 
 FINISHED = "finished"
@@ -96,6 +97,11 @@ def _run(folder: str, uris: Sequence[str]) -> Run:
         hours=max((end - begin).total_seconds(), 1) / 3600,
         state=FINISHED if has_summary else str(told["state"]),
     )
+
+
+def allows_private_hosts(folder: str) -> bool:
+    """Whether the run of this folder was told that URLs may lead to private hosts."""
+    return told_in(folder, run_file.NAME).get("private_hosts") is True
 
 
 def last_tries(runs: Sequence[Run]) -> list[Run]:

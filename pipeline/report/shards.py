@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import collections
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ INDEX_PAIRS = 5000
 DETAIL_PAIRS = 250
 SCRIPT = "text/javascript; charset=utf-8"
 NAMED = ("content", "style", "run", "preset", "status", "extension", "content_image", "style_image")
+_WEB = re.compile("https?://", re.IGNORECASE)
 # Only ASCII: U+2028 would end a line of an older browser's script.
 _JSON = json.JSONEncoder(separators=(",", ":"), default=str)
 
@@ -44,6 +46,8 @@ class Shards:
         self.index_files = 0
         self.detail_files = 0
         self.statuses: collections.Counter[str] = collections.Counter()
+        # Runs whose rows name files on the web.
+        self.web_runs: set[str] = set()
         self.about: dict[str, collections.Counter[str]] = collections.defaultdict(
             collections.Counter
         )
@@ -52,6 +56,8 @@ class Shards:
         """The next pair."""
         self.count += 1
         self.statuses[entry.index["status"]] += 1
+        if any(_WEB.search(cell) for cell in entry.detail["row"].values()):
+            self.web_runs.add(entry.index["run"])
         for name, value in entry.about.items():
             self.about[name][value] += 1
         self._group_of.append(self._groups.setdefault(entry.group, len(self._groups)))

@@ -88,12 +88,19 @@ function schemeOf(uri) {
   return found ? found[1].toLowerCase() : "file";
 }
 
+// Whether the runs of marked pairs were told that URLs may lead to private hosts.
+function allowsPrivateHosts() {
+  const runs = new Set(JSON.parse(page.privateRuns));
+  return nst.ids.some((id, pair) => marks.of(id) && runs.has(textOf(pair, "run")));
+}
+
 function runCommand(rows) {
   const words = ["nst", "run", "--manifest", "marks.csv", "--output", page.output];
   const usual = new Set(["file", "gs", schemeOf(page.output)]);
   const named = new Set(rows.flatMap((row) => [schemeOf(row.content), row.style.startsWith("[") ? "" : schemeOf(row.style)]).filter(Boolean));
   for (const match of rows.flatMap((row) => [...row.style.matchAll(/"([a-z][a-z0-9+.-]*):\/\//gi)])) named.add(match[1].toLowerCase());
   if ([...named].some((one) => !usual.has(one))) words.push("--allow-schemes", [...new Set([...usual, ...named])].sort().join(","));
+  if (allowsPrivateHosts()) words.push("--allow-private-hosts");
   // Rows have their own, but a run looks for those that it is told first.
   const weights = rows.map((row) => row["options.weights"]).find(Boolean);
   if (weights) words.push("--weights", weights.startsWith('"') ? JSON.parse(weights) : weights);

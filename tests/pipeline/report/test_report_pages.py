@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -17,6 +17,9 @@ from PIL import Image
 from benchmarks import made_output
 from pipeline.__main__ import main
 from pipeline.report.making import make_report
+
+if TYPE_CHECKING:
+    from web_server import WebServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -255,3 +258,32 @@ def test_hostile_names_are_text_and_marks_are_a_manifest_that_runs(
     assert statuses == {"p0": True, "p1": True, "p2": False, "p3": False, "p4": False}
     after = catalog.records()["p1"]["config"]
     assert after == {**before["p1"]["config"], "content_weight": 0.5}
+
+
+def test_the_command_for_marks_allows_private_hosts_where_their_runs_did(
+    opened: Any, catalog: Catalog, web: WebServer, tmp_path: pathlib.Path
+) -> None:
+    catalog.pairs(("a.png", "b.png"))
+    for name in ("b.png", "s.png"):
+        web.put(name, catalog.read(name))
+    catalog.manifest([{"id": "a", "content": "a.png", "style": "s.png"}])
+    rows = [{"id": "b", "content": f"{web.url}/b.png", "style": f"{web.url}/s.png"}]
+    catalog.manifest(rows, "web.csv")
+    allowed = ("--allow-schemes=https,file", "--allow-private-hosts")
+    assert catalog.run("--no-report") == 0
+    assert catalog.run(*allowed, "--run-id=web", manifest="web.csv") == 0
+    page = opened(catalog.uri("out"))
+    page.select_option("#sort", "id")
+    commands = []
+    for name in "ab":
+        page.focus(f".open[aria-label^='{name},']")
+        page.keyboard.press("r")
+        with page.expect_download() as download:
+            page.click("#save")
+        download.value.save_as(tmp_path / "marks.csv")
+        commands.append(shlex.split(page.text_content("#then-command")))
+    assert [allowed[1] in command for command in commands] == [False, True]
+    again = commands[1]
+    again[again.index("marks.csv")] = str(tmp_path / "marks.csv")
+    assert main([*again[1:], "--run-id", "again"]) == 0
+    assert {record["run"] for record in catalog.records().values()} == {"again"}
