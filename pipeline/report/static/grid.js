@@ -131,10 +131,14 @@ function captionOf(pair, failed, style) {
   if (failed) return textOf(pair, "status");
   const key = control("sort").value;
   if (key === "id" || key === "date") return style;
+  return `${style} · ${sortedBy(key, pair)}`;
+}
+
+function sortedBy(key, pair) {
   const value = nst.numbers[key][pair];
-  return key === "deviation"
-    ? `${style} · ${value === null || value === undefined ? "–" : `${value > 0 ? "+" : ""}${value.toFixed(1)} σ`}`
-    : `${style} · ${short(value)}`;
+  if (key !== "deviation") return short(value);
+  if (value === null || value === undefined) return `Gram error ${short(nst.numbers.gram_error[pair])}`;
+  return `${value > 0 ? "+" : ""}${value.toFixed(1)} σ`;
 }
 
 function badge(id) {

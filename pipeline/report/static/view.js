@@ -71,11 +71,18 @@ function conditions() {
 function compareBy(key, reversed) {
   const sign = (DESCENDING.has(key) ? -1 : 1) * (reversed ? -1 : 1);
   if (key === "id") return (a, b) => sign * (nst.ids[a] < nst.ids[b] ? -1 : 1);
-  const numbers = nst.numbers[key];
+  const compare = compareNumbers(nst.numbers[key], sign);
+  // Of too few alike nobody knows what is usual.
+  const otherwise = key === "deviation" ? compareNumbers(nst.numbers.gram_error, sign) : () => 0;
+  return (a, b) => compare(a, b) || otherwise(a, b) || a - b;
+}
+
+// What has no number comes last.
+function compareNumbers(numbers, sign) {
   return (a, b) => {
     const one = numbers[a] ?? null, other = numbers[b] ?? null;
-    if (one === null || other === null) return (one === null) - (other === null) || a - b;
-    return sign * (one - other) || a - b;
+    if (one === null || other === null) return (one === null) - (other === null);
+    return sign * (one - other);
   };
 }
 

@@ -128,6 +128,27 @@ def test_many_pairs_have_few_elements_and_are_sorted_and_filtered(opened: Any, m
     until(page, "view.pairs.length === 1")
 
 
+def test_where_too_few_are_alike_the_largest_gram_errors_come_first(
+    opened: Any, tmp_path: pathlib.Path
+) -> None:
+    made_output.write(tmp_path, 60, pictures=8)  # Five of each style.
+    for record in sorted(tmp_path.glob("records/*/*.json"))[:2]:
+        record.unlink()
+    make_report(str(tmp_path))
+    page = opened(str(tmp_path))
+    pairs = page.evaluate(
+        "view.pairs.map(p => [nst.numbers.deviation[p], nst.numbers.gram_error[p]])"
+    )
+    usual, alone = pairs[:50], pairs[50:]
+    assert [pair[0] for pair in usual] == sorted((pair[0] for pair in usual), reverse=True)
+    assert [pair[0] for pair in alone] == [None] * 8
+    assert [pair[1] for pair in alone] == sorted((pair[1] for pair in alone), reverse=True)
+    page.evaluate("window.scrollTo(0, 1e9)")
+    until(page, "document.querySelector('[aria-posinset=\"58\"]')")
+    assert "Gram error 0." in page.inner_text("[aria-posinset='58'] small")
+    assert "σ" in page.inner_text("[aria-posinset='50'] small")
+
+
 def test_scrolling_reaches_the_last_pair_and_contents_can_be_compared(
     opened: Any, many: str
 ) -> None:
