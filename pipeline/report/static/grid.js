@@ -56,8 +56,10 @@ function linesOf(pairs) {
 // Where the window is in the whole; taller than a browser can scroll, the whole passes faster.
 function offset() {
   const scrolled = Math.max(0, window.scrollY - grid.offsetTop);
+  if (layout.height <= TALLEST) return scrolled;
   const real = layout.height - window.innerHeight, shown = grid.offsetHeight - window.innerHeight;
-  return layout.height > TALLEST ? scrolled * (real / shown) : scrolled;
+  const within = Math.min(scrolled, shown); // What is below the grid passes as it is.
+  return within * (real / shown) + scrolled - within;
 }
 
 function show() {
@@ -131,7 +133,7 @@ function captionOf(pair, failed, style) {
   if (failed) return textOf(pair, "status");
   const key = control("sort").value;
   if (key === "id" || key === "date") return style;
-  return `${style} · ${sortedBy(key, pair)}`;
+  return `${sortedBy(key, pair)} · ${style}`; // A long name is cut off at its end.
 }
 
 function sortedBy(key, pair) {
@@ -156,7 +158,7 @@ function focusCard(place) {
   if (number < 0) return;
   const top = layout.tops[number], from = offset(), [, height] = SIZES[chosenSize()];
   const covered = document.getElementById("tools").offsetHeight;
-  if (top < from + covered || top + height > from + window.innerHeight) {
+  if (top < from + covered || top + height > from + window.innerHeight - control("marks").offsetHeight) {
     const scale = layout.height > TALLEST ? (grid.offsetHeight - window.innerHeight) / (layout.height - window.innerHeight) : 1;
     window.scrollTo(0, grid.offsetTop + (top - covered - GAP) * scale);
   }

@@ -166,6 +166,25 @@ def test_scrolling_reaches_the_last_pair_and_contents_can_be_compared(
     assert page.evaluate("layout.columns") == 2
 
 
+def test_nothing_is_cut_off_or_covered_that_is_sorted_by(opened: Any, many: str) -> None:
+    page = opened(many)
+    caption = page.inner_text(".card small >> nth=0")
+    assert re.fullmatch(r"\+[\d.]+ σ · style\d\d\.jpg", caption)
+    page.focus(".open >> nth=0")
+    page.keyboard.press("r")
+    with page.expect_download():
+        page.click("#save")
+    page.evaluate("window.scrollTo(0, 1e9)")
+    until(page, "document.querySelector('[aria-posinset=\"6000\"]')")
+    last = page.locator("[aria-posinset='6000']").bounding_box()
+    marks = page.locator("#marks").bounding_box()
+    assert last["y"] + last["height"] <= marks["y"]
+    assert marks["y"] + marks["height"] <= 800
+    page.evaluate("window.scrollTo(0, 0)")
+    marks = page.locator("#marks").bounding_box()
+    assert marks["y"] + marks["height"] <= 800
+
+
 def test_the_keyboard_alone_goes_through_grid_and_detail_and_marks(opened: Any, many: str) -> None:
     page = opened(many)
     page.focus(".open >> nth=0")
