@@ -157,8 +157,9 @@ function focusCard(place) {
   const number = layout.lines.findIndex((line) => line.heading === undefined && target < line.first + line.count);
   if (number < 0) return;
   const top = layout.tops[number], from = offset(), [, height] = SIZES[chosenSize()];
-  const covered = document.getElementById("tools").offsetHeight;
-  if (top < from + covered || top + height > from + window.innerHeight - control("marks").offsetHeight) {
+  const tools = control("tools"), covered = getComputedStyle(tools).position === "sticky" ? tools.offsetHeight : 0;
+  const above = Math.max(0, grid.offsetTop - window.scrollY), end = from + window.innerHeight - above;
+  if (top < from + covered || top + height > end - control("marks").offsetHeight - GAP) {
     const scale = layout.height > TALLEST ? (grid.offsetHeight - window.innerHeight) / (layout.height - window.innerHeight) : 1;
     window.scrollTo(0, grid.offsetTop + (top - covered - GAP) * scale);
   }

@@ -185,6 +185,25 @@ def test_nothing_is_cut_off_or_covered_that_is_sorted_by(opened: Any, many: str)
     assert marks["y"] + marks["height"] <= 800
 
 
+def test_on_a_phone_pictures_have_the_most_of_the_page(opened: Any, many: str) -> None:
+    page = opened(many)
+    page.set_viewport_size({"width": 390, "height": 844})
+    until(page, "layout.columns === 1")
+    assert page.locator(".top").bounding_box()["height"] < 844 / 5
+    assert page.locator(".top .title").bounding_box()["width"] > 350
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.focus(".open >> nth=0")
+    page.keyboard.press("r")
+    page.keyboard.press("ArrowDown")
+    focused = page.locator(".open:focus").bounding_box()
+    marks = page.locator("#marks").bounding_box()
+    assert focused["y"] >= 0
+    assert focused["y"] + focused["height"] <= marks["y"]
+    page.evaluate("window.scrollBy(0, 2000)")
+    tools = page.locator("#tools").bounding_box()
+    assert tools["y"] + tools["height"] < 0
+
+
 def test_the_keyboard_alone_goes_through_grid_and_detail_and_marks(opened: Any, many: str) -> None:
     page = opened(many)
     page.focus(".open >> nth=0")
