@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nst_core.errors import shortened
 from pipeline import storage
 from pipeline.manifest.values import MARK, MARK_OF
 from pipeline.records import marks, records
@@ -17,6 +18,7 @@ from pipeline.records.tasks import OK
 from pipeline.report import links, settings
 
 NOTHING = math.nan
+ERROR_SHOWN = 200  # characters in the grid; one pair in full has all
 # What can be sorted by, besides dates and deviations; for all but `ssim`, less is better.
 MEASURES = ("total", "content_loss", "style_loss", "ssim", "gram_error", "seconds")
 
@@ -99,6 +101,7 @@ def of_record(
             "run": str(record.get("run", "")),
             "preset": settings.preset_of(changes),
             "status": failure.status if failure else OK,
+            "error": _clipped(failure.error) if failure else "",
             "extension": "" if own else records.image_extension(record),
             "content_image": _shown(detail["content"]),
             "style_image": _shown(detail["styles"][0]),
@@ -128,6 +131,7 @@ def of_failure(failure: Failure, output: str) -> Entry:
             "run": failure.run,
             "preset": "",
             "status": failure.status,
+            "error": _clipped(failure.error),
             "extension": "",
             "content_image": _shown(detail["content"]),
             "style_image": _shown(detail["styles"][0]),
@@ -189,6 +193,10 @@ def _source(named: Mapping[str, Any], output: str, thumbnail: Any) -> dict[str, 
         "link": links.source_link(named["uri"], output),
         "thumbnail": links.source_thumbnail(thumbnail),
     }
+
+
+def _clipped(error: str) -> str:
+    return shortened(error, ERROR_SHOWN)
 
 
 def _shown(source: Mapping[str, Any]) -> str:

@@ -22,7 +22,10 @@ from pipeline.report.numbers import result_deviations
 INDEX_PAIRS = 5000
 DETAIL_PAIRS = 250
 SCRIPT = "text/javascript; charset=utf-8"
-NAMED = ("content", "style", "run", "preset", "status", "extension", "content_image", "style_image")
+NAMED = (
+    *("content", "style", "run", "preset", "status", "error", "extension"),
+    *("content_image", "style_image"),
+)
 _WEB = re.compile("https?://", re.IGNORECASE)
 # Only ASCII: U+2028 would end a line of an older browser's script.
 _JSON = json.JSONEncoder(separators=(",", ":"), default=str)

@@ -3,7 +3,7 @@
 
 const page = document.documentElement.dataset;
 const MEASURES = ["total", "content_loss", "style_loss", "ssim", "gram_error", "seconds"];
-const NAMED = ["content", "style", "run", "preset", "status", "extension", "content_image", "style_image"];
+const NAMED = ["content", "style", "run", "preset", "status", "error", "extension", "content_image", "style_image"];
 
 const nst = {
   count: 0,

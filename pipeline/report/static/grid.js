@@ -113,13 +113,13 @@ function picture(source, kind) {
 
 function card(place) {
   const pair = view.pairs[place], id = nst.ids[pair], status = textOf(pair, "status");
-  const failed = status !== "ok";
+  const failed = status !== "ok", image = resultImage(pair);
   const style = fileName(textOf(pair, "style"));
-  const label = `${visible(id)}, style ${visible(style)}${failed ? `, ${status}` : ""}`;
+  const label = `${visible(id)}, style ${visible(style)}${failed ? `, ${status}: ${visible(textOf(pair, "error"))}` : ""}`;
   const open = element("button", {
     type: "button", class: "open", "data-place": place, "aria-label": label, tabindex: place === grid.roving ? "0" : "-1",
     onclick: () => openDetail(place), onfocus: () => { grid.roving = place; },
-  }, picture(resultImage(pair), "result"));
+  }, failed && !image ? element("span", { class: "reason" }, foreign(textOf(pair, "error"))) : picture(image, "result"));
   const sources = element("span", { class: "pair" }, picture(textOf(pair, "content_image"), "source"), picture(textOf(pair, "style_image"), "source"));
   const made = element("div", {
     class: `card${failed ? " failed" : ""}`, role: "listitem", "aria-posinset": place + 1, "aria-setsize": view.pairs.length,

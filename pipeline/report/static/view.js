@@ -97,6 +97,7 @@ function refresh() {
   control("shown").textContent = pairs.length === nst.count
     ? `${nst.count.toLocaleString("en")} pairs`
     : `${pairs.length.toLocaleString("en")} of ${nst.count.toLocaleString("en")} pairs`;
+  control("none").hidden = pairs.length > 0;
   layOut();
 }
 

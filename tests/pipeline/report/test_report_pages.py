@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from benchmarks import made_output
+from nst_core.errors import shortened
 from pipeline.__main__ import main
+from pipeline.report.entries import ERROR_SHOWN
 from pipeline.report.making import make_report
 
 if TYPE_CHECKING:
@@ -261,6 +263,28 @@ def test_grid_and_detail_are_accessible(opened: Any, many: str, scheme: str) -> 
     page.wait_for_selector("dialog[open]")
     found += axe.run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+
+
+def test_a_report_says_why_there_is_no_picture(opened: Any, catalog: Catalog) -> None:
+    catalog.picture("s.png")
+    catalog.write("broken.png", b"<b>no picture</b>")
+    catalog.write("pairs.csv", b"id,content,style\n")
+    assert catalog.run("--run-id=none") == 0
+    page = opened(catalog.uri("out"))
+    assert page.inner_text("#none") == "No results yet."
+    assert page.locator(".head > *").count() == 1
+    catalog.manifest([{"id": "broken", "content": "broken.png", "style": "s.png"}])
+    assert catalog.run("--run-id=failed") == 3
+    page = opened(catalog.uri("out"))
+    assert not page.is_visible("#none")
+    error = catalog.failures()[0]["error"]
+    said = page.inner_text(".card.failed .reason")
+    assert said == shortened(error, ERROR_SHOWN)
+    label = page.get_attribute(".open", "aria-label")
+    assert label == f"broken, style s.png, input_unreadable: {said}"
+    page.fill("#text", "other")
+    until(page, "view.pairs.length === 0")
+    assert page.inner_text("#none") == "No pair is like this."
 
 
 def test_hostile_names_are_text_and_marks_are_a_manifest_that_runs(
