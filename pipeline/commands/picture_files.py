@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 
 from nst_core.errors import ConfigError
 from nst_core.imaging import formats
@@ -17,8 +18,9 @@ _OUTPUT = "written by a run"
 def find_pictures(named: Sequence[str]) -> tuple[list[str], list[str]]:
     """The URIs of all pictures that these absolute names mean, each once, and what was left out.
 
-    A folder is the pictures right inside it. A picture is told by its extension, a local file of
-    another by its first bytes. Below a wildcard, what a run has written is no picture to take.
+    A folder is the pictures right inside it; those of its subfolders are left out, and told by
+    their extension alone. A picture is told by its extension, a local file of another by its first
+    bytes. Below a wildcard, what a run has written is no picture to take.
 
     Returns:
         The URIs, and a sentence for each reason for which files were left out.
@@ -29,11 +31,16 @@ def find_pictures(named: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     found: dict[str, None] = {}
     left: dict[str, list[str]] = collections.defaultdict(list)
+    below: dict[str, list[str]] = {}
     for name in named:
-        matches = storage.glob_uris(name) or storage.glob_uris(storage.join(name, "*"))
-        if not matches:
-            raise ConfigError(f"{name!r} matches no file; check the path, and quote the glob.")
         is_written = written_by_runs(name)
+        matches = storage.glob_uris(name)
+        if not matches:
+            matches = storage.glob_uris(storage.join(name, "*"))
+            if deeper := list(_in_subfolders(name, matches, is_written)):
+                below[name] = deeper
+        if not matches and name not in below:
+            raise ConfigError(f"{name!r} matches no file; check the path, and quote the glob.")
         taken = 0
         for uri in matches:
             if not _is_picture(uri):
@@ -44,16 +51,32 @@ def find_pictures(named: Sequence[str]) -> tuple[list[str], list[str]]:
                 found[uri] = None
                 taken += 1
         if not taken:
-            reasons = " ".join(_sentences(left))
+            reasons = " ".join(_sentences(left, below))
             raise ConfigError(f"{name!r} matches no picture to take: {reasons}")
-    return list(found), list(_sentences(left))
+    return list(found), list(_sentences(left, below))
 
 
-def _sentences(left: dict[str, list[str]]) -> Iterator[str]:
+def _in_subfolders(
+    folder: str, inside: Sequence[str], is_written: Callable[[str], bool]
+) -> Iterator[str]:
+    for uri in {*storage.glob_uris(storage.join(folder, "**"))}.difference(inside):
+        is_named = uri.lower().endswith(formats.EXTENSIONS) and _is_picture(uri)
+        if is_named and not is_written(uri):
+            yield uri
+
+
+def _sentences(left: dict[str, list[str]], below: dict[str, list[str]]) -> Iterator[str]:
     for reason, uris in left.items():
         several = len(set(uris))
         what = "file is" if several == 1 else "files are"
         yield f"Left out: {several} {what} {reason}, such as {uris[0]}."
+    for folder, uris in below.items():
+        what = "picture is" if len(uris) == 1 else "pictures are"
+        everything = shlex.quote(storage.join(folder, "**"))
+        yield (
+            f"Left out: {len(uris)} {what} in subfolders of {folder}, such as {min(uris)}; "
+            f"{everything} takes those too."
+        )
 
 
 def _is_picture(uri: str) -> bool:

@@ -76,6 +76,30 @@ def test_a_folder_is_the_pictures_right_inside_it(photos: Catalog, folder: str) 
     assert contents(photos, folder) == ["photos/a.png", "photos/c"]
 
 
+def test_a_folder_tells_of_the_pictures_in_its_subfolders(
+    photos: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos.picture("photos/deep/deeper/d.png")
+    contents(photos, "photos")
+    folder = photos.uri("photos")
+    assert (
+        f"Left out: 2 pictures are in subfolders of {folder}, such as {folder}/deep/b.JPG; "
+        f"'{folder}/**' takes those too."
+    ) in capsys.readouterr().out.splitlines()
+    contents(photos, "photos/*")
+    assert "subfolders" not in capsys.readouterr().out
+
+
+def test_a_folder_of_subfolders_alone_is_refused_with_what_takes_their_pictures(
+    photos: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos.picture("years/2024/a.png")
+    assert main(["manifest", "--contents", "years", "--styles", "s.png", "-o", "m.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "matches no picture to take: Left out: 1 picture is in subfolders" in said
+    assert f"'{photos.uri('years')}/**'" in said
+
+
 @pytest.mark.parametrize("named", ["photos/out/images/*", "photos/out/images"])
 def test_the_pictures_of_a_run_are_taken_where_they_are_asked_for(
     photos: Catalog, named: str
