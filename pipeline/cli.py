@@ -106,6 +106,25 @@ def style_masks(arguments: argparse.Namespace) -> list[str | None]:
     return [None if mask == NO_MASK else mask for mask in masks]
 
 
+def style_weights(arguments: argparse.Namespace) -> list[float]:
+    """The weights of the styles of `nst stylize`, in their order.
+
+    Raises:
+        ConfigError: there are some, but not one for each, or one is unusable.
+    """
+    weights: list[float] = arguments.style_weight
+    styles = arguments.styles
+    if weights and len(weights) != len(styles):
+        raise ConfigError(
+            f"--style-weight is given {len(weights)} times for {len(styles)} styles; "
+            "give it once for each, in their order, or leave it out."
+        )
+    for weight in weights:
+        if not 0 < weight < math.inf:
+            raise ConfigError(f"--style-weight is {weight:g}; give a finite number above 0.")
+    return weights or [1.0] * len(styles)
+
+
 def run_options(arguments: argparse.Namespace) -> RunOptions:
     """The options of `nst run` and `nst plan`, with absolute URIs; rows: see `commands.sources`.
 
@@ -354,6 +373,15 @@ def _add_stylize(commands: Commands) -> None:
         default=[],
         help="grey image that is white where the style applies: once for each style, in their "
         "order; - for none",
+    )
+    stylize.add_argument(
+        "--style-weight",
+        type=float,
+        metavar="N",
+        action="append",
+        default=[],
+        help="how much the style counts beside the others: once for each style, in their order "
+        "(default 1 for all)",
     )
     _add_private_hosts(stylize)
     _add_settings(stylize)

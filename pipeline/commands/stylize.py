@@ -53,11 +53,13 @@ def stylize(
     output: str,
     config: StyleConfig,
     masks: Sequence[str | None] = (),
+    weights: Sequence[float] = (),
 ) -> int:
     """Write one stylized image; the exit status.
 
     Args:
         masks: of the first styles, in their order.
+        weights: of the first styles, in their order; 1 for the others.
 
     Raises:
         ConfigError: the output's extension is no image format, the output is an input, or a name
@@ -67,7 +69,7 @@ def stylize(
     target = from_here(output)
     task = _task(
         from_here(content),
-        _references(styles, masks),
+        _references(styles, masks, weights),
         config.updated({"output_format": _format(target)}),
         spelled([content, *styles, *filter(None, masks)], HERE),
     )
@@ -170,10 +172,12 @@ def _spare_inputs(task: Task, target: str) -> None:
             )
 
 
-def _references(styles: Sequence[str], masks: Sequence[str | None]) -> tuple[StyleReference, ...]:
+def _references(
+    styles: Sequence[str], masks: Sequence[str | None], weights: Sequence[float]
+) -> tuple[StyleReference, ...]:
     return tuple(
-        StyleReference(from_here(style), mask=mask and from_here(mask))
-        for style, mask in itertools.zip_longest(styles, masks)
+        StyleReference(from_here(style), weight or 1.0, mask and from_here(mask))
+        for style, mask, weight in itertools.zip_longest(styles, masks, weights)
     )
 
 

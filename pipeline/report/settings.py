@@ -72,13 +72,8 @@ def style_cell(styles: Sequence[Mapping[str, Any]]) -> str:
 
 def stylize_command(
     name: str, content: str, styles: Sequence[Mapping[str, Any]], changes: Mapping[str, Any]
-) -> str | None:
-    """The line that makes the picture of this name again; None where styles have weights.
-
-    Those `nst stylize` cannot be told.
-    """
-    if len({style.get("weight", 1) for style in styles}) > 1:
-        return None
+) -> str:
+    """The line that makes the picture of this name again."""
     extension = EXTENSIONS[changes.get("output_format", _defaults()["output_format"])]
     words = ["nst", "stylize", content, *(style["uri"] for style in styles)]
     words += ["-o", f"{name.rpartition('/')[2]}.{extension}"]
@@ -86,6 +81,10 @@ def stylize_command(
     if any(masks):
         for mask in masks:
             words += ["--style-mask", mask or "-"]
+    weights = [style.get("weight", 1) for style in styles]
+    if len({*weights}) > 1:
+        for weight in weights:
+            words += ["--style-weight", str(weight)]
     for key, value in changes.items():
         if key != "output_format":
             words += ["--set", f"{key}={option_text(value)}"]

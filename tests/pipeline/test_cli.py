@@ -142,6 +142,18 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ["stylize", "a.png", "s.png", "-o", "x.png", "--style-mask", "-", "--style-mask", "m.png"],
         ("--style-mask is given 2 times for 1 styles",),
     ),
+    "stylize with fewer weights than styles": (
+        ["stylize", "a.png", "s.png", "t.png", "-o", "x.png", "--style-weight=2"],
+        ("--style-weight is given 1 times for 2 styles", "once for each"),
+    ),
+    "stylize with an infinite weight": (
+        ["stylize", "a.png", "s.png", "-o", "x.png", "--style-weight=inf"],
+        ("--style-weight is inf", "above 0"),
+    ),
+    "stylize with a weight of nothing": (
+        ["stylize", "a.png", "s.png", "-o", "x.png", "--style-weight=0"],
+        ("--style-weight is 0", "above 0"),
+    ),
     "stylize with unknown setting": (
         ["stylize", "a.png", "s.png", "-o", "x.png", "--set", "stepz=3"],
         ("stepz", "steps"),

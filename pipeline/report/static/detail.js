@@ -88,9 +88,7 @@ function files(found) {
 function again(pair, found) {
   if (!found.row) return "";
   if (!found.command) {
-    const reason = found.facts
-      ? "nst stylize takes no weights of styles: mark this pair redo, save the marks and run them."
-      : "Mark it redo, save the marks and run them.";
+    const reason = "Mark it redo, save the marks and run them.";
     return element("section", {}, element("h3", {}, "Make it again"), element("p", { class: "note" }, reason));
   }
   return element("section", {}, element("h3", {}, "Make it again"), element("p", { class: "command" },

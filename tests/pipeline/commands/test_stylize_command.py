@@ -110,6 +110,21 @@ def test_several_styles_are_mixed(pictures: Catalog) -> None:
     assert len(set(found)) == 3
 
 
+def test_styles_are_mixed_by_their_weights_as_a_run_mixes_them(pictures: Catalog) -> None:
+    styles = [{"uri": "s.png", "weight": 1}, {"uri": "t.png", "weight": 3}]
+    row = json.dumps({"id": "a", "content": "a.png", "style": styles})
+    pictures.write("mixed.jsonl", row.encode())
+    assert pictures.run(manifest="mixed.jsonl") == 0
+    weights = ("--style-weight", "1", "--style-weight", "3")
+    assert call(pictures, "a.png", "s.png", "t.png", more=weights) == 0
+    assert (np.asarray(opened(pictures), np.int16) == pictures.pixels("a.png")).all()
+    metadata = read_metadata(pictures.read("x.png"))
+    assert json.loads(metadata["nst:sources"])["styles"] == [
+        {"uri": "s.png", "weight": 1.0},
+        {"uri": "t.png", "weight": 3.0},
+    ]
+
+
 def test_masks_say_where_the_styles_go_and_what_stays(pictures: Catalog) -> None:
     pictures.grey("left.png", [[255, 0]])
     pictures.grey("right.png", [[0, 255]])

@@ -71,19 +71,19 @@ def test_settings_told_as_cells_and_as_a_command_are_the_same_settings(name: str
     read = {key: parse_setting(key[8:], text) for key, text in cells.items()}
     assert StyleConfig().updated({key[8:]: value for key, value in read.items()}) == config
     command = settings.stylize_command("shelf/a b", "/c/'x'.jpg", [{"uri": "/s.jpg"}], changes)
-    assert command is not None
     parsed = cli.parse(shlex.split(command)[1:])
     assert (parsed.content, parsed.styles, parsed.output) == ("/c/'x'.jpg", ["/s.jpg"], "a b.png")
     assert cli.config_of(parsed) == config
 
 
-def test_styles_of_different_weights_have_no_stylize_line() -> None:
-    styles = [{"uri": "/a.jpg", "weight": 1.0}, {"uri": "/b.jpg", "weight": 2.0}]
-    assert settings.stylize_command("a", "/c.jpg", styles, {}) is None
-    masked = [{"uri": "/a.jpg", "weight": 1.0, "mask": "/m.png"}, {"uri": "/b.jpg", "weight": 1.0}]
+def test_a_command_repeats_the_weights_and_masks_of_styles() -> None:
+    styles = [{"uri": "/a.jpg", "weight": 1.0}, {"uri": "/b.jpg", "weight": 0.1}]
+    parsed = cli.parse(shlex.split(settings.stylize_command("a", "/c.jpg", styles, {}))[1:])
+    assert (parsed.styles, cli.style_weights(parsed)) == (["/a.jpg", "/b.jpg"], [1.0, 0.1])
+    masked = [{"uri": "/a.jpg", "weight": 2.0, "mask": "/m.png"}, {"uri": "/b.jpg", "weight": 2.0}]
     command = settings.stylize_command("a", "/c.jpg", masked, {})
-    assert command is not None
     assert "--style-mask /m.png --style-mask -" in command
+    assert "--style-weight" not in command
 
 
 @pytest.mark.parametrize(
