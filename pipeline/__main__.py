@@ -96,12 +96,12 @@ def _dispatch(given: Sequence[str]) -> int:
         )
     if arguments.command == "stylize":
         storage.allow_private_hosts(arguments.allow_private_hosts)
-        config = cli.config_of(arguments)
-        masks, weights = cli.style_masks(arguments), cli.style_weights(arguments)
+        config, masks = cli.config_of(arguments), cli.style_masks(arguments)
+        shares = cli.style_weights(arguments)
         from pipeline.commands.stylize import stylize
 
         names = arguments.content, arguments.styles, arguments.output
-        return stylize(*names, config, masks, weights)
+        return stylize(*names, config, masks, shares)
     if arguments.command == "report":
         from pipeline.commands.report import report
 

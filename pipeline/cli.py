@@ -361,28 +361,7 @@ def _add_stylize(commands: Commands) -> None:
     stylize = add_command(
         commands, "stylize", "Stylize one image, without Beam: to try settings out."
     )
-    stylize.add_argument("content", metavar="CONTENT", help="image: path, gs://… or https://…")
-    stylize.add_argument("styles", metavar="STYLE", nargs="+", help="one or more style images")
-    stylize.add_argument(
-        "-o", "--output", required=True, metavar="IMAGE", help=".png, .jpg, .webp, .tiff or .avif"
-    )
-    stylize.add_argument(
-        "--style-mask",
-        metavar="MASK",
-        action="append",
-        default=[],
-        help="grey image that is white where the style applies: once for each style, in their "
-        "order; - for none",
-    )
-    stylize.add_argument(
-        "--style-weight",
-        type=float,
-        metavar="N",
-        action="append",
-        default=[],
-        help="how much the style counts beside the others: once for each style, in their order "
-        "(default 1 for all)",
-    )
+    command_options.add_pair(stylize)
     _add_private_hosts(stylize)
     _add_settings(stylize)
     stylize.epilog = settings_help()

@@ -84,6 +84,15 @@ def add_status(commands: Commands) -> None:
     )
 
 
+def _add_id(command: argparse._ActionsContainer, where: str = "") -> None:
+    command.add_argument(
+        "--id",
+        metavar="TEMPLATE",
+        help=f"{where}ids such as '{{content}}-{{style}}', also of {{number}} and {{hash}} "
+        "(default: none, and the run makes '{content}--{style}-{hash}')",
+    )
+
+
 def add_sources(command: argparse._ActionsContainer) -> None:
     """What tells a job which pairs there are."""
     command.add_argument(
@@ -104,6 +113,33 @@ def add_sources(command: argparse._ActionsContainer) -> None:
         ("styles", "also for the rows of a manifest that have none"),
     ):
         _add_pictures(command, name, f"; {more}")
+    _add_id(command, "with --contents: ")
+
+
+def add_pair(stylize: argparse.ArgumentParser) -> None:
+    """What tells `nst stylize` its one pair."""
+    stylize.add_argument("content", metavar="CONTENT", help="image: path, gs://… or https://…")
+    stylize.add_argument("styles", metavar="STYLE", nargs="+", help="one or more style images")
+    stylize.add_argument(
+        "-o", "--output", required=True, metavar="IMAGE", help=".png, .jpg, .webp, .tiff or .avif"
+    )
+    stylize.add_argument(
+        "--style-mask",
+        metavar="MASK",
+        action="append",
+        default=[],
+        help="grey image that is white where the style applies: once for each style, in their "
+        "order; - for none",
+    )
+    stylize.add_argument(
+        "--style-weight",
+        type=float,
+        metavar="N",
+        action="append",
+        default=[],
+        help="how much the style counts beside the others: once for each style, in their order "
+        "(default 1 for all)",
+    )
 
 
 def add_manifest(commands: Commands) -> None:
@@ -116,12 +152,7 @@ def add_manifest(commands: Commands) -> None:
     manifest.add_argument(
         "-o", "--output", required=True, metavar="M", help=".csv, .tsv, .jsonl or .parquet"
     )
-    manifest.add_argument(
-        "--id",
-        metavar="TEMPLATE",
-        help="ids such as '{content}-{style}', also of {number} and {hash} (default: none, and the "
-        "run makes '{content}--{style}-{hash}')",
-    )
+    _add_id(manifest)
 
 
 def add_report(commands: Commands) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pipeline import storage
 from pipeline.commands.picture_files import find_pictures
 from pipeline.job.options import HERE
-from pipeline.manifest.ids import refuse_repeated, with_ids
-from pipeline.manifest.writing import cross_product, write_manifest
+from pipeline.manifest.writing import crossed, write_manifest
 
 
 def make_manifest(
@@ -26,10 +25,6 @@ def make_manifest(
         pictures, sentences = find_pictures([storage.resolve(name, HERE) for name in named])
         found.append(pictures)
         left_out += sentences
-    rows = cross_product(*found)
-    if template is not None:
-        refuse_repeated(template, with_ids(rows, template))
-        rows = with_ids(cross_product(*found), template)
-    count = write_manifest(target, rows)
+    count = write_manifest(target, crossed(found[0], found[1], template))
     print(f"{target}: {count} pairs", *left_out, sep="\n")
     return 0

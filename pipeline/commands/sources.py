@@ -24,7 +24,7 @@ from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.reading import STANDARD_INPUT, Reading, parse_columns
 from pipeline.manifest.rows import manifest_kind
 from pipeline.manifest.schemes import scheme_name
-from pipeline.manifest.writing import CONTENT_TYPES, cross_product, write_manifest
+from pipeline.manifest.writing import CONTENT_TYPES, crossed, write_manifest
 from pipeline.records.reports import Place
 
 GZIP = b"\x1f\x8b"
@@ -41,7 +41,8 @@ def with_rows(options: RunOptions, arguments: argparse.Namespace) -> Iterator[Ru
     Rows that no file has are in a temporary one, which is gone at the end; see `keep`.
 
     Raises:
-        ConfigError: what is given contradicts itself, or a glob or folder has no picture.
+        ConfigError: what is given contradicts itself, or a glob or folder has no picture,
+            or `--id` makes no ids, or one twice.
         ManifestError: standard input cannot be read, or a name cannot be written.
     """
     contents, styles, columns = arguments.contents, arguments.styles, arguments.columns
@@ -49,9 +50,8 @@ def with_rows(options: RunOptions, arguments: argparse.Namespace) -> Iterator[Ru
     reading = Reading(columns=parse_columns(columns))
     if contents:
         with _temporary(".jsonl") as path:
-            yield dataclasses.replace(
-                options, manifest=path, reading=_crossed(contents, styles, path)
-            )
+            reading = _crossed(contents, styles, arguments.id, path)
+            yield dataclasses.replace(options, manifest=path, reading=reading)
         return
     if styles:
         pictures, left_out = find_pictures([storage.resolve(name, HERE) for name in styles])
@@ -107,9 +107,16 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
         )
     if contents and arguments.columns:
         raise ConfigError("--columns is of a manifest, and there is none; leave it out.")
+    if arguments.id is not None and not contents:
+        raise ConfigError(
+            "--id is for the rows that --contents makes, and those of a manifest have their own; "
+            "leave it out, or name their column with --columns id=NAME."
+        )
 
 
-def _crossed(contents: Sequence[str], styles: Sequence[str], path: str) -> Reading:
+def _crossed(
+    contents: Sequence[str], styles: Sequence[str], template: str | None, path: str
+) -> Reading:
     """Write the rows of every content with every style as `nst manifest` would in this folder."""
     found, left_out = [], []
     for named in (contents, styles):
@@ -117,11 +124,12 @@ def _crossed(contents: Sequence[str], styles: Sequence[str], path: str) -> Readi
         found.append(pictures)
         left_out += sentences
     base = storage.resolve("manifest.jsonl", HERE)
-    write_manifest(path, cross_product(*found), base)
+    write_manifest(path, crossed(found[0], found[1], template), base)
+    ids = "" if template is None else f" {shlex.join(['--id', template])}"
     schemes = {scheme_name(uri) for pictures in found for uri in pictures}
     return Reading(
         base=base,
-        name=f"{_named('--contents', contents)} {_named('--styles', styles)}",
+        name=f"{_named('--contents', contents)} {_named('--styles', styles)}{ids}",
         schemes=tuple(sorted(schemes)),
         notes=tuple(left_out),
     )

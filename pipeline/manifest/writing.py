@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from pipeline import storage
 from pipeline.manifest.columns import ManifestError
+from pipeline.manifest.ids import refuse_repeated, with_ids
 from pipeline.manifest.parquet_rows import BATCH_ROWS
 from pipeline.manifest.reading import relative
 from pipeline.manifest.rows import is_tabbed, manifest_kind
@@ -40,6 +41,20 @@ def cross_product(contents: Sequence[str], styles: Sequence[str]) -> Iterator[di
         absolute_content = storage.resolve(content, here)
         for style in absolute_styles:
             yield {"content": absolute_content, "style": style}
+
+
+def crossed(
+    contents: Sequence[str], styles: Sequence[str], template: str | None
+) -> Iterator[dict[str, str]]:
+    """The rows of `cross_product`, with ids by a template if given.
+
+    Raises:
+        ConfigError: the template makes no ids, or one twice.
+    """
+    if template is None:
+        return cross_product(contents, styles)
+    refuse_repeated(template, with_ids(cross_product(contents, styles), template))
+    return with_ids(cross_product(contents, styles), template)
 
 
 def write_manifest(uri: str, rows: Iterable[dict[str, str]], base: str | None = None) -> int:

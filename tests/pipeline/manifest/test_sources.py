@@ -230,6 +230,19 @@ def test_every_content_with_every_style_needs_no_file_and_is_what_one_would_be(
     assert pictures.statuses() == ["skipped"] * 4
 
 
+def test_ids_by_a_template_are_those_of_a_manifest_and_stay_in_the_command(
+    pictures: Catalog,
+) -> None:
+    assert main(["manifest", *GLOBS, "--id={content}-{style}", "-o", "m.csv"]) == 0
+    assert pictures.run(manifest="m.csv") == 0
+    assert run(pictures, *GLOBS, "--id={content}-{style}", "--limit=1") == 0
+    assert pictures.statuses() == ["skipped"] * 4
+    assert {line["id"] for line in pictures.results()} == {"a-s", "a-t", "b-s", "b-t"}
+    told = run_json(pictures)
+    assert shlex.split(told["manifest"]["uri"])[-2:] == ["--id", "{content}-{style}"]
+    assert "--id={content}-{style}" in shlex.split(told["command"])
+
+
 def test_what_fails_of_a_cross_product_can_be_retried(pictures: Catalog) -> None:
     pictures.write("c/torn.png", b"\x89PNG\r\n\x1a\n")
     assert run(pictures, *GLOBS) == 3
@@ -270,6 +283,9 @@ def test_contents_in_a_bucket_have_absolute_names(pictures: Catalog, gcs: Emulat
         (("--contents", "c/a.png"), ("--contents", "--styles")),
         (("--manifest=m.csv", *GLOBS), ("leave one of them out",)),
         ((*GLOBS, "--columns", "content=x"), ("--columns", "leave it out")),
+        (("--manifest=m.csv", "--id={content}"), ("--id", "leave it out", "--columns id=NAME")),
+        ((*GLOBS, "--id={content}"), ("of row 1 for row 2",)),
+        ((*GLOBS, "--id={look}"), ("{look}", "names nothing")),
         (("--contents", "no/*", "--styles", "s/s.png"), ("no/*", "matches no file")),
         (("--contents", "c/notes.txt", "--styles", "s/s.png"), ("notes.txt", "no picture")),
         (("--manifest=m.csv", "--styles", "none"), ("none", "matches no file")),
