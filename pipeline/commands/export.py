@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import datetime
+import shlex
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +19,7 @@ from pipeline.export.exporting import export as export_results
 from pipeline.export.results import list_results
 from pipeline.export.selection import Selection
 from pipeline.job.options import HERE
+from pipeline.records import run_states
 
 EXIT_OK = 0
 EXIT_LEFT_OUT = 3
@@ -65,8 +69,23 @@ def export(arguments: argparse.Namespace) -> int:
     which = ""
     if selection.worst and not arguments.worst and len(chosen) < len(names):
         which = ", the farthest from others of their style; --ids, --marks and --worst choose"
-    print(f"{target.made}: {done.pairs} of {len(names)} results{which}", *done.sentences, sep="\n")
+    said = f"{target.made}: {done.pairs} of {len(names)} results{which}"
+    print(said, *done.sentences, *_failed_sentences(output), sep="\n")
     return EXIT_LEFT_OUT if done.gone or done.unreadable else EXIT_OK
+
+
+def _failed_sentences(output: str) -> Iterator[str]:
+    """That pairs have failed, which have no results, as the runs' own accounts have it."""
+    runs = run_states.read_runs(output, datetime.datetime.now(datetime.UTC))
+    catalog = run_states.catalog_of(runs)
+    last = next((run.run for run in reversed(catalog.heads) if run.counts["failed"]), None)
+    if catalog.failed and last:
+        pairs = "1 pair has" if catalog.failed == 1 else f"{catalog.failed} pairs have"
+        yield (
+            f"{pairs} failed and may be missing here: the last reasons are in "
+            f"{storage.join(output, 'runs', last, 'failures.csv')}; "
+            f"{shlex.join(['nst', 'status', output])} says how to go on."
+        )
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:

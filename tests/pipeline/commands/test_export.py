@@ -87,6 +87,26 @@ def samples_of(urls: list[str]) -> list[dict[str, Any]]:
     return list(pickle.loads(done.stdout))
 
 
+def test_it_says_how_many_pairs_have_failed_and_where_the_reasons_are(
+    output: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(output / "runs")
+    told = {"state": "finished", "manifest": "/m.csv", "pairs": 9, "failed": 5, "left": 0}
+    (output / "runs" / "one").mkdir(parents=True)
+    (output / "runs" / "one" / "run.json").write_text(json.dumps(told))
+    exported(output, tmp_path / "a.csv")
+    (line,) = capsys.readouterr().out.splitlines()[1:]
+    assert line == (
+        f"5 pairs have failed and may be missing here: the last reasons are in {output}/runs/one/"
+        f"failures.csv; nst status {output} says how to go on."
+    )
+    again = {**told, "manifest": f"{output}/runs/one/failures.csv", "done": 5, "failed": 0}
+    (output / "runs" / "two").mkdir()
+    (output / "runs" / "two" / "run.json").write_text(json.dumps(again))
+    exported(output, tmp_path / "b.csv")
+    assert "failed" not in capsys.readouterr().out
+
+
 def test_a_table_has_what_the_records_have(
     output: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
