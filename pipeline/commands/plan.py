@@ -27,6 +27,8 @@ from pipeline.job.resolving import Families, id_of
 from pipeline.manifest.rows import check_manifests, find_manifests, read_rows
 from pipeline.records import catalog_file
 from pipeline.records.output_files import list_existing, list_readings
+from pipeline.records.reasons import Reasons, reason_line
+from pipeline.records.statistics import FIRST_FAILURES
 from pipeline.records.tasks import POSTPONED, SKIPPED, Outcome, Task
 from pipeline.worker.engine_cache import computes_on_gpu, load_engine
 from pipeline.worker.inputs import Headers
@@ -34,7 +36,6 @@ from pipeline.worker.weights import check_weights, warn_of_small_features
 
 HEADER_THREADS = 16
 HEADERS_AT_ONCE = 1024
-REASONS = 5
 # Pairs whose images are tried until one can be measured.
 TRIES = 5
 
@@ -75,7 +76,8 @@ class Catalog:
 
     By the functions of the job, in its order, with the tasks in memory. `groups` are the tasks
     that can be optimised together, by `planning.batch_key`; `statuses` count the others, of which
-    `failures` are the first that fail. `changed` counts what is done again, by what has changed.
+    `failures` are the first that fail, and `reasons` why. `changed` counts what is done again, by
+    what has changed.
     """
 
     def __init__(self, options: RunOptions) -> None:
@@ -84,6 +86,7 @@ class Catalog:
         self.statuses: collections.Counter[str] = collections.Counter()
         self.changed: collections.Counter[str] = collections.Counter()
         self.failures: list[Outcome] = []
+        self.reasons = Reasons()
         self.groups: dict[str, list[Task]] = {}
         tasks = sorted(self._still_tasks(self._resolved()), key=lambda task: task.number)
         limit = len(tasks) if options.limit is None else options.limit
@@ -102,8 +105,9 @@ class Catalog:
     def _end(self, outcome: Outcome) -> None:
         self.statuses[outcome.status] += 1
         if outcome.failed:
+            self.reasons.add(outcome)
             several = [*self.failures, outcome]
-            self.failures = heapq.nsmallest(REASONS, several, key=lambda one: one.number)
+            self.failures = heapq.nsmallest(FIRST_FAILURES, several, key=lambda one: one.number)
 
     def _resolved(self) -> Iterator[Task | Outcome]:
         options = self.options
@@ -175,7 +179,8 @@ class Catalog:
             "done": self.statuses[SKIPPED],
             "postponed": self.statuses[POSTPONED],
             "invalid": failed,
-            "reasons": [
+            "reasons": self.reasons.commonest(),
+            "first_failures": [
                 {
                     "manifest": self.options.reading.name or one.number.manifest,
                     "row": one.number.row,
@@ -256,7 +261,7 @@ def show(foreseen: dict[str, Any]) -> None:
     counts.add_row("all", str(foreseen["pairs"]), style="bold")
     console.print(counts)
     for one in foreseen["reasons"]:
-        console.print(f"Row {one['row']}, {one['status']}: {one['error']}")
+        console.print(reason_line(one))
     if foreseen["canvases"]:
         console.print(_canvases(foreseen["canvases"]))
         console.print(_shapes_sentence(foreseen["shapes"]))

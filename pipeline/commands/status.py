@@ -23,6 +23,7 @@ from pipeline import storage
 from pipeline.console.verdict import duration
 from pipeline.manifest.reading import STANDARD_INPUT
 from pipeline.records import records, run_states
+from pipeline.records.reasons import reason_line
 from pipeline.records.retry import retry_arguments
 from pipeline.records.run_states import ACTIVE, ENDED_EARLY, CatalogState, RunState
 
@@ -335,7 +336,7 @@ def _details(run: RunState, now: datetime.datetime) -> Iterator[str]:
     reasons = run.told.get("reasons")
     for reason in reasons if isinstance(reasons, list) else ():
         if isinstance(reason, dict):
-            yield f"  {reason.get('count')} × {reason.get('status')}: {reason.get('example')}"
+            yield f"  {reason_line(reason)}"
 
 
 def _catalog_line(catalog: CatalogState) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nst_core.errors import shortened
+from pipeline.records.reasons import shared_line
 from pipeline.records.tasks import OK, counts_by_kind
-
-MOST_SHOWN = 150  # characters of a reason
 
 
 def verdict(summary: dict[str, Any]) -> str:
-    """Pairs, seconds each, quality, the worst by name, the first failures; of a run's summary.
+    """Pairs, seconds each, quality, the worst by name, why pairs failed; of a run's summary.
 
     Empty for a summary of an earlier version, which does not know.
     """
@@ -33,13 +31,7 @@ def _parts(summary: dict[str, Any]) -> Iterator[str]:
         worst = [f"{one['id']} ({one['gram_error']:.3g})" for one in summary["worst"]]
         yield f"farthest from their styles: {', '.join(worst)}"
     if failed := counts_by_kind(summary["statuses"])["failed"]:
-        shown = [
-            f"{one['id'] or 'row ' + str(one['row'])}: "
-            f"{shortened(str(one['error']), MOST_SHOWN).rstrip('.')} ({one['status']})"
-            for one in summary["first_failures"]
-        ]
-        which = "" if failed == len(shown) else ", the first"
-        yield f"{failed} failed{which}: {'; '.join(shown)}"
+        yield shared_line(summary["reasons"], failed)
 
 
 def duration(seconds: float) -> str:

@@ -212,6 +212,8 @@ class Reason(TypedDict):
     count: int
     status: str
     id: str | None
+    row: NotRequired[int]
+    """Of the manifest; 0 where it is not known."""
     example: str
     """That pair's sentence, shortened."""
 

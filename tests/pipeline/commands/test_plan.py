@@ -114,12 +114,12 @@ def test_a_plan_says_what_the_run_then_does(
     assert (foreseen["pairs"], foreseen["to_do"], foreseen["done"]) == (9, 4, 2)
     failures = {"duplicate_id": 1, "input_not_found": 1, "options_invalid": 1}
     assert foreseen["invalid"] == failures
-    assert [(one["row"], one["status"]) for one in foreseen["reasons"]] == [
+    assert [(one["row"], one["status"]) for one in foreseen["first_failures"]] == [
         (1, "input_not_found"),
         (2, "options_invalid"),
         (9, "duplicate_id"),
     ]
-    assert "stepz" in foreseen["reasons"][1]["error"]
+    assert "stepz" in foreseen["first_failures"][1]["error"]
     canvases = [(one["canvas"], one["pairs"], one["batches"]) for one in foreseen["canvases"]]
     assert canvases == [("64x32", 2, 2), ("64x64", 2, 2)]
     assert plan()["canvases"][0]["batches"] == 1
@@ -200,10 +200,20 @@ def test_what_people_see_names_counts_reasons_canvases_and_costs(
     for row in (["to do", "3"], ["done already", "2"], ["postponed by --limit", "1"], ["all", "9"]):
         assert row in rows
     assert any(row[:3] == ["64x32", "1", "1"] and len(row) == 6 for row in rows)
-    assert "Row 2, options_invalid" in said
+    assert "1 × options_invalid (typo): " in said
     assert "About" in said
     assert "GiB of memory" in said
     assert "Measured: 4 steps on 64x64 px" in said
+
+
+def test_what_is_wrong_for_one_reason_is_one_line_of_a_plan(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.manifest([{"content": f"{name}.png", "style": "s.png"} for name in "abcdefg"])
+    assert main(planned(catalog)) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "does not exist" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("7 × input_not_found (a--s-")
 
 
 def test_a_plan_says_how_many_shapes_there_are_and_what_they_cost(
@@ -313,8 +323,8 @@ def test_a_plan_counts_the_pairs_of_all_manifests_of_a_glob(
     catalog.manifest([{"id": "a", "content": "b.png", "style": "a.png"}], "c.csv")
     foreseen = plan(manifest="?.csv")
     assert (foreseen["pairs"], foreseen["to_do"]) == (3, 2)
-    (reason,) = foreseen["reasons"]
-    assert (reason["manifest"], reason["row"]) == (catalog.uri("c.csv"), 1)
+    (failure,) = foreseen["first_failures"]
+    assert (failure["manifest"], failure["row"]) == (catalog.uri("c.csv"), 1)
 
 
 @pytest.mark.parametrize("more", [("--weights", "none.h5"), ("--manifest", "none.csv")])

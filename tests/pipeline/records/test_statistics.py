@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.console.verdict import verdict
 from pipeline.records.reasons import MOST_KINDS, Reasons
 from pipeline.records.statistics import Statistics, gram_error
 from pipeline.records.tasks import Outcome, RowNumber
@@ -79,6 +80,19 @@ def test_the_first_failures_are_those_of_the_first_rows_in_whatever_order_they_c
     (reason,) = found["reasons"]
     assert (reason["count"], reason["status"]) == (7, "input_not_found")
     assert reason["example"] == "/c/9.png does not exist."
+
+
+def test_the_verdict_says_each_reason_once_with_how_many_it_has_failed() -> None:
+    gone = [failed(row, f"/c/{row % 2}.png does not exist.") for row in range(8)]
+    few = told(*gone, failed(9, "diverged at 3.", "diverged"))
+    statuses = {"input_not_found": 8, "diverged": 1}
+    assert verdict({**few, "statuses": statuses}).endswith(
+        "; 9 failed: 8 × input_not_found (id0, …): /c/0.png does not exist; "
+        "1 × diverged (id9): diverged at 3"
+    )
+    many = told(*gone, *(failed(row, f"defect {'x' * row}", "internal") for row in range(9, 15)))
+    said = verdict({**many, "statuses": {"input_not_found": 8, "internal": 6}})
+    assert "; 14 failed, the commonest: 8 × input_not_found (id0, …): " in said
 
 
 def test_reasons_are_told_apart_by_what_they_say_not_by_whom_they_name() -> None:
