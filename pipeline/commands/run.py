@@ -29,7 +29,7 @@ from pipeline.console.pulse import Pulse
 from pipeline.console.watch import JOB_ERROR, watching
 from pipeline.job.budget import BudgetError
 from pipeline.job.options import RunOptions
-from pipeline.manifest.rows import check_manifests, find_manifests
+from pipeline.manifest.rows import check_manifests, find_manifests, has_marks
 from pipeline.records import catalog_file, lock, records, reports
 from pipeline.records.reports import Place
 from pipeline.records.retry import going_on
@@ -149,6 +149,7 @@ def _begun(
         manifest=options.manifest_name,
         schemes=options.schemes,
         private_hosts=options.allow_private_hosts,
+        marks=has_marks(options.manifest, options.reading),
         runner=options.runner,
         started_at=records.now(),
     )

@@ -27,7 +27,7 @@ from pipeline.manifest.outputs import written_by_runs
 from pipeline.manifest.parquet_rows import parquet_rows
 from pipeline.manifest.reading import AS_IT_IS, METADATA, Reading, is_metadata, relative
 from pipeline.manifest.text import DAMAGE, foreign_bytes
-from pipeline.manifest.values import defect
+from pipeline.manifest.values import MARK, MARKS, defect
 from pipeline.storage.filesystems import only_images_reason
 
 KINDS = {
@@ -133,6 +133,19 @@ def check_manifests(pattern: str, reading: Reading = AS_IT_IS) -> list[str]:
         called = reading.name or pattern
         notes.append(f"The manifest {called} has no rows, so there is nothing to do.")
     return notes
+
+
+def has_marks(pattern: str, reading: Reading = AS_IT_IS) -> bool:
+    """Whether each of the first rows has a mark: they are then rows of other manifests."""
+    with contextlib.suppress(ManifestError):
+        several = (
+            itertools.islice(read_rows(manifest, reading), LOOKED_AT)
+            for manifest in find_manifests(pattern)
+        )
+        said = (row.columns.get(MARK) for row in itertools.chain.from_iterable(several))
+        first = next(said, None)
+        return all(str(one).strip().casefold() in MARKS for one in itertools.chain([first], said))
+    return False
 
 
 def _untaken(columns: dict[str, Any], source: Source) -> Iterator[str]:

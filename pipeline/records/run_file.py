@@ -40,7 +40,8 @@ _LOGGER = logging.getLogger(__name__)
 class About:
     """What does not change while a run lives.
 
-    `command`: the command line as it was given; `next`: with which a person goes on from an end.
+    `marks`: its pairs are of other manifests, marked in the report. `command`: the command line as
+    it was given; `next`: with which a person goes on from an end.
     `job`: on Dataflow its id and its page in the console. `rows`: where the manifest's rows
     are, if it is not called so.
     """
@@ -53,6 +54,7 @@ class About:
     job: dict[str, str] | None = None
     rows: str | None = None
     private_hosts: bool = False
+    marks: bool = False
 
 
 class RunFile:

@@ -7,7 +7,7 @@ import dataclasses
 import datetime
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nst_core.errors import shortened
@@ -201,14 +201,18 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
 
     A run of another's failures.csv is a retry: what it has done is taken from the failures of the
     last run of the manifest they came from, if it began after that. A manifest that was moved or
-    copied is the same one.
+    copied is the same one. One of marks has pairs of the others: what it fails, and no later run of
+    those has come by, has failed.
     """
     ordered = _with_one_name_for_each_manifest(runs)
     by_name = {run.run: run for run in ordered}
     sums = dict.fromkeys(("pairs", "done", "failed", "postponed", "left"), 0)
     heads: list[RunState] = []
-    roots = {_chain(run, by_name)[-1].manifest: run for run in ordered}
-    for root in roots:
+    roots = {run.run: _chain(run, by_name)[-1].manifest for run in ordered}
+    marks = _of_marks(ordered, roots)
+    places = {run.run: place for place, run in enumerate(ordered)}
+    last = max((places[name] for name, root in roots.items() if root not in marks), default=0)
+    for root in sorted(dict.fromkeys(roots.values()), key=marks.__contains__):
         direct = [run for run in ordered if run.manifest == root]
         if not direct:
             continue
@@ -226,9 +230,21 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
             mended = min(mended, counts["failed"])
             counts["failed"] -= mended
             counts["done"] += mended
-        for name in sums:
-            sums[name] += counts[name]
-    return CatalogState(len(roots), **sums, heads=tuple(heads))
+        if root in marks:
+            is_news = places[heads[-1].run] > last
+            counts = {"failed": min(counts["failed"], sums["done"]) if is_news else 0}
+            counts["done"] = -counts["failed"]
+        for name, count in counts.items():
+            sums[name] += count
+    manifests = len({*roots.values()} - marks)
+    return CatalogState(manifests, **sums, heads=tuple(heads))
+
+
+def _of_marks(ordered: Sequence[RunState], roots: Mapping[str, str]) -> set[str]:
+    """The manifests that are marks of others' pairs; none where there are no others."""
+    found = {roots[run.run] for run in ordered}
+    others = {roots[run.run] for run in ordered if run.told.get("marks") is not True}
+    return found - others if others else set()
 
 
 def _with_one_name_for_each_manifest(runs: Iterable[RunState]) -> list[RunState]:

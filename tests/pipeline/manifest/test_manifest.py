@@ -19,7 +19,7 @@ from pyarrow import parquet
 from nst_core.errors import JobError, ManifestInvalid
 from pipeline.manifest.columns import ManifestError, Row
 from pipeline.manifest.pairs import StyleReference, parse_pair
-from pipeline.manifest.rows import check_header, read_rows
+from pipeline.manifest.rows import check_header, has_marks, read_rows
 from tests.pipeline.manifest.manifests import (
     FORMATS,
     read_pairs,
@@ -393,6 +393,17 @@ def traced() -> Iterator[Callable[[], int]]:
         yield lambda: tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_a_manifest_is_one_of_marks_where_every_row_has_one(tmp_path: Path, extension: str) -> None:
+    def found(*marks: str) -> bool:
+        rows = [{"content": "a.png", "style": "s.png", "mark": mark} for mark in marks]
+        return has_marks(write_any(tmp_path / f"pairs{extension}", rows))
+
+    assert found("redo", "Keep ", "reject")
+    assert not found("redo", "")
+    assert not found("Acme", "redo")
 
 
 def test_a_manifest_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:

@@ -224,6 +224,29 @@ def test_retries_of_failures_take_them_from_the_run_that_they_came_from(output: 
     assert totals(output) == (10, 9, 1, 0)
 
 
+def test_marks_are_pairs_of_another_manifest_and_count_once(output: Output) -> None:
+    output.run("a", "finished", started_at=ago(hours=5), pairs=12, done=12, failed=0, left=0)
+    marked = {"manifest": "/marks.csv", "pairs": 2, "left": 0, "marks": True}
+    output.run("b", "finished", **marked, started_at=ago(hours=4), done=2, failed=0)
+    assert totals(output) == (12, 12, 0, 0)
+    assert catalog_of(output.read()).manifests == 1
+    output.run("c", "finished", **marked, started_at=ago(hours=3), done=1, failed=1)
+    assert totals(output) == (12, 11, 1, 0)
+    assert {run.run for run in catalog_of(output.read()).heads} == {"a", "c"}
+    again = {**marked, "manifest": "/o/runs/c/failures.csv", "pairs": 1}
+    output.run("d", "finished", **again, started_at=ago(hours=2), done=1, failed=0)
+    assert totals(output) == (12, 12, 0, 0)
+    output.run("c", "finished", **marked, started_at=ago(hours=1), done=0, failed=2)
+    output.run("e", "finished", started_at=ago(minutes=9), pairs=12, skipped=12, failed=0, left=0)
+    assert totals(output) == (12, 12, 0, 0)
+
+
+def test_marks_alone_are_a_catalog(output: Output) -> None:
+    output.run("a", "finished", marks=True, pairs=3, done=3, failed=0, left=0)
+    assert totals(output) == (3, 3, 0, 0)
+    assert catalog_of(output.read()).manifests == 1
+
+
 def test_runs_that_name_each_other_s_failures_end(output: Output) -> None:
     output.run("a", "finished", manifest="/o/runs/b/failures.csv", pairs=2, failed=2)
     output.run("b", "finished", manifest="/o/runs/a/failures.csv", pairs=2, failed=2)

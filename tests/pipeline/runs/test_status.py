@@ -56,6 +56,15 @@ def retold(catalog: Catalog, run: str, **changes: Any) -> None:
     catalog.write(name, json.dumps(told).encode())
 
 
+def test_marked_pairs_are_not_counted_twice(catalog: Catalog, status: Status) -> None:
+    catalog.pairs(("a.png", "b.png"))
+    assert catalog.run() == 0
+    catalog.write("marks.csv", b"id,content,style,mark\na,a.png,s.png,redo\n")
+    assert catalog.run(manifest="marks.csv") == 0
+    catalog_of = status()["catalog"]
+    assert (catalog_of["manifests"], catalog_of["pairs"], catalog_of["done"]) == (1, 2, 2)
+
+
 def test_a_run_that_finished_with_failures_is_told_with_the_command_that_retries_them(
     catalog: Catalog, status: Status, capsys: pytest.CaptureFixture[str]
 ) -> None:
