@@ -104,7 +104,7 @@ def planned(uri: str) -> list[tuple[Row, Task | Outcome]]:
 def fed_back(uri: str, folder: pathlib.Path) -> None:
     """The same pairs are read from the failures as from the manifest, and as many rows."""
     found = planned(uri)
-    rows = [{**portable_row(row, uri), "status": "x", "error": "y"} for row, _ in found]
+    rows = [{**portable_row(row, uri), "status": "internal", "error": "y"} for row, _ in found]
     failures = folder / "failures.csv"
     with failures.open("wb") as stream:
         write_csv(rows, failure_fieldnames({key for row in rows for key in row}), stream)

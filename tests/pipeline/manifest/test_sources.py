@@ -158,7 +158,7 @@ def test_a_plan_reads_standard_input_and_leaves_nothing(
     planned = json.loads(capsys.readouterr().out)
     assert (planned["to_do"], planned["invalid"]) == (2, {"manifest_invalid": 1})
     assert planned["manifest"].startswith("standard input (sha256:")
-    assert planned["reasons"][0]["manifest"] == planned["manifest"]
+    assert planned["first_failures"][0]["manifest"] == planned["manifest"]
     assert pictures.files() == before
     assert list((tmp_path / "tmp").iterdir()) == []
 
