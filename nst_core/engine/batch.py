@@ -17,7 +17,7 @@ from nst_core.engine import batch_sizes, initialization, memory
 from nst_core.engine.checkpoints import Checkpoints, Interrupted
 from nst_core.engine.compilation import side_by_side
 from nst_core.engine.device import available_memory, is_gpu
-from nst_core.engine.pictures import Pictures
+from nst_core.engine.pictures import Pictures, beside
 from nst_core.engine.program import Program, stacked
 from nst_core.engine.programs import Bounds, Programs
 from nst_core.engine.scale import (
@@ -79,9 +79,8 @@ class Batch:
         """
         groups: dict[Any, list[int]] = {}
         for index, place in enumerate(self.places):
-            canvas = self.pictures.canvas_of(index)
             masked = self.pictures.regions.masked(index) and len(self.pictures.styles[index])
-            kind = (canvas, masked, self.checkpoints.position(place))
+            kind = (self.pictures.canvas_of(index), masked, self.checkpoints.position(place))
             groups.setdefault(kind, []).append(index)
         return list(groups.values())
 
@@ -231,12 +230,13 @@ class Batch:
         return self._tile(size, precision) if len(self.places) == 1 else None
 
     def _program(self, precision: str, tile: int | None = None) -> Program:
+        masks, keeps = self.pictures.regions.masks, self.pictures.regions.keeps
         return self.programs.compiled(
             self.config,
             precision,
             tile,
-            regions=len(self.pictures.styles[0]) if self.pictures.regions.masks else 0,
-            keeps=self.pictures.regions.keeps is not None,
+            regions=len(self.pictures.styles[0]) if masks else int(keeps is not None),
+            keeps=keeps is not None,
         )
 
     def _compile(
@@ -292,10 +292,10 @@ class Batch:
             targets["regions"] = program.objective.regions(masks, weights)
         if self.pictures.regions.keeps is not None:
             keep, originals = self.pictures.kept_on_canvas
-            targets["kept"] = {
-                "share": tf.clip_by_value(initialization.shrunk(keep, size), 0.0, 1.0),
-                "content": initialization.shrunk(originals, size),
-            }
+            share = tf.clip_by_value(initialization.shrunk(keep, size), 0.0, 1.0)
+            targets["kept"] = {"share": share, "content": initialization.shrunk(originals, size)}
+            if not masked:
+                targets["regions"] = program.objective.regions(beside(share), [[1]] * len(weights))
         return targets
 
     def _qualities(self, program: Program, finished: Tensor, precision: str) -> list[Quality]:

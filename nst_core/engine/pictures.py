@@ -27,6 +27,10 @@ from nst_core.results import Style
 
 Tensor = Any
 
+# What stays of the content, and so many px around it, is no part of what is compared with the
+# style: what is next to it would have to make up for it, and came out as noise.
+BORDER = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
@@ -259,3 +263,8 @@ def _recolored(images: Tensor, linear: Tensor, offset: Tensor) -> Tensor:
 def _reflection(length: int, whole: int) -> np.ndarray:
     """Which of so many pixels of a line is at each place of a longer one that it is padded to."""
     return np.pad(np.arange(length, dtype=np.int32), (0, whole - length), mode="reflect")
+
+
+def beside(kept: Tensor) -> Tensor:
+    """Where the style goes, `[B, H, W, 1]` in 0…1, where so much of the content stays."""
+    return 1 - tf.nn.max_pool2d(kept, 2 * BORDER + 1, 1, "SAME")

@@ -226,7 +226,7 @@ class StyleEngine:
         @functools.cache
         def identify(index: int) -> bytes:
             init = inits[index] if inits else None
-            inputs = [contents[index], init, *regions.of(index)]
+            inputs = [contents[index], init, *regions.of(index), *regions.kind(index)]
             return self._identity(config, of_each[index], inputs)
 
         pictures = Pictures(

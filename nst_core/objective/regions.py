@@ -48,6 +48,11 @@ class Regions:
         keep = self.keeps[index] if self.keeps else None
         return [*(self.masks[index] if self.masks else ()), keep]
 
+    def kind(self, index: int) -> tuple[str, ...]:
+        """What tells checkpoints of one content from those of a version that did otherwise."""
+        is_kept = self.keeps is not None and self.keeps[index] is not None
+        return ("beside",) if is_kept and not self.masked(index) else ()
+
     def masked(self, index: int) -> bool:
         """Whether a style of this content has a mask."""
         return self.masks is not None and _any_given(self.masks[index])

@@ -129,6 +129,22 @@ def test_what_is_kept_stays_exactly_as_it_was(
     assert change[29] < change[35]
 
 
+def test_what_is_kept_and_two_pixels_around_it_are_no_part_of_the_style(
+    engine: StyleEngine, contents: list[np.ndarray], styles: list[Style]
+) -> None:
+    beside = 1 - np.roll(LEFT, 2, axis=1)
+    beside[:, :2] = 0
+    found = engine.stylize(contents[0], styles[:1], QUICK, keep=LEFT)
+    masked = engine.stylize(contents[0], styles[:1], QUICK, keep=LEFT, masks=[beside])
+    np.testing.assert_array_equal(found.image, masked.image)
+    everywhere = np.ones_like(LEFT)
+    more = engine.stylize(contents[0], styles[:1], QUICK, keep=LEFT, masks=[everywhere])
+    assert found.losses.terms(-1)["style"] < 0.7 * more.losses.terms(-1)["style"]
+    # Several styles are mixed there, as elsewhere.
+    mixed = engine.stylize(contents[0], styles, QUICK, keep=LEFT)
+    assert np.abs(mixed.image - found.image)[:, 34:].mean() > 1
+
+
 def test_masks_and_keeps_come_to_the_contents_size_and_canvas(
     engine: StyleEngine, draw: Draw, styles: list[Style]
 ) -> None:
