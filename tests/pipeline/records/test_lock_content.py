@@ -6,6 +6,7 @@ import datetime
 import json
 import logging
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,8 +14,12 @@ import pytest
 from pipeline import processes, storage
 from pipeline.records.lock import Lock, LockedError
 
-NOW = datetime.datetime.now(datetime.UTC)
 LONG_AGO = "2000-01-01T00:00:00+00:00"
+
+
+def now() -> datetime.datetime:
+    """Asked where it counts: a test can begin long after it was collected."""
+    return datetime.datetime.now(datetime.UTC)
 
 
 def put(tmp_path: pathlib.Path, content: bytes) -> str:
@@ -27,7 +32,7 @@ def put(tmp_path: pathlib.Path, content: bytes) -> str:
 def lock_of(**told: Any) -> bytes:
     """A lock that says this, of a living run on another machine where nothing else is said."""
     alive = {"run": "first", "host": "h", "pid": 7, "process": "m-7-1", "started_at": LONG_AGO}
-    return json.dumps({**alive, "renewed_at": NOW.isoformat(), **told}).encode()
+    return json.dumps({**alive, "renewed_at": now().isoformat(), **told}).encode()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +56,7 @@ def lock_of(**told: Any) -> bytes:
         lock_of(renewed_at=["2026"]),
         lock_of(renewed_at="0001-01-01T00:00:00+23:59"),
         lock_of(renewed_at="9999-12-31T23:59:59-23:59"),
-        lock_of(renewed_at=(NOW + datetime.timedelta(hours=1)).isoformat()),
+        lock_of(renewed_at=(now() + datetime.timedelta(hours=1)).isoformat()),
         lock_of(note="x" * 20_000),
     ],
     ids=lambda content: repr(content[:40]),
@@ -70,17 +75,18 @@ def test_what_no_run_has_written_locks_nothing(
 @pytest.mark.parametrize(
     "told",
     [
-        {"renewed_at": NOW.replace(tzinfo=None).isoformat()},
-        {"renewed_at": (NOW + datetime.timedelta(minutes=10)).isoformat()},
-        {"run": ["x" * 2_000], "host": {"a": "\n"}, "pid": None, "started_at": 1e400},
-        {"process": "-7-1"},
-        {"process": None, "pid": "9" * 5_000},
+        lambda: {"renewed_at": now().replace(tzinfo=None).isoformat()},
+        lambda: {"renewed_at": (now() + datetime.timedelta(minutes=10)).isoformat()},
+        lambda: {"run": ["x" * 2_000], "host": {"a": "\n"}, "pid": None, "started_at": 1e400},
+        lambda: {"process": "-7-1"},
+        lambda: {"process": None, "pid": "9" * 5_000},
     ],
+    ids=["naive", "ahead", "odd", "negative", "absurd"],
 )
 def test_a_lock_that_was_just_renewed_holds_whatever_else_it_says(
-    tmp_path: pathlib.Path, told: dict[str, Any]
+    tmp_path: pathlib.Path, told: Callable[[], dict[str, Any]]
 ) -> None:
-    content = lock_of(**told)
+    content = lock_of(**told())
     output = put(tmp_path, content)
     with pytest.raises(LockedError) as caught:
         Lock(output, "second").take()
