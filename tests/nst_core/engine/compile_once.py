@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,15 @@ def powers(x: Any, count: Any) -> Any:
     """A loop, with a condition and a body of its own, as an optimisation is one."""
     start = (tf.constant(0), x)
     return tf.while_loop(lambda i, _: i < count, lambda i, y: (i + 1, y @ x), start)[1]
+
+
+def at_once(work: Callable[[int], None], *numbers: int) -> None:
+    """Call it with each number, in a thread of its own."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in numbers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def two_devices() -> None:
@@ -47,11 +57,7 @@ def two_devices() -> None:
             graph = Graph(powers, MATRIX, COUNT, xla=True)
             found[device] = float(tf.linalg.trace(graph(2 * np.eye(4), 3)))
 
-    threads = [threading.Thread(target=compile_on, args=(device,)) for device in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(compile_on, 0, 1)
     store = compilation.store_for("/CPU:1")
     assert store is compilation.store_for("/CPU:0") is not None
     left = [*memory_files.take(compilation.PROGRAMS, "nst_")]
@@ -78,11 +84,7 @@ def main(measured: str = "") -> None:
         tf.io.gfile.makedirs(compilation.TUNING)
         with tf.io.gfile.GFile(f"{compilation.TUNING}/{measured}", "w") as file:
             file.write("fast")
-    threads = [threading.Thread(target=compile_for, args=(size,)) for size in (4, 6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(compile_for, 4, 6)
     store = compilation.store_for("/CPU:0")
     answer = {
         "found": [found[4], found[6]],
