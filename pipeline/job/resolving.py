@@ -236,7 +236,7 @@ def resolve_id(
     Raises:
         JobError: with `on_existing` `error`, something of this id is already there.
     """
-    first, *later = sorted(rows, key=lambda row: row.number)
+    first, *later = sorted(rows, key=_turn)
     yield from (_duplicate(other, first.number) for other in later)
     if isinstance(first, Outcome):
         yield first
@@ -289,6 +289,11 @@ def resolve_id(
         stale_checkpoints=tuple(interrupted),
         changed=changed,
     )
+
+
+def _turn(row: Task | Outcome) -> tuple[bool, RowNumber]:
+    """Sorts rows of one id: in failures.csv a duplicate may stand before the row that has it."""
+    return isinstance(row, Task) and row.pair.was_duplicate, row.number
 
 
 def _another(task: Task, marks: Iterable[str], output: str) -> Outcome | None:

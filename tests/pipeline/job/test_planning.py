@@ -218,6 +218,15 @@ def test_the_first_row_of_an_id_counts_in_whatever_order_they_arrive() -> None:
     assert "of row 2;" in str(failed[0].error)
 
 
+def test_what_was_a_duplicate_is_one_again_beside_the_row_that_has_the_id() -> None:
+    again, own = plan(1, id="x", status="duplicate_id", error="Row 9 …"), plan(2, id="x")
+    failed, task = sorted(resolve([again, own]), key=lambda one: one.number)
+    assert task == own
+    assert (failed.status, "of row 2;" in failed.error) == ("duplicate_id", True)
+    # Alone it is done, as long as nothing else is there under its id.
+    assert resolve([again]) == [again]
+
+
 def test_of_two_manifests_with_one_id_the_first_counts_and_the_other_s_row_names_it() -> None:
     first, other = plan(9, "/m/a.csv", id="x"), plan(1, "/m/b.csv", id="x")
     task, failed = sorted(resolve([other, first]), key=lambda one: one.number)
