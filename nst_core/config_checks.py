@@ -40,6 +40,10 @@ class Check:
         return self.find(value)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def is_number(value: Any) -> bool:
     """Whether the value is a finite number, Python's or NumPy's."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -71,8 +75,7 @@ def integer(low: int, high: int, *, optional: bool = False) -> Check:
     def check(value: Any) -> str | None:
         if optional and value is None:
             return None
-        is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        if is_whole and low <= value <= high:
+        if _is_whole(value) and low <= value <= high:
             return None
         return f"a whole number from {low} to {high}" + (" or null" if optional else "")
 
@@ -218,7 +221,7 @@ def canonical(value: Any, kind: str) -> Any:
         return {name: float(value[name]) for name in CONV_LAYERS if name in value}
     if isinstance(value, tuple):
         return tuple(map(int, value))
-    return int(value) if type(value) is not bool and isinstance(value, numbers.Integral) else value
+    return int(value) if _is_whole(value) else value
 
 
 def contradiction(config: Any) -> str | None:

@@ -154,8 +154,8 @@ class Batch:
         allowed = self.config.deadline_seconds * len(self.places) or np.inf
         deadline = Deadline(started + allowed)
         canvas = self.pictures.canvas
-        available = np.inf if is_gpu(self.programs.device) else self.available
         what = f"{self.pictures.names[0]} at {self.pictures.sizes[0]} px"
+        available = np.inf if is_gpu(self.programs.device) else self.available
         memory.refuse_the_hopeless(self.config, canvas, precision, available, what)
         at_once = self.size(precision)
         originals = self.pictures.originals()

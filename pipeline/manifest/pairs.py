@@ -36,6 +36,8 @@ from pipeline.manifest.values import (
 )
 
 _TEXT_SETTINGS = {field.name for field in dataclasses.fields(StyleConfig) if field.type == "str"}
+# What a row's own columns are called in failures.csv, where these names have another meaning.
+_OWN = {OTHER + name: name for name in OUTCOME}
 _FAILURES = {PairError.status, *(error.status for error in PairError.__subclasses__())}
 
 
@@ -125,10 +127,7 @@ def _others(row: Row) -> dict[str, Any]:
     if _failure(row):
         for name in OUTCOME:
             del found[name]
-    return {
-        name.removeprefix(OTHER) if name.removeprefix(OTHER) in OUTCOME else name: value
-        for name, value in found.items()
-    }
+    return {_OWN.get(name, name): value for name, value in found.items()}
 
 
 def as_named(row: Row, styles: Sequence[StyleReference]) -> tuple[str, list[StyleReference]]:
