@@ -14,7 +14,7 @@ from rich.table import Table
 
 from nst_core.errors import JobError
 from pipeline import processes, storage
-from pipeline.console import logs
+from pipeline.console import events, logs
 from pipeline.console.verdict import verdict
 from pipeline.console.watch import Tracker, log_stopped, log_summary
 from pipeline.job.budget import BudgetError
@@ -85,6 +85,8 @@ class LiveRun:
             with contextlib.suppress(Exception):
                 result.cancel()
         processes.kill_descendants()
+        # What ends from here on is in none of the counts and lists, which so agree.
+        events.listen(None)
         self.tracker.hide()
         statuses = self.statuses_so_far()
         if self.log_format == "json":

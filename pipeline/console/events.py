@@ -92,5 +92,6 @@ def listen(listener: Listener | None) -> None:
 
 def emit(event: Event) -> None:
     """Tell the listener, if there is one."""
-    if _listener is not None:
-        _listener(event)
+    listener = _listener
+    if listener is not None:
+        listener(event)

@@ -158,8 +158,11 @@ def image_extension(record: Mapping[str, Any]) -> str:
 
 
 def now() -> str:
-    """The time of day, UTC, as records and summaries write it."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    """The time of day, UTC, as records and summaries write it.
+
+    Runs are told apart by it, and two may begin in one second.
+    """
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def parse_time(text: object) -> datetime.datetime | None:

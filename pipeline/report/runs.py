@@ -55,6 +55,12 @@ class Run:
         return self.state == FINISHED and not self.statuses.get(POSTPONED)
 
     @property
+    def ended(self) -> str:
+        """When it ended, to the second."""
+        ended = datetime.datetime.fromisoformat(self.finished_at)
+        return ended.isoformat(sep=" ", timespec="seconds")
+
+    @property
     def pairs_per_hour(self) -> float | None:
         """How many it made in an hour, from its begin to its end; None where it made none."""
         return self.done / self.hours if self.done and self.hours > 0 else None

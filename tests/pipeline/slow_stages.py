@@ -1,7 +1,8 @@
 """`nst` whose reading, optimising and writing each take a set time, without TensorFlow.
 
 `python slow_stages.py NOTES SECONDS ARGUMENTS…`: what each stage begins and ends with a file or a
-pair is appended to NOTES, one line `read|optimize|write begins|ends NAME` each.
+pair is appended to NOTES, one line `read|optimize|write begins|ends NAME` each, and `pair ends ID`
+once the run knows of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from nst_core.results import Progress
 from pipeline import storage
 from pipeline.__main__ import main
+from pipeline.console import events
 from pipeline.worker import engine_cache
 from tests.pipeline.fake_engine import FakeEngine, result
 
@@ -41,6 +43,13 @@ def slow(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def emit(event: events.Event, tell: Callable[[events.Event], None] = events.emit) -> None:
+    """See `events.emit`."""
+    tell(event)
+    if isinstance(event, events.PairEnded):
+        note("pair", "ends", event.outcome.id or "")
+
+
 class SlowEngine(FakeEngine):
     """Optimises nothing, slowly, and tells that it goes on."""
 
@@ -59,6 +68,7 @@ class SlowEngine(FakeEngine):
 ENGINE = SlowEngine(lambda names: [result() for _ in names])
 engine_cache.load_engine = lambda *_: ENGINE  # type: ignore[assignment,return-value]
 engine_cache.devices_of = lambda _: (ENGINE.device,)
+events.emit = emit
 storage.read_version = slow("read", storage.read_version)
 storage.create_bytes = slow("write", storage.create_bytes)
 

@@ -55,9 +55,9 @@ class Run:
         return {one for one in stages if counts[f"{one} begins"] > counts[f"{one} ends"]}
 
     def wait_until_all_are_busy(self) -> None:
-        """Return in the middle of the work of all three stages."""
+        """Return in the middle of the work of all three stages, when a pair has ended."""
         until = time.monotonic() + PATIENCE
-        while len(self.busy()) < 3 or not self.catalog.names("out/records"):
+        while len(self.busy()) < 3 or not self.counts()["pair ends"]:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < until
             time.sleep(0.005)
