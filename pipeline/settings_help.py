@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Iterator
 
@@ -26,19 +27,20 @@ _LAST = "machine and limits"
 _WIDTH = 96
 
 
+@functools.cache
 def settings_help() -> str:
     """Every setting with what it means and its default, for the end of a help."""
+    defaults = StyleConfig().to_dict()
     named = {key for group in GROUPS.values() for key in group}
     lines = ["settings (--set key=value, a YAML file for --config, options.KEY in a manifest):"]
     for title, group in GROUPS.items():
         others = [key for key in SETTINGS if key not in named] if title == _LAST else []
         lines += ["", f" {title}:"]
         for key in (*group, *others):
-            lines += _setting(key)
+            lines += _setting(key, defaults[key])
     return "\n".join(lines)
 
 
-def _setting(key: str) -> Iterator[str]:
-    default = StyleConfig().to_dict()[key]
+def _setting(key: str, default: object) -> Iterator[str]:
     text = f"{SETTINGS[key]} (default {default})".replace("`", "")
     yield from textwrap.wrap(text, _WIDTH, initial_indent=f"  {key}: ", subsequent_indent="      ")
