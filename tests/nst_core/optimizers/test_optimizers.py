@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,9 @@ SHAPE = (4, 5, 3)
 Loss = Callable[[Any], Any]
 
 
+_loops: dict[Any, Any] = {}
+
+
 def evaluation(loss: Loss) -> Evaluate:
     """Terms `[B, 1]` and gradient of a loss `[B, H, W, 3] → [B]`."""
 
@@ -36,19 +40,31 @@ def evaluation(loss: Loss) -> Evaluate:
     return evaluate
 
 
+def loop_of(optimizer: Optimizer, function: Callable[..., Any]) -> Any:
+    """Steps of a loss of some images and what else it takes; traced once."""
+    key = type(optimizer), tuple(sorted(vars(optimizer).items())), function
+    if key not in _loops:
+
+        def loop(state: State, count: Any, learning_rate: Any, given: dict[str, Any]) -> Any:
+            evaluate = evaluation(functools.partial(function, **given))
+            return run(optimizer, state, evaluate, count, learning_rate)
+
+        _loops[key] = tf.function(loop, autograph=False)
+    return _loops[key]
+
+
 def advanced(
     optimizer: Optimizer, state: State, loss: Loss, steps: int, learning_rate: float
 ) -> tuple[State, np.ndarray]:
     """The state after many steps, and the losses `[steps, B]`."""
-    evaluate = evaluation(loss)
-    loop = tf.function(
-        lambda state, count: run(optimizer, state, evaluate, count, learning_rate),
-        autograph=False,
-    )
+    function, given = loss, {}
+    if isinstance(loss, functools.partial):
+        function, given = loss.func, {k: tf.constant(v) for k, v in loss.keywords.items()}
+    loop = loop_of(optimizer, function)
     rows = []
     while len(rows) < steps:
         count = min(LONGEST_CALL, steps - len(rows))
-        state, log = loop(state, tf.constant(count))
+        state, log = loop(state, tf.constant(count), tf.constant(learning_rate), given)
         rows += list(log.numpy()[:count, :, 0])
     return state, np.array(rows)
 
@@ -66,8 +82,12 @@ def random(seed: int, batch: int = 1, deviation: float = 1.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, deviation, (batch, *SHAPE)).astype(np.float32)
 
 
+def bowl(x: Any, target: Any, curvature: Any) -> Any:
+    return tf.reduce_sum(curvature * (x - target) ** 2, axis=[1, 2, 3])
+
+
 def quadratic(target: np.ndarray, curvature: np.ndarray) -> Loss:
-    return lambda x: tf.reduce_sum(curvature * (x - target) ** 2, axis=[1, 2, 3])
+    return functools.partial(bowl, target=target, curvature=curvature)
 
 
 def stretched(seed: int, batch: int = 1) -> np.ndarray:
