@@ -13,6 +13,7 @@ from nst_core.layers import CONV_LAYERS, layers_to
 from nst_core.network.pooling import l2_pool
 from nst_core.network.vgg import Vgg19, preprocess
 from nst_core.network.weights import CHANNELS, VggWeights, layer_shapes
+from tests.nst_core.engine.quick import shared_network
 
 CONVOLUTIONS = ("Conv2D", "_FusedConv2D")
 
@@ -23,7 +24,7 @@ def image(draw: Any) -> np.ndarray:
 
 
 def network(weights: VggWeights, pooling: str = "average", padding: str = "reflect") -> Vgg19:
-    return Vgg19(weights, pooling, padding, tf.float32)
+    return shared_network(weights, pooling, padding, tf.float32)
 
 
 def test_preprocessing_is_that_of_keras(image: np.ndarray) -> None:

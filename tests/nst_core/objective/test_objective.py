@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 from nst_core.config import StyleConfig, preset
-from nst_core.network.vgg import Vgg19
 from nst_core.network.weights import VggWeights
 from nst_core.objective.objective import Objective
 from nst_core.objective.style_term import mixed
+from tests.nst_core.engine.quick import shared_network
 
 Images = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -26,7 +26,7 @@ def images(draw: Any) -> Images:
 
 
 def objective_of(weights: VggWeights, config: StyleConfig) -> Objective:
-    return Objective(Vgg19(weights, config.pooling, config.padding, tf.float32), config)
+    return Objective(shared_network(weights, config.pooling, config.padding, tf.float32), config)
 
 
 def evaluated(

@@ -13,11 +13,11 @@ from nst_core.config import StyleConfig
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import InputTooSmall, PairError
 from nst_core.imaging import images
-from nst_core.network.vgg import Vgg19
 from nst_core.network.weights import VggWeights
 from nst_core.objective import losses
 from nst_core.objective.objective import Objective
 from nst_core.results import Style, StyleResult
+from tests.nst_core.engine.quick import shared_network
 
 Draw = Callable[[int, int, int], np.ndarray]
 
@@ -58,7 +58,9 @@ def pictures(results: Sequence[StyleResult | PairError]) -> list[np.ndarray]:
 
 
 def gram(engine: StyleEngine, image: np.ndarray) -> np.ndarray:
-    network = Vgg19(engine.weights, engine.programs.pooling, engine.programs.padding, tf.float32)
+    network = shared_network(
+        engine.weights, engine.programs.pooling, engine.programs.padding, tf.float32
+    )
     feature = network.features(image[None].astype(np.float32), ["block2_conv1"])["block2_conv1"]
     found = losses.gram_matrix(feature) / (feature.shape[1] * feature.shape[2])
     return found.numpy()[0]
@@ -80,7 +82,7 @@ def test_the_style_term_is_the_sum_of_each_styles_distance_under_its_mask(
     procedural: VggWeights, draw: Draw
 ) -> None:
     config = QUICK.updated({"style_layers": {"block2_conv1": 1}, "style_weight": 1})
-    objective = Objective(Vgg19(procedural, "average", "reflect", tf.float32), config)
+    objective = Objective(shared_network(procedural, "average", "reflect", tf.float32), config)
     x, one, other = (draw(64, 48, seed)[None].astype(np.float32) for seed in (1, 2, 3))
     mask = np.random.default_rng(4).uniform(size=(1, 48, 64, 2)).astype(np.float32)
     measured = [objective.style_targets(style) for style in (one, other)]

@@ -95,7 +95,7 @@ def test_it_says_what_it_compiles(
 
     monkeypatch.setattr(programs, "Program", compiled)
     # A program that no other test compiles.
-    more = ("--set=optimizer=adam", "--set=average_decay=0.125")
+    more = ("--set=average_decay=0.125",)
     assert call(pictures, "a.png", "s.png", more=more) == 0
     assert "nst: compiling 64x64 (1 program)" in capsys.readouterr().err.splitlines()
     assert call(pictures, "a.png", "s.png", more=more) == 0

@@ -140,8 +140,8 @@ class Killer:
         self.records: dict[str, bytes] = {}
 
     def arguments(self, output: str | None = None) -> list[str]:
-        """Those of `nst run`: one pair at a time, for many moments, and what is traced soonest."""
-        given = self.catalog.arguments("--batch-size", "1", "--set", "optimizer=adam")
+        """Those of `nst run`: one pair at a time, for many moments."""
+        given = self.catalog.arguments("--batch-size", "1")
         given[given.index("--output") + 1] = output or self.output
         return given
 

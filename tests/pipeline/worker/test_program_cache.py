@@ -124,7 +124,7 @@ def test_a_run_fetches_first_and_gives_back_what_is_new(
     for store in stores:
         monkeypatch.setattr(compilation, "store_for", lambda _, store=store: store)
         monkeypatch.setattr(style_engine.StyleEngine, "program_store", store)
-        assert catalog.run(*settings, "--on-existing=redo", "--set=optimizer=adam") == 0
+        assert catalog.run(*settings, "--on-existing=redo") == 0
         assert {*store.files()} == {name.partition("/")[2] for name in catalog.names("shared")}
     assert stores[0].files()
     assert capsys.readouterr().err.count("2 left; compiling ") == 1
