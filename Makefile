@@ -21,7 +21,7 @@ test: $(DEV_READY)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(DEV_READY)
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow and not long"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not long"
 
 # On every other version that is there, each in an environment of its own.
 test-fast-others: $(DEV_READY)

@@ -22,9 +22,14 @@ LONG = (
     "deploy/test_package.py",
     "manual/test_manual_commands.py",
     "manual/test_manual_site.py",
+    "nst_core/decoding/test_decoder_processes.py",
     "nst_core/engine/",
+    "nst_core/objective/test_regions.py::test_a_batch_with_masks_and_keeps",
     "nst_core/objective/test_regions.py::test_each_half_takes_its_own_style",
+    "nst_core/optimizers/test_bands.py::test_l_bfgs_needs_fewer_steps",
     "nst_core/optimizers/test_directions.py::test_for_xla",
+    "pipeline/manifest/test_ids.py::test_a_local_catalog",
+    "pipeline/manifest/test_names.py::test_special_characters_in_local_paths",
     "pipeline/manifest/test_sources.py::test_a_run_of_standard_input",
     "pipeline/runners/",
     "pipeline/runs/",
@@ -33,6 +38,7 @@ LONG = (
     "pipeline/commands/test_plan.py",
     "pipeline/commands/test_stylize_command.py",
     "pipeline/storage/test_storage_faults.py",
+    "pipeline/worker/test_program_cache.py::test_a_run_fetches_first",
 )
 # A worker of the tests takes one file after the other: those of minutes come first, so that none
 # is left with one at the end, and those that wait for other processes (Flink, Prism, kills) one
