@@ -6,12 +6,12 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-_WHITE_12, _WHITE_16 = 4095.0, 65535.0
+_WHITE_12, _WHITE_16, _WHITE_SIGNED_16 = 4095.0, 65535.0, 32767.0
 # Resampling goes a little beyond 0…1, and lights several times; what is in 0…255 goes further.
 _MOST_BEYOND = 16
 # Tags of a TIFF file, and what they say.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
-_TWELVE, _WHITE_IS_ZERO, _UNSIGNED = (12,), 0, (1,)
+_TWELVE, _SIXTEEN, _WHITE_IS_ZERO, _UNSIGNED, _SIGNED = (12,), (16,), 0, (1,), (2,)
 
 
 def grey(image: Image.Image) -> np.ndarray:
@@ -25,8 +25,13 @@ def grey(image: Image.Image) -> np.ndarray:
     tags = image.tag_v2
     if image.mode == "I" and tags.get(_SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
         values = values.view(np.uint32)
-    is_narrow = tags.get(_BITS_PER_SAMPLE) == _TWELVE
-    found = scaled(values, _WHITE_12 if is_narrow else white(values))
+    bits = tags.get(_BITS_PER_SAMPLE)
+    highest = white(values)
+    if bits == _TWELVE:
+        highest = _WHITE_12
+    elif bits == _SIXTEEN and tags.get(_SAMPLE_FORMAT) == _SIGNED:
+        highest = _WHITE_SIGNED_16
+    found = scaled(values, highest)
     return 255 - found if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else found
 
 

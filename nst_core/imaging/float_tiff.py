@@ -12,13 +12,15 @@ import dataclasses
 import io
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-_STARTS = (b"II*\0", b"MM\0*")
+# BigTIFF has places of 64 bits; Pillow knows it in this order of bytes.
+_BIG_START = b"II+\0"
+_STARTS = (b"II*\0", b"MM\0*", _BIG_START)
 _FLOAT, _BITS = 3, 32
 _RGB, _GREY = 2, 1
 _SEPARATE = 2
@@ -157,11 +159,12 @@ def _first_directory(data: bytes) -> dict[int, Any]:
     """
     if not data.startswith(_STARTS):
         raise ValueError("no TIFF")
-    directory = ImageFileDirectory_v2(data[:8])
+    header, width = (16, 8) if data.startswith(_BIG_START) else (8, 2)
+    directory = ImageFileDirectory_v2(data[:header])
     stream = io.BytesIO(data)
     stream.seek(directory.next)
-    order = "little" if data.startswith(b"II") else "big"
-    count = int.from_bytes(data[directory.next : directory.next + 2], order)  # type: ignore[arg-type]
+    order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
+    count = int.from_bytes(data[directory.next : directory.next + width], order)
     if not 0 < count <= _ENTRIES_AT_MOST:
         raise ValueError("no directory")
     directory.load(stream)

@@ -135,6 +135,8 @@ def test_a_png_with_a_long_text_or_profile_is_read(kind: bytes, head: bytes) -> 
 
 # TIFF of floats ---------------------------------------------------------------------------------
 
+BIG_HEADER = b"II+\0\x08\0\0\0" + bytes(8)  # of a BigTIFF, without the place of its directory
+
 
 def float_tiff(
     values: np.ndarray,
@@ -146,8 +148,9 @@ def float_tiff(
     rows: int = 7,
     orientation: int = 1,
     extra: int | None = None,
+    big: bool = False,
 ) -> bytes:
-    """A TIFF of floats by the specification: strips of so many rows."""
+    """A TIFF of floats by the specification: strips of so many rows; `big`: a BigTIFF."""
     height, width, samples = values.shape
     planes = [values[..., [i]] for i in range(samples)] if separate else [values]
     strips = []
@@ -155,6 +158,8 @@ def float_tiff(
         body = predicted(plane[top : top + rows], order, predictor)
         strips.append(zlib.compress(body) if deflated else body)
     body = (b"II*\0" if order == "<" else b"MM\0*") + bytes(4)
+    if big:
+        body = BIG_HEADER
     offsets = []
     for strip in strips:
         offsets.append(len(body))
@@ -174,16 +179,21 @@ def float_tiff(
 
 
 def packed_tiff(order: str, body: bytes, entries: dict[int, tuple[int, list[int]]]) -> bytes:
-    """A TIFF of a body, the first eight bytes included, with a directory of these at its end."""
+    """A TIFF of a body, its header included, with a directory of these at its end."""
+    big = body.startswith(b"II+")
+    count, place = ("Q", "Q") if big else ("H", "I")
+    header, width = (16, 8) if big else (8, 4)
     packed = b""
     for tag, (kind, numbers) in sorted(entries.items()):
         content = struct.pack(f"{order}{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
-        if len(content) > 4:
-            place, body = len(body), body + content
-            content = struct.pack(order + "I", place)
-        packed += struct.pack(order + "HHI", tag, kind, len(numbers)) + content.ljust(4, b"\0")
-    start = struct.pack(order + "I", len(body))
-    return body[:4] + start + body[8:] + struct.pack(order + "H", len(entries)) + packed + bytes(4)
+        if len(content) > width:
+            start, body = len(body), body + content
+            content = struct.pack(order + place, start)
+        described = struct.pack(f"{order}HH{place}", tag, kind, len(numbers))
+        packed += described + content.ljust(width, b"\0")
+    start = struct.pack(order + place, len(body))
+    head = body[: header - width] + start + body[header:]
+    return head + struct.pack(order + count, len(entries)) + packed + bytes(width)
 
 
 def predicted(plane: np.ndarray, order: str, predictor: int) -> bytes:
@@ -219,6 +229,14 @@ def test_colour_in_floats_is_read_as_grey_in_floats_is(
     picture = decode(data)
     np.testing.assert_array_equal(picture.rgb, wanted[..., :3])
     assert (picture.alpha is None) == (samples == 3)
+    assert images.header_size(data, name="x", max_pixels=10**6, complete=True) == (30, 20)
+
+
+@pytest.mark.parametrize("options", [{}, {"deflated": True, "predictor": 3}])
+def test_and_so_it_is_in_a_bigtiff(options: dict[str, Any]) -> None:
+    wanted = texture(30, 20)
+    data = float_tiff(wanted / np.float32(255), big=True, **options)
+    np.testing.assert_array_equal(decode(data).rgb, wanted)
     assert images.header_size(data, name="x", max_pixels=10**6, complete=True) == (30, 20)
 
 
@@ -270,7 +288,13 @@ def test_a_fourth_float_is_what_the_file_says_that_it_is(highest: int) -> None:
 
 
 def deep_grey(
-    body: bytes, width: int, bits: int, photometric: int, kind: int = 1, extra: int | None = None
+    body: bytes,
+    width: int,
+    bits: int,
+    photometric: int,
+    kind: int = 1,
+    extra: int | None = None,
+    header: bytes = b"II*\0" + bytes(4),
 ) -> bytes:
     """A grey TIFF of one row, with an extra channel if one is named."""
     entries = {
@@ -279,7 +303,7 @@ def deep_grey(
         258: (3, [bits]),
         259: (3, [1]),
         262: (3, [photometric]),
-        273: (4, [8]),
+        273: (4, [len(header)]),
         277: (3, [1]),
         278: (4, [1]),
         279: (4, [len(body)]),
@@ -287,7 +311,7 @@ def deep_grey(
     }
     if extra is not None:
         entries |= {258: (3, [bits] * 2), 277: (3, [2]), 338: (3, [extra])}
-    return packed_tiff("<", b"II*\0" + bytes(4) + body, entries)
+    return packed_tiff("<", header + body, entries)
 
 
 @pytest.mark.parametrize(
@@ -297,6 +321,7 @@ def deep_grey(
         (bytes.fromhex("000400800fff"), 12, 1, 1, [0, 64, 128, 255]),
         (np.uint16([0, 16384, 32768, 65535]), 16, 1, 1, [0, 64, 128, 255]),
         (np.uint16([0, 16384, 32768, 65535]), 16, 0, 1, [255, 191, 127, 0]),
+        (np.int16([-5, 8192, 16384, 32767]), 16, 1, 2, [0, 64, 128, 255]),
         (np.float32([0, 0.25, 0.5, 1]), 32, 0, 3, [255, 191, 128, 0]),
         (np.uint32([0, 2**30, 2**31, 2**32 - 1]), 32, 1, 1, [0, 64, 128, 255]),
         (np.uint32([0, 16384, 32768, 65535]), 32, 1, 1, [0, 64, 128, 255]),
@@ -310,14 +335,19 @@ def test_grey_of_every_depth_is_as_light_as_its_file_says(
     np.testing.assert_array_equal(decode(data).rgb[0, :, 0], expected)
 
 
+@pytest.mark.parametrize("header", [b"II*\0" + bytes(4), BIG_HEADER])
 @pytest.mark.parametrize(("bits", "extra"), [(8, 0), (8, 1), (16, 2)])
-def test_a_tiff_of_a_kind_that_is_not_read_is_not_called_damaged(bits: int, extra: int) -> None:
-    data = deep_grey(bytes(8), 2, bits, 1, extra=extra)
+def test_a_tiff_of_a_kind_that_is_not_read_is_not_called_damaged(
+    bits: int, extra: int, header: bytes
+) -> None:
+    data = deep_grey(bytes(8), 2, bits, 1, extra=extra, header=header)
     kind = f"PhotometricInterpretation 1, BitsPerSample {bits}, SamplesPerPixel 2"
     with pytest.raises(InputUnreadable, match=rf"^x .* not read \({kind}\); export it as PNG\.$"):
         decode(data)
     # Its pixels are not all there.
-    short = data.replace(struct.pack("<HHII", 279, 4, 1, 8), struct.pack("<HHII", 279, 4, 1, 9999))
+    entry = "<HHQQ" if header == BIG_HEADER else "<HHII"
+    short = data.replace(struct.pack(entry, 279, 4, 1, 8), struct.pack(entry, 279, 4, 1, 9999))
+    assert short != data
     with pytest.raises(InputUnreadable, match="damaged"):
         decode(short)
 
