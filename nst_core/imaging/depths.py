@@ -23,14 +23,15 @@ def grey(image: Image.Image) -> np.ndarray:
     if not isinstance(image, TiffImageFile):
         return scaled(values, white(values))
     tags = image.tag_v2
-    if image.mode == "I" and tags.get(_SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
+    bits, kind = tags.get(_BITS_PER_SAMPLE), tags.get(_SAMPLE_FORMAT, _UNSIGNED)
+    if image.mode == "I" and kind == _UNSIGNED:
         values = values.view(np.uint32)
-    bits = tags.get(_BITS_PER_SAMPLE)
-    highest = white(values)
     if bits == _TWELVE:
         highest = _WHITE_12
-    elif bits == _SIXTEEN and tags.get(_SAMPLE_FORMAT) == _SIGNED:
+    elif bits == _SIXTEEN and kind == _SIGNED:
         highest = _WHITE_SIGNED_16
+    else:
+        highest = white(values)
     found = scaled(values, highest)
     return 255 - found if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else found
 

@@ -50,7 +50,7 @@ def _may_have_done(run: RunState, since: datetime.datetime) -> bool:
     """Whether a run can have done a pair, or failed with one, after this moment."""
     if ended := parse_time(run.told.get("ended_at")):
         did_nothing = run.counts["done"] == run.counts["failed"] == 0
-        # Told in whole seconds, rounded down; a process that runs anything takes longer than one.
+        # An earlier version tells whole seconds, rounded down: its processes take longer than one.
         return ended > since and not did_nothing
     # One that was killed has worked on for a while after its last heartbeat.
     return run.heard_at is not None and run.heard_at + LAPSE > since

@@ -50,15 +50,15 @@ def run_settings() -> None:
     rows = [
         {
             "id": f"{content.stem}/{style.stem}-{weight}",
-            "content": str(content),
-            "style": str(style),
+            "content": f"photos/{content.name}",
+            "style": f"paintings/{style.name}",
             "options.content_weight": weight,
             "options.snapshot_every": 8,
         }
         for weight, content, style in itertools.product(
             (0.02, 0.5),
-            sorted(pathlib.Path("photos").glob("[!b]*.jpg")),
-            sorted(pathlib.Path("paintings").glob("*.jpg")),
+            sorted((SAMPLES / "contents").glob("*.jpg")),
+            sorted((SAMPLES / "styles").glob("*.jpg")),
         )
     ]
     rows.append({"id": "broken", "content": "photos/broken.jpg", "style": "paintings/mosaic.jpg"})

@@ -135,7 +135,8 @@ def test_a_png_with_a_long_text_or_profile_is_read(kind: bytes, head: bytes) -> 
 
 # TIFF of floats ---------------------------------------------------------------------------------
 
-BIG_HEADER = b"II+\0\x08\0\0\0" + bytes(8)  # of a BigTIFF, without the place of its directory
+HEADER = b"II*\0" + bytes(4)  # of a little-endian TIFF, without the place of its directory
+BIG_HEADER = b"II+\0\x08\0\0\0" + bytes(8)  # of a BigTIFF
 
 
 def float_tiff(
@@ -157,7 +158,7 @@ def float_tiff(
     for plane, top in itertools.product(planes, range(0, height, rows)):
         body = predicted(plane[top : top + rows], order, predictor)
         strips.append(zlib.compress(body) if deflated else body)
-    body = (b"II*\0" if order == "<" else b"MM\0*") + bytes(4)
+    body = HEADER if order == "<" else b"MM\0*" + bytes(4)
     if big:
         body = BIG_HEADER
     offsets = []
@@ -294,7 +295,7 @@ def deep_grey(
     photometric: int,
     kind: int = 1,
     extra: int | None = None,
-    header: bytes = b"II*\0" + bytes(4),
+    header: bytes = HEADER,
 ) -> bytes:
     """A grey TIFF of one row, with an extra channel if one is named."""
     entries = {
@@ -335,7 +336,7 @@ def test_grey_of_every_depth_is_as_light_as_its_file_says(
     np.testing.assert_array_equal(decode(data).rgb[0, :, 0], expected)
 
 
-@pytest.mark.parametrize("header", [b"II*\0" + bytes(4), BIG_HEADER])
+@pytest.mark.parametrize("header", [HEADER, BIG_HEADER])
 @pytest.mark.parametrize(("bits", "extra"), [(8, 0), (8, 1), (16, 2)])
 def test_a_tiff_of_a_kind_that_is_not_read_is_not_called_damaged(
     bits: int, extra: int, header: bytes
