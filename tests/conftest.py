@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ ROOT = pathlib.Path(__file__).parent
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# In the background of a script SIGINT is ignored, also by the processes that tests start and stop.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Whole runs, other processes, and the network compiled in many ways: not in `make test-fast`.
 LONG = (
     "benchmarks/",
