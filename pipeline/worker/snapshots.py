@@ -131,7 +131,7 @@ class Snapshots:
     def __init__(
         self,
         entries: Sequence[tuple[Task, Inputs]],
-        threads: concurrent.futures.ThreadPoolExecutor,
+        threads: concurrent.futures.Executor,
     ) -> None:
         self.files = [
             SnapshotFiles(task, inputs) if task.config.snapshot_every else None

@@ -69,7 +69,7 @@ class Stylizer:
         output: str,
         engines: EngineCache,
         tally: Tally,
-        threads: concurrent.futures.ThreadPoolExecutor,
+        threads: concurrent.futures.Executor,
         check: Callable[[], None],
     ) -> None:
         self.output = output

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from nst_core import host
 from nst_core.errors import DeviceError, JobError, OptionsInvalid, PairError
 from nst_core.results import StyleResult
 from pipeline.console import events
@@ -27,18 +26,19 @@ from pipeline.worker.reading import Reader, ReadPair
 from pipeline.worker.snapshots import SnapshotFiles
 from pipeline.worker.stylizing import Stylized, Stylizer
 from pipeline.worker.tally import Tally
+from pipeline.worker.threads import Threads
 from pipeline.worker.writing import Writer
 
 T = TypeVar("T")
 
-# Each decodes, or waits for the storage.
+# For each device; each decodes, or waits for the storage.
 READING_THREADS = 8
 WRITING_THREADS = 8
 # More devices than any machine has.
 DEVICE_THREADS = 64
-# What may be read before its turn for each device, and what may still be written when the next
-# batch begins: two batches, or several small ones, since a storage far away takes its time for
-# each pair; less where the pixels have more bytes than that.
+# What may be read before its turn, and what may still be written when the next batch begins, for
+# each device: two batches, or several small ones, since a storage far away takes its time for each
+# pair; less where the pixels have more bytes than that.
 BATCHES_BESIDE = 2
 PAIRS_BESIDE = 8
 BYTES_BESIDE = 2**30
@@ -105,15 +105,16 @@ class BatchWorker:
         self.tally = Tally()
         self.reader = Reader(self.tally, pictures or PictureCache())
         self.writer = Writer(output, run, self.tally, since)
-        self._readers = _threads(READING_THREADS, "nst-reading")
+        self._readers = Threads(READING_THREADS, "nst-reading")
         # Also encode snapshots on the way.
-        self._writers = _threads(WRITING_THREADS, "nst-writing")
+        self._writers = Threads(WRITING_THREADS, "nst-writing")
         self._device_threads = ThreadPoolExecutor(DEVICE_THREADS, "nst-device")
         self._stylizer = Stylizer(output, engines, self.tally, self._writers, self._raise_failed)
         self._reading: collections.deque[_Reading] = collections.deque()
         self._on_devices: list[Future[list[Outcome | Stylized]]] = []
         self._writing: collections.deque[_Writing] = collections.deque()
         self._sizes: dict[str, int] = {}
+        self._devices = 1  # As far as is known.
         self._failure: BaseException | None = None
 
     def close(self) -> None:
@@ -160,7 +161,7 @@ class BatchWorker:
         """Whether no more is to be read before a device is through."""
         if not self._reading or len(self._on_devices) < self._lanes():
             return False
-        if _nbytes(self._reading) > BYTES_BESIDE:
+        if _nbytes(self._reading) > BYTES_BESIDE * self._devices:
             return True
         full = max(self._size(one.batch) for one in self._reading)
         batches = BATCHES_BESIDE if self._next(whole=True) else BATCHES_GATHERED
@@ -171,17 +172,21 @@ class BatchWorker:
     def _lanes(self) -> int:
         """How many devices there are for what is next."""
         try:
-            return len(self.engines.devices(self._reading[0].batch.tasks[0].config))
+            count = len(self.engines.devices(self._reading[0].batch.tasks[0].config))
         except DeviceError:
             return 1  # The device's thread meets it too, and says so.
+        self._devices = max(self._devices, count)
+        for threads in (self._readers, self._writers):
+            threads.serve(count)
+        return count
 
     def _begun(self, to_the_end: bool) -> bool:
         """Give the next batch to a device, if one is free and there is one."""
-        if not self._reading or _is_much(self._writing) or len(self._on_devices) >= self._lanes():
+        if not self._reading or self._writes_much or len(self._on_devices) >= self._lanes():
             return False
         full = max(self._size(one.batch) for one in self._reading)
         is_much = _pairs(self._reading) >= BATCHES_GATHERED * full
-        is_much = is_much or _nbytes(self._reading) > BYTES_BESIDE
+        is_much = is_much or _nbytes(self._reading) > BYTES_BESIDE * self._devices
         chosen = self._next(whole=not (is_much or to_the_end))
         for one in chosen:
             self._reading.remove(one)
@@ -288,11 +293,18 @@ class BatchWorker:
         while self._writing:
             first = self._writing[0]
             is_done = all(one.done() for one in first.outcomes)
-            if not (is_done or all_of_them or _is_much(self._writing)):
+            if not (is_done or all_of_them or self._writes_much):
                 break
             outcomes = [future.result() for future in first.outcomes]
             self._writing.popleft().held.close()
             yield from outcomes
+
+    @property
+    def _writes_much(self) -> bool:
+        """Whether more is being written than is to be beside the devices."""
+        bounds = [self._devices * one for one in (BYTES_BESIDE, BATCHES_BESIDE, PAIRS_BESIDE)]
+        are_many = len(self._writing) > bounds[1] and _pairs(self._writing) > bounds[2]
+        return are_many or _nbytes(self._writing) > bounds[0]
 
     def _heard(self, future: Future[T]) -> Future[T]:
         """The future; what goes wrong in it stops the devices."""
@@ -348,24 +360,12 @@ class BatchWorker:
         return outcome
 
 
-def _threads(count: int, name: str) -> ThreadPoolExecutor:
-    """Threads that work beside those of the devices, and behind them."""
-    return ThreadPoolExecutor(count, name, initializer=host.yield_to_others)
-
-
 def _pairs(several: Sequence[_Reading] | Sequence[_Writing]) -> int:
     return sum(one.pairs for one in several)
 
 
 def _nbytes(several: Sequence[_Reading] | Sequence[_Writing]) -> int:
     return sum(one.nbytes for one in several)
-
-
-def _is_much(writing: Sequence[_Writing]) -> bool:
-    """Whether more is being written than is to be beside the devices."""
-    if _nbytes(writing) > BYTES_BESIDE:
-        return True
-    return len(writing) > BATCHES_BESIDE and _pairs(writing) > PAIRS_BESIDE
 
 
 def _first_of(group: list[_Reading], size: int) -> list[_Reading]:

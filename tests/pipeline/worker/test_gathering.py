@@ -10,6 +10,7 @@ import pytest
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import DeviceError, OutOfMemory
+from pipeline import storage
 from pipeline.records.tasks import Batch, Outcome
 from pipeline.worker import engine_cache, work
 from pipeline.worker.work import BatchWorker
@@ -87,6 +88,37 @@ class TestSeveralDevices:
             card.answer = answer
         assert set(bench.run(bench.batches(8)).values()) == {"ok"}
         assert [len(card.asked) for card in cards] == [4, 4]
+
+    def test_each_has_threads_that_read_and_write_for_it(
+        self, bench: Bench, cards: tuple[FakeEngine, FakeEngine], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(work, "READING_THREADS", 1)
+        monkeypatch.setattr(work, "WRITING_THREADS", 1)
+        bench.worker.close()
+        bench.worker = BatchWorker(bench.catalog.uri("out"), "run1", Engines(*cards))
+        together = threading.Barrier(2)
+        real = storage.create_bytes
+
+        def create(*rest: Any) -> bool:
+            together.wait(SECONDS)
+            return real(*rest)
+
+        monkeypatch.setattr(storage, "create_bytes", create)
+        assert set(bench.run(bench.batches(8)).values()) == {"ok"}
+
+    def test_two_batches_of_each_may_wait_to_be_written(
+        self, bench: Bench, cards: tuple[FakeEngine, FakeEngine], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(work, "PAIRS_BESIDE", 2)
+        real = storage.create_bytes
+
+        def create(*rest: Any) -> bool:
+            # Four wait for this, and both cards have the next.
+            wait_for(lambda: sum(len(card.asked) for card in cards) >= 6)
+            return real(*rest)
+
+        monkeypatch.setattr(storage, "create_bytes", create)
+        assert set(bench.run(bench.batches(len(NAMES))).values()) == {"ok"}
 
     def test_a_card_that_fails_costs_its_batches_another_try_and_is_left_out(
         self,
