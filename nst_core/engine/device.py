@@ -125,6 +125,11 @@ def available_memory(device: str) -> float:
     return _gpu_memory(device) - float(in_use)
 
 
+def whole_memory(gpu: str) -> float:
+    """Bytes that optimisations on a GPU can take, also while one is there that takes its part."""
+    return _gpu_memory(gpu)
+
+
 @functools.cache
 def _gpu_memory(device: str) -> float:
     """What TensorFlow's allocator may take of a GPU, bytes."""

@@ -19,12 +19,12 @@ from nst_core.engine.compilation import store_for
 from nst_core.engine.device import (
     CPU,
     GPU,
-    available_memory,
     choose_device,
     choose_precision,
     describe,
     device_lock,
     is_gpu,
+    whole_memory,
 )
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import optimizer_for
@@ -128,12 +128,13 @@ class StyleEngine:
     def batch_size(self, config: StyleConfig, canvas: Size) -> int:
         """How many contents of a canvas `stylize_batch` is best given at once.
 
-        One where images pass one by one: more gain nothing there.
+        One where images pass one by one: more gain nothing there. The answer is that of an idle
+        device, for it may be asked while another batch is there, whose memory is free by then.
         """
         if not self.programs.xla or self.precision == "float32":
             return 1
-        paying, available = batch_sizes.paying(canvas), available_memory(self.device)
-        fitting = memory.fitting_batch(config, canvas, paying, self.precision, available)
+        paying, whole = batch_sizes.paying(canvas), whole_memory(self.device)
+        fitting = memory.fitting_batch(config, canvas, paying, self.precision, whole)
         most = self.programs.bounds(config, canvas, self.precision).most
         return batch_sizes.power_of_two(max(1, min(fitting, most or fitting)))
 

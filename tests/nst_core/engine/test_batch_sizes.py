@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nst_core.canvas import Size
 from nst_core.engine import batch, compilation, device, program
@@ -23,8 +24,8 @@ FEW_LAYERS = {"content_layers": {"block1_conv2": 1}, "style_layers": {"block1_co
 def on_gpu(procedural: VggWeights, monkeypatch: pytest.MonkeyPatch) -> StyleEngine:
     """As on a GPU; where there is none, TensorFlow places its operations on the processor."""
     monkeypatch.setattr(engine_module, "choose_device", lambda _: device.GPU)
-    for module in (batch, engine_module):
-        monkeypatch.setattr(module, "available_memory", lambda _: 2.0**40)
+    monkeypatch.setattr(batch, "available_memory", lambda _: 2.0**40)
+    monkeypatch.setattr(engine_module, "whole_memory", lambda _: 2.0**40)
     return StyleEngine(procedural, precision="bfloat16")
 
 
@@ -119,8 +120,6 @@ def test_where_a_full_batch_does_not_fit_a_smaller_one_is_computed(
     computed: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import tensorflow as tf
-
     advance = program.Program.advance
     refused: list[int] = []
 
@@ -148,5 +147,21 @@ def test_what_is_best_given_at_once_depends_on_the_device(
     canvas = Size(512, 384)
     assert on_gpu.batch_size(quick(), canvas) == paying(canvas)
     assert engine.batch_size(quick(), canvas) == 1
-    monkeypatch.setattr(engine_module, "available_memory", lambda _: 2.0**30)
+    monkeypatch.setattr(engine_module, "whole_memory", lambda _: 2.0**30)
     assert 1 <= on_gpu.batch_size(quick(), canvas) < paying(canvas)
+
+
+def test_what_is_best_does_not_depend_on_what_the_device_is_busy_with(
+    procedural: VggWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "choose_device", lambda _: device.GPU)
+    monkeypatch.setattr(device, "_gpu_memory", lambda _: 12 * 2.0**30)
+    on_gpu = StyleEngine(procedural, precision="bfloat16")
+    canvas, found = Size(512, 512), []
+    for used in (0, 7 * 2**30):
+        in_use = {"current": used}
+        monkeypatch.setattr(
+            tf.config.experimental, "get_memory_info", lambda _, told=in_use: dict(told)
+        )
+        found.append(on_gpu.batch_size(quick(), canvas))
+    assert found == [paying(canvas)] * 2
