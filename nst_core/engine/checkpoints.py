@@ -189,7 +189,8 @@ def _chained(
     log = (reached.terms, reached.seconds, reached.steps, np.zeros(len(reached.steps), bool))
     yield from _log(len(done), *log, index)
     for name, value in _flat(reached.state):
-        yield f"state/{name}", np.asarray(value.numpy()[index])
+        # Cut out on the device: the whole batch would come to the host once for each image.
+        yield f"state/{name}", np.asarray(value[index])
 
 
 def _log(

@@ -301,3 +301,19 @@ def test_nothing_is_saved_where_nobody_wants_it(
     (whole,), (saved,) = run(engine, contents[:1], style, QUICK.updated({"checkpoint_seconds": 0}))
     assert saved == []
     assert same(engine.stylize(contents[0], [style], QUICK), whole)
+
+
+def test_of_a_batch_on_the_device_only_one_image_comes_to_the_host() -> None:
+    class OnDevice:
+        """A tensor of which only parts may be fetched."""
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            return np.full((2, 2, 3), index, np.float32)
+
+    active = np.ones(4, bool)
+    state = {"x": OnDevice(), "moves": (OnDevice(),)}
+    terms = np.zeros((0, 4, 5), np.float32)
+    reached = scale.ScaleState(state, terms, np.empty(0), np.zeros(4, int), active)
+    found = dict(checkpoints._chained({}, [], reached, 2))
+    for name in ("state/x", "state/moves/0"):
+        np.testing.assert_array_equal(found[name], np.full((2, 2, 3), 2))
