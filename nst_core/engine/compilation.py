@@ -241,11 +241,11 @@ class CompiledFunction:
             if kept is None:
                 return self._uncompiled(shapes, arguments, error)
             # TensorFlow cannot use what was kept, and compiles nothing under this name any more:
-            # the next process does.
+            # the next process does. Or the device computes nothing at all; then others can use it.
             assert store
-            store.remove(name)
             again = self._defined(self._name(shapes, attempt=1))
             found = self._call(again, arguments)
+            store.remove(name)
             memory_files.take(PROGRAMS, again)
             return again, found
         finally:

@@ -108,6 +108,25 @@ def test_what_one_device_compiles_another_loads_at_the_same_time_too(
     assert [*archives(tmp_path)] == first["written"]
 
 
+def test_a_device_that_fails_spoils_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cubes(x: Any) -> Any:
+        return x**3.0
+
+    def compiled() -> Graph:
+        return Graph(cubes, tf.TensorSpec([None], tf.float32), xla=True)
+
+    assert compiled()(np.ones(5)).numpy().sum() == 5
+    assert not compiled().must_compile(np.ones(5))
+
+    def lost(*_: Any) -> Any:
+        raise tf.errors.InternalError(None, None, "CUDA_ERROR_ILLEGAL_ADDRESS")
+
+    monkeypatch.setattr(compilation.CompiledFunction, "_call", lost)
+    with pytest.raises(tf.errors.InternalError):
+        compiled()(np.ones(5))
+    assert not compiled().must_compile(np.ones(5))
+
+
 def test_with_no_room_nothing_is_kept(tmp_path: pathlib.Path) -> None:
     found = answer(start(tmp_path, NST_PROGRAM_CACHE_MIB="0"))
     assert found["must_compile"] == [True, True]
