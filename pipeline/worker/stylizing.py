@@ -157,8 +157,10 @@ class Stylizer:
                         raise
                 else:
                     others = self.engines.devices(task.config, {*failed, engine.device})
-                    if not (others and all(isinstance(one, OutOfMemory) for one in results)):
+                    is_done = not all(isinstance(one, OutOfMemory) for one in results)
+                    if is_done:
                         self.engines.worked(engine.device, failed)
+                    if is_done or not others:
                         return engine, results
                 failed.add(engine.device)
 

@@ -140,8 +140,9 @@ class TestSeveralDevices:
     ) -> None:
         for card in cards:
             card.answer = lambda names: [OutOfMemory("a.png is too large.") for _ in names]
-        assert bench.run(bench.batches(1)) == {"a": "out_of_memory"}
-        assert [len(card.asked) for card in cards] == [1, 1]
+        assert bench.run(bench.batches(4)) == dict.fromkeys("abcd", "out_of_memory")
+        # Neither has failed with what the other has done: both stay.
+        assert [len(card.asked) for card in cards] == [4, 4]
 
     def test_a_pair_that_fails_everywhere_fails_alone(
         self, bench: Bench, cards: tuple[FakeEngine, FakeEngine]
