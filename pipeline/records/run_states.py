@@ -141,7 +141,8 @@ def _read(folder: str, run: str, names: set[str], now: datetime.datetime) -> Run
         if is_gone or heard_at is None or now - heard_at > LAPSE:
             state = "died"
     counts = {name: _count(told.get(name)) for name in COUNTS}
-    started_at = records.parse_time(told.get("started_at"))
+    # One that could tell nothing may have a name that begins with its time.
+    started_at = records.parse_time(told.get("started_at") or run.partition("-")[0])
     known = state if state in STATES else "unknown"
     return RunState(run, known, counts, started_at, heard_at, told)
 
@@ -202,9 +203,11 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
     A run of another's failures.csv is a retry: what it has done is taken from the failures of the
     last run of the manifest they came from, if it began after that. A manifest that was moved or
     copied is the same one. One of marks has pairs of the others: what it fails, and no later run of
-    those has come by, has failed.
+    those has come by, has failed. One that has told nothing, for it was killed or had no room as it
+    began, counts until another begins.
     """
     ordered = _with_one_name_for_each_manifest(runs)
+    ordered = [run for run in ordered if run.told or run is ordered[-1]]
     by_name = {run.run: run for run in ordered}
     sums = dict.fromkeys(("pairs", "done", "failed", "postponed", "left"), 0)
     heads: list[RunState] = []

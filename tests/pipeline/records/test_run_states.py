@@ -192,6 +192,22 @@ def test_the_catalog_is_as_the_last_run_of_each_manifest_has_left_it(output: Out
     assert {run.run for run in catalog_of(output.read()).heads} == {"c", "d"}
 
 
+def test_a_run_that_was_killed_before_it_told_anything_counts_until_another_begins(
+    output: Output,
+) -> None:
+    # An hour ago and half an hour ago, by their names; a name without a time begins before all.
+    first, last = "20260501T110000Z-0a1b", "20260501T113000Z-0a1b"
+    output.put(f"{first}/config.yaml", b"steps: 3")
+    assert [run.run for run in catalog_of(output.read()).heads] == [first]
+    counts = {"pairs": 10, "done": 10, "failed": 0, "postponed": 0, "left": 0}
+    output.run("a", "finished", started_at=ago(minutes=50), **counts)
+    output.put("nightly/run.json", b"")
+    found = catalog_of(output.read())
+    assert (found.manifests, [run.run for run in found.heads]) == (1, ["a"])
+    output.put(f"{last}/config.yaml", b"steps: 3")
+    assert [run.run for run in catalog_of(output.read()).heads] == ["a", last]
+
+
 def test_a_manifest_that_was_moved_or_copied_counts_once(output: Output) -> None:
     def manifest(uri: str, identity: str | None) -> dict[str, Any]:
         return {"uri": uri, "count": 1, "files": [{"uri": uri, "identity": identity}]}
