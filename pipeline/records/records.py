@@ -130,7 +130,11 @@ def parsed(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
+        pass
+    try:
         return json.loads(data)  # It may hold NaN.
+    except RecursionError as error:
+        raise ValueError("more brackets in each other than any record has") from error
 
 
 def image_of(uri: str, output: str, pair_id: str) -> str | None:

@@ -75,7 +75,7 @@ def runs_of(output: str) -> list[Run]:
             files.setdefault(storage.directory(uri), []).append(uri)
     found = []
     for run, uris in files.items():
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
             found.append(_run(run, uris))
     return sorted(found, key=lambda run: (run.finished_at, run.started_at, run.name), reverse=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from nst_core.config import SETTINGS, StyleConfig
 from nst_core.identity import ALIKE_VERSIONS, ENGINE_VERSION
 from pipeline.manifest.pairs import Pair, StyleReference
 from pipeline.records import fingerprints, records
+
+if TYPE_CHECKING:
+    import pathlib
 
 PAIR = Pair("town", "/c/town.png", (StyleReference("/s/wave.png"),), {}, {}, {})
 # A changed value for every setting that decides the pixels.
@@ -162,6 +165,13 @@ def test_id_and_fingerprint_come_back_from_a_record_s_name(pair_id: str) -> None
 @pytest.mark.parametrize("name", ["readme.txt", "town.json", "town.0123.json", ".nst-tmp-1"])
 def test_a_file_that_is_no_record_is_none(name: str) -> None:
     assert records.parse_record_name(name) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe", b'{"id"', b"[" * 99_999])
+def test_what_no_run_has_written_is_no_record(tmp_path: pathlib.Path, content: bytes) -> None:
+    path = tmp_path / "town.0123456789abcdef.json"
+    path.write_bytes(content)
+    assert records.read_record(str(path)) is None
 
 
 @pytest.mark.parametrize(
