@@ -10,6 +10,7 @@ import json
 
 from nst_core.errors import JobError
 from pipeline import storage
+from pipeline.records.reading import read_each, record_names
 
 NAMES, URIS = "names", "uris"
 
@@ -24,8 +25,7 @@ def has_absolute_ids(output: str) -> bool:
     try:
         data = storage.read_bytes(uri)
     except storage.NotFound:
-        folders = (storage.join(output, name) for name in ("records", "checkpoints"))
-        return any(True for folder in folders for _ in storage.list_uris(folder))
+        return _is_of_earlier_version(output)
     try:
         made_from = json.loads(data)["ids_from"]
     except (ValueError, KeyError, TypeError):
@@ -36,6 +36,18 @@ def has_absolute_ids(output: str) -> bool:
             f'{{"ids_from": "{NAMES}"}} there, or "{URIS}" where an earlier version began it.'
         )
     return bool(made_from == URIS)
+
+
+def _is_of_earlier_version(output: str) -> bool:
+    """Whether an output without this file was begun before there was one: else it was lost.
+
+    Records have had `inputs` for as long; where none can be read, a checkpoint is taken for one
+    of an earlier version.
+    """
+    read = read_each(output, record_names(output), lambda record, _: "inputs" not in record)
+    known = {is_earlier for _, is_earlier in read if is_earlier is not None}
+    checkpoints = storage.list_uris(storage.join(output, "checkpoints"))
+    return True in known or (not known and any(True for _ in checkpoints))
 
 
 def keep(output: str, *, absolute_ids: bool) -> None:

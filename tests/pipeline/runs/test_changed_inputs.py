@@ -228,6 +228,20 @@ def test_objects_are_compared_by_their_metadata(
     assert len(asked) == (3 if count == 2 else 1)
 
 
+def test_a_catalog_file_that_is_lost_is_written_anew_and_nothing_is_done_again(
+    catalog: Catalog,
+) -> None:
+    catalog.picture("a.png")
+    catalog.picture("s.png")
+    catalog.manifest([{"content": "a.png", "style": "s.png"}])
+    assert catalog.run() == 0
+    before = catalog.read("out/catalog.json")
+    storage.delete(catalog.uri("out/catalog.json"))
+    assert catalog.run() == 0
+    assert catalog.statuses() == ["skipped"]
+    assert catalog.read("out/catalog.json") == before
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"ids_from": 3}'])
 def test_a_damaged_catalog_file_stops_the_run_with_a_sentence(
     catalog: Catalog, capsys: pytest.CaptureFixture[str], text: str, one_sentence: Any
