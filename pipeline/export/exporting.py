@@ -50,7 +50,7 @@ class Exported:
         if self.gone:
             found.append(
                 f"{_named(self.gone)}: the image or loss log is gone or cannot be read; nst run "
-                "makes anew what is gone."
+                "does a pair again whose image is gone, with --on-existing redo any."
             )
         if self.unreadable:
             found.append(f"{_named(self.unreadable)}: the record, image or loss log is damaged.")

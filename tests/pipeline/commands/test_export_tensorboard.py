@@ -114,6 +114,7 @@ def test_results_of_an_earlier_version_go_to_a_destination(
     said = capsys.readouterr().out
     assert "8 of 11 results" in said
     assert "(keep): the image or loss log is gone" in said
+    assert "does a pair again whose image is gone" in said  # A loss log is not looked for.
     assert "(alpha, weight): the record, image or loss log is damaged" in said
     events = events_of(target / "moving" / FILE_NAME)
     check_scalars(events, (output / "losses/moving.csv").read_bytes())
