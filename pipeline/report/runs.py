@@ -19,6 +19,7 @@ from pipeline.records.tasks import NO_FAILURES, OK, POSTPONED, SKIPPED
 FINISHED = "finished"
 _SUMMARY = "summary.json"
 _RESULTS = re.compile(r"/results-\d+-of-\d+\.(jsonl|parquet)$")
+_NO_RESULTS = (ValueError, KeyError, TypeError, OSError, RecursionError)
 _TELLING = re.compile(rf"/({re.escape(_SUMMARY)}|{re.escape(run_file.NAME)})$|{_RESULTS.pattern}")
 
 
@@ -144,8 +145,8 @@ def without_failure(run: Run, ids: set[str]) -> set[str]:
     """Those of the ids that the run has done, or found done."""
     found = set()
     for uri in run.results:
-        # What cannot be read tells nothing.
-        with contextlib.suppress(ValueError, *storage.ABOUT_ONE_FILE):
+        # What cannot be read tells nothing; of damaged Parquet, pyarrow raises OSError too.
+        with contextlib.suppress(*_NO_RESULTS, *storage.ABOUT_ONE_FILE):
             for line in _lines(uri):
                 if line["id"] in ids and line["status"] in (OK, SKIPPED):
                     found.add(line["id"])

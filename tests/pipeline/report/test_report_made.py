@@ -335,6 +335,22 @@ def test_a_failure_beside_an_older_result_goes_when_a_later_run_finds_that(
     assert failed(catalog) == {}
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_damaged_results_tell_nothing_and_end_no_report(catalog: Catalog, form: str) -> None:
+    bad_pairs(catalog, "aB", "first.csv")
+    bad_pairs(catalog, "cD", "second.csv")
+    assert catalog.run("--run-id=first", "--no-report", manifest="first.csv") == 3
+    more = ("--run-id=second", f"--results-format={form}", "--no-report")
+    assert catalog.run(*more, manifest="second.csv") == 3
+    name = f"out/runs/second/results-00000-of-00001.{form}"
+    whole = catalog.read(name)
+    # The end of a Parquet file says what is in it; a line of JSON that is none of a result.
+    for damaged in (whole[:-60] + b"\xff" * 52 + whole[-8:], whole[:-60], b"{}\n", b"[1]\n", b""):
+        catalog.write(name, damaged)
+        assert main(["report", catalog.uri("out")]) == 0
+        assert failed(catalog).keys() == {"B", "D"}
+
+
 def test_of_many_runs_each_one_s_results_are_read_once_for_what_failed(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
