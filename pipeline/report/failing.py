@@ -18,7 +18,9 @@ from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.rows import read_rows
 from pipeline.manifest.schemes import default_schemes, scheme_name
 from pipeline.manifest.values import MARK_OF, OPTION, OUTCOME
+from pipeline.records import run_file
 from pipeline.records.retry import retry_arguments
+from pipeline.records.run_states import told_in
 from pipeline.report import settings
 from pipeline.report.entries import Failure
 from pipeline.report.runs import Run, allows_private_hosts, last_tries, without_failure
@@ -141,8 +143,13 @@ def retry_commands(
 
 
 def _retry_command(run: Run, output: str, failures: Sequence[Failure]) -> str:
-    named = {scheme_name(uri["uri"]) for one in failures for uri in one.styles if one.id}
-    named |= {scheme_name(one.content) for one in failures if one.id}
-    schemes = sorted({*named, *default_schemes(run.failures, output)})
-    private = allows_private_hosts(storage.directory(run.failures))
+    folder = storage.directory(run.failures)
+    # What the run was not allowed its retry is not either.
+    schemes = told_in(folder, run_file.NAME).get("schemes")
+    if not isinstance(schemes, list):
+        # Of an earlier version, which does not tell.
+        named = {scheme_name(uri["uri"]) for one in failures for uri in one.styles if one.id}
+        named |= {scheme_name(one.content) for one in failures if one.id}
+        schemes = sorted({*named, *default_schemes(run.failures, output)})
+    private = allows_private_hosts(folder)
     return shlex.join(retry_arguments(run.failures, output, schemes, private_hosts=private))

@@ -1,0 +1,37 @@
+"""What the report says of rows that failed: how they are retried, and which pairs they leave be."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+from pipeline.__main__ import main
+
+Catalog = Any
+
+
+def page_of(catalog: Catalog) -> str:
+    """The report's first page."""
+    return str(catalog.read("out/report/index.html").decode())
+
+
+def test_the_command_that_retries_allows_nothing_that_its_run_did_not(catalog: Catalog) -> None:
+    catalog.pairs(("a.png",))
+    rows = [
+        {"id": "server", "content": "ftp://host/a.png", "style": "s.png"},
+        {"id": "web", "content": "https://host/a.png", "style": "s.png"},
+        {"id": "a", "content": "a.png", "style": "s.png"},
+    ]
+    catalog.manifest(rows)
+    assert catalog.run() == 3
+    (said,) = re.findall(r'<code id="retry">([^<]+)</code>', page_of(catalog))
+    assert "--allow-schemes" not in said
+    assert main(shlex.split(said)[1:]) == 3  # Status 2 would be a command that does nothing.
+    # An earlier version's run does not tell what it allowed.
+    for name in (name for name in catalog.names("out/runs") if name.endswith("/run.json")):
+        told = json.loads(catalog.read(f"out/runs/{name}"))
+        catalog.write(f"out/runs/{name}", json.dumps({**told, "schemes": None}).encode())
+    assert main(["report", catalog.uri("out")]) == 0
+    assert "--allow-schemes file,ftp,gs,https" in page_of(catalog)
