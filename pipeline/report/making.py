@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from nst_core.errors import DuplicateId
 from pipeline import storage
 from pipeline.records.reading import RecordName, read_each, record_names
 from pipeline.report import links, page
@@ -67,8 +68,9 @@ def make_report(output: str, *, told: Callable[[int], None] = lambda _: None) ->
     folder = storage.join(root, name)
     runs = runs_of(output)
     failures = failures_of(runs, output)
-    # Of one id the first row's: the others are duplicates.
-    failed = {failure.id: failure for failure in reversed(failures) if failure.id}
+    # Of one id the first row's, wherever it is in the list: the others are duplicates.
+    in_order = sorted(failures, key=lambda failure: failure.status == DuplicateId.status)
+    failed = {failure.id: failure for failure in reversed(in_order) if failure.id}
     without_record = dict(failed)
     done_since: set[str] = set()
     shards, unreadable = Shards(folder), 0
@@ -110,7 +112,10 @@ def _entries(
 
     def pair_of(record: dict[str, Any], name: RecordName) -> Entry:
         failure = failed.get(name.id)
-        if failure and str(record.get("finished_at")) > failure.failed_at:
+        if failure and failure.status == DuplicateId.status:
+            # Of another row, which is in the list of failures: this pair's is done.
+            failure = None
+        elif failure and str(record.get("finished_at")) > failure.failed_at:
             done_since.add(name.id)
             failure = None
         return of_record(record, name.id, name.fingerprint, output, failure)

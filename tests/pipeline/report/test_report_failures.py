@@ -35,3 +35,27 @@ def test_the_command_that_retries_allows_nothing_that_its_run_did_not(catalog: C
         catalog.write(f"out/runs/{name}", json.dumps({**told, "schemes": None}).encode())
     assert main(["report", catalog.uri("out")]) == 0
     assert "--allow-schemes file,ftp,gs,https" in page_of(catalog)
+
+
+def details_of(catalog: Catalog) -> list[dict[str, Any]]:
+    """The details of every pair in the report."""
+    folder = re.findall('data-folder="([^"]+)"', page_of(catalog))[0]
+    script = catalog.read(f"out/report/{folder}/detail-00000.js").decode()
+    return list(json.loads(script[script.index(",") + 1 : script.rindex(")")]))
+
+
+def test_a_pair_that_is_done_is_so_beside_a_row_that_has_its_id(catalog: Catalog) -> None:
+    catalog.pairs(("a.png", "b.png"))
+    rows = [{"id": "same", "content": name, "style": "s.png"} for name in ("a.png", "b.png")]
+    catalog.manifest(rows)
+    assert catalog.run() == 3
+    (pair,) = details_of(catalog)
+    assert (pair["error"], pair["row"]["content"]) == (None, catalog.uri("a.png"))
+    tiles = re.findall(r"<dd>(\d+)</dd>", page_of(catalog))
+    assert tiles[:2] == ["1", "1"]  # Results, and failures.
+    assert "duplicate_id" in page_of(catalog)
+    # Where the pair fails itself, that is what is told of it.
+    catalog.write("a.png", b"no picture")
+    assert catalog.run() == 3
+    (pair,) = details_of(catalog)
+    assert "a.png" in pair["error"]
