@@ -53,6 +53,7 @@ window.addEventListener("scroll", show, { passive: true });
 window.addEventListener("resize", soon(layOut));
 
 loadIndex().then(() => {
+  forgetDone();
   fillChoices();
   refresh();
   showCounts();

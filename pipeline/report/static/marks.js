@@ -6,12 +6,15 @@ const KEPT_AS = `nst-marks ${page.output}`;
 // What is most often changed to have a picture anew.
 const FILLED_IN = ["content_weight", "style_weight", "tv_weight", "style_scale", "steps", "seed", "image_size"];
 
+const kept = readMarks();
 const marks = {
-  all: readMarks(),
+  all: new Map(kept.map(([id, mark]) => [id, mark])),
+  results: new Map(kept.map(([id, , result]) => [id, result])), // by id: which one was marked
   of: (id) => (marks.all.has(id) ? marks.all.get(id) : ""),
   toggle(id, mark) {
     if (marks.of(id) === mark) marks.all.delete(id);
     else marks.all.set(id, mark);
+    marks.results.set(id, resultOf(nst.ids.indexOf(id)));
     keepMarks();
     showMark(id);
     showMarkButtons(id);
@@ -21,16 +24,31 @@ const marks = {
 
 function readMarks() {
   try {
-    return new Map(JSON.parse(localStorage.getItem(KEPT_AS) || "[]"));
+    return JSON.parse(localStorage.getItem(KEPT_AS) || "[]").map((one) => [...one]);
   } catch {
-    return new Map(); // A browser that keeps nothing for pages from a disk.
+    return []; // A browser that keeps nothing for pages from a disk.
   }
 }
 
 function keepMarks() {
   try {
-    localStorage.setItem(KEPT_AS, JSON.stringify([...marks.all]));
+    localStorage.setItem(KEPT_AS, JSON.stringify([...marks.all].map(([id, mark]) => [id, mark, marks.results.get(id)])));
   } catch { /* They last as long as the page. */ }
+}
+
+// What tells a result from those of its pair before and after it.
+function resultOf(pair) {
+  return nst.numbers.date[pair] ? `${nst.numbers.date[pair]} ${textOf(pair, "run")}` : "";
+}
+
+// Redo is done once another result is there; saved again, it would be done again with every run.
+function forgetDone() {
+  const before = marks.all.size;
+  nst.ids.forEach((id, pair) => {
+    const marked = marks.results.get(id), now = resultOf(pair);
+    if (marks.of(id) === "redo" && typeof marked === "string" && now && now !== marked) marks.all.delete(id);
+  });
+  if (marks.all.size < before) keepMarks();
 }
 
 function showMarkButtons(id) {

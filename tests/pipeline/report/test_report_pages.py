@@ -7,8 +7,6 @@ import io
 import pathlib
 import re
 import shlex
-import shutil
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,9 +21,6 @@ from pipeline.report.making import make_report
 if TYPE_CHECKING:
     from web_server import WebServer
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 Catalog = Any
 HOSTILE = (
     "<script>window.hacked=1</script>",
@@ -34,51 +29,6 @@ HOSTILE = (
     "moc.elpmaxe\u202egpj",
     '=1+1, with; "quotes"',
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def opened(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`opened(output, scheme)`: its report in a page of its own; no error may be on its console."""
-    del monkeypatch
-    contexts, errors = [], []
-
-    def open_report(output: str, scheme: str = "light") -> Any:
-        context = browser.new_context(
-            viewport={"width": 1280, "height": 800}, color_scheme=scheme, accept_downloads=True
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "request",
-            lambda asked: asked.url.startswith(("file:", "blob:")) or errors.append(asked.url),
-        )
-        page.goto(f"file://{output}/report/index.html")
-        page.wait_for_selector("html[data-ready]", state="attached")
-        return page
-
-    yield open_report
-    for context in contexts:
-        context.close()
-    assert errors == []
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An output of 6000 made-up pairs, more than one file of data, with its report."""
-    output = tmp_path_factory.mktemp("many")
-    made_output.write(output, 6000, pictures=8)
-    make_report(str(output))
-    return str(output)
 
 
 def until(page: Any, condition: str) -> None:
