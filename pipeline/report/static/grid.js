@@ -8,7 +8,7 @@ const BESIDE = 240; // px above and below the window
 const TALLEST = 12e6; // px that a browser can scroll
 
 const grid = document.getElementById("grid");
-const layout = { columns: 1, width: 0, lines: [], tops: [], height: 0, there: new Map() };
+const layout = { columns: 1, width: 0, lines: [], tops: [], height: 0, there: new Map(), printing: false };
 
 function chosenSize() {
   return document.querySelector("input[name=size]:checked").value;
@@ -16,6 +16,7 @@ function chosenSize() {
 
 // Lines of cards, and headings between them where contents are compared.
 function layOut() {
+  if (layout.printing) return;
   const [least, height] = SIZES[chosenSize()];
   layout.columns = Math.max(1, Math.floor((grid.clientWidth + GAP) / (least + GAP)));
   layout.width = (grid.clientWidth - GAP * (layout.columns - 1)) / layout.columns;
@@ -63,6 +64,7 @@ function offset() {
 }
 
 function show() {
+  if (layout.printing) return; // Paper moves the page.
   const from = offset(), shift = Math.max(0, window.scrollY - grid.offsetTop) - from;
   const first = lineAt(from - BESIDE), end = from + window.innerHeight + BESIDE;
   const wanted = new Set();
@@ -81,6 +83,32 @@ function show() {
       layout.there.delete(number);
     }
   }
+}
+
+// On paper nothing scrolls: all lines one below the other, of so many pairs.
+const PRINTED = 500;
+
+function showForPrint() {
+  layout.printing = true;
+  for (const one of layout.there.values()) one.remove();
+  layout.there.clear();
+  let printed = 0;
+  for (const [number, line] of layout.lines.entries()) {
+    if (printed >= PRINTED) break;
+    const made = lineElement(line);
+    layout.there.set(number, made);
+    grid.append(made);
+    printed += line.count || 0;
+  }
+  const first = printed < view.pairs.length ? `The first ${printed.toLocaleString("en")} of ` : "";
+  control("printed").textContent = `${first}${control("shown").textContent}.`;
+  control("printed").hidden = false;
+}
+
+function endPrint() {
+  layout.printing = false;
+  control("printed").hidden = true;
+  layOut();
 }
 
 function lineAt(top) {

@@ -51,6 +51,8 @@ for (const id of ["sort", "reverse", "style", "status", "run", "preset", "marked
 for (const size of document.querySelectorAll("input[name=size]")) size.addEventListener("change", layOut);
 window.addEventListener("scroll", show, { passive: true });
 window.addEventListener("resize", soon(layOut));
+window.addEventListener("beforeprint", showForPrint);
+window.addEventListener("afterprint", endPrint);
 
 loadIndex().then(() => {
   forgetDone();

@@ -1,4 +1,4 @@
-"""What of the report's pages outlives a look at them: marks."""
+"""What of the report's pages outlives a look at them: marks, and what is printed."""
 
 from __future__ import annotations
 
@@ -45,3 +45,32 @@ def test_redo_is_forgotten_once_it_is_done(
     assert not page.is_visible("#marks")
     mark(page, "b")
     assert save(page, tmp_path / "second.csv") == {"b"}
+
+
+def test_what_is_printed_is_all_that_is_chosen_and_no_empty_paper(opened: Any, many: str) -> None:
+    page = opened(many)
+    page.select_option("#style", label="style03.jpg")
+    page.select_option("#column", label="shelf")
+    page.fill("#value", "5")
+    page.wait_for_selector(".card[aria-setsize='71']")
+    page.evaluate("window.scrollTo(0, 1e9)")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    places = page.eval_on_selector_all(".card", "all => all.map(one => +one.ariaPosInSet)")
+    assert places == list(range(1, 72))
+    assert page.inner_text("#printed") == "71 of 6,000 pairs."
+    assert not page.is_visible("#tools")
+    last, body = (page.locator(one).bounding_box() for one in (".card >> nth=-1", "body"))
+    assert body["y"] + body["height"] - last["y"] - last["height"] < 100
+    # Of very many the first ones, and afterwards the page is as before.
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.select_option("#style", label="all")
+    page.fill("#value", "")
+    page.wait_for_selector(".card[aria-setsize='6000']")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert 500 <= page.locator(".card").count() < 520
+    assert page.text_content("#printed").startswith("The first 50")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".card").count() < 100
+    assert not page.is_visible("#printed")
