@@ -107,7 +107,7 @@ function curves(curve) {
   if (!curve || curve.step.length < 2) return "";
   const values = TERMS.flatMap((term) => curve[term]).filter((value) => value > 0);
   if (!values.length) return "";
-  const width = 440, height = 190, left = 46, bottom = 24, right = 8, top = 8;
+  const width = 440, height = 190, left = 54, bottom = 24, right = 8, top = 8;
   let low = Math.log10(Math.min(...values)), high = Math.log10(Math.max(...values));
   low = Math.max(low, high - 6);
   if (high - low < 0.2) { low -= 0.2; high += 0.2; }

@@ -320,3 +320,16 @@ def test_the_command_for_marks_allows_private_hosts_where_their_runs_did(
     again[again.index("marks.csv")] = str(tmp_path / "marks.csv")
     assert main([*again[1:], "--run-id", "again"]) == 0
     assert {record["run"] for record in catalog.records().values()} == {"again"}
+
+
+def test_the_axis_of_the_curves_is_not_cut_off(opened: Any, many: str) -> None:
+    page = opened(many)
+    page.click(".open >> nth=0")
+    page.wait_for_selector("dialog[open]")
+    left = page.evaluate("""() => {
+        const falls = [2, 1e-5]
+        const curve = {step: [1, 99], total: falls, content: falls, style: falls, tv: falls}
+        control("tell").replaceChildren(curves(curve))
+        return Math.min(...[...dialog.querySelectorAll("svg text")].map(one => one.getBBox().x))
+    }""")
+    assert left >= 0
