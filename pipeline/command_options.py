@@ -80,7 +80,8 @@ def add_status(commands: Commands) -> None:
     status.add_argument("--json", action="store_true", help="print it as JSON")
     status.epilog = (
         "Exit status: 0 all done; 1 it cannot be read; 2 wrong usage, or no runs; 3 pairs have\n"
-        "failed; 5 a run is at work; 6 a run has ended before its end: died, failed or stopped."
+        "failed; 5 a run is at work; 6 a run has ended before its end (died, failed or stopped),\n"
+        "or left pairs for later (--limit)."
     )
 
 
