@@ -38,8 +38,10 @@ class Made:
     @property
     def sentence(self) -> str:
         """All of it, for a person."""
-        left = f" ({self.unreadable} records cannot be read)" if self.unreadable else ""
-        return f"Report: {self.uri} ({self.pairs} pairs in {self.seconds:.1f} s){left}"
+        records = "1 record" if self.unreadable == 1 else f"{self.unreadable} records"
+        left = f" ({records} cannot be read)" if self.unreadable else ""
+        pairs = "1 pair" if self.pairs == 1 else f"{self.pairs} pairs"
+        return f"Report: {self.uri} ({pairs} in {self.seconds:.1f} s){left}"
 
 
 def last_begun(output: str) -> datetime.datetime | None:

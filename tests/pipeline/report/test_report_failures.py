@@ -8,6 +8,7 @@ import shlex
 from typing import Any
 
 from pipeline.__main__ import main
+from pipeline.report.making import Made
 
 Catalog = Any
 
@@ -59,3 +60,8 @@ def test_a_pair_that_is_done_is_so_beside_a_row_that_has_its_id(catalog: Catalog
     assert catalog.run() == 3
     (pair,) = details_of(catalog)
     assert "a.png" in pair["error"]
+
+
+def test_one_pair_is_no_pairs() -> None:
+    assert "(1 pair in 0.1 s)" in Made("O", 1, 0, 0.1).sentence
+    assert "(2 pairs in 0.1 s) (1 record cannot be read)" in Made("O", 2, 1, 0.1).sentence
