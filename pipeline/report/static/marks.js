@@ -115,8 +115,11 @@ function allowsPrivateHosts() {
 function runCommand(rows) {
   const words = ["nst", "run", "--manifest", "marks.csv", "--output", page.output];
   const usual = new Set(["file", "gs", schemeOf(page.output)]);
-  const named = new Set(rows.flatMap((row) => [schemeOf(row.content), row.style.startsWith("[") ? "" : schemeOf(row.style)]).filter(Boolean));
-  for (const match of rows.flatMap((row) => [...row.style.matchAll(/"([a-z][a-z0-9+.-]*):\/\//gi)])) named.add(match[1].toLowerCase());
+  // What a row was refused for is not allowed by marking it.
+  const refused = new Set(nst.ids.filter((_, pair) => textOf(pair, "status") === "manifest_invalid"));
+  const read = rows.filter((row) => !refused.has(row.id));
+  const named = new Set(read.flatMap((row) => [schemeOf(row.content), row.style.startsWith("[") ? "" : schemeOf(row.style)]).filter(Boolean));
+  for (const match of read.flatMap((row) => [...row.style.matchAll(/"([a-z][a-z0-9+.-]*):\/\//gi)])) named.add(match[1].toLowerCase());
   if ([...named].some((one) => !usual.has(one))) words.push("--allow-schemes", [...new Set([...usual, ...named])].sort().join(","));
   if (allowsPrivateHosts()) words.push("--allow-private-hosts");
   // Rows have their own, but a run looks for those that it is told first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
+import shlex
 from typing import Any
 
 from pipeline.__main__ import main
@@ -45,6 +46,24 @@ def test_redo_is_forgotten_once_it_is_done(
     assert not page.is_visible("#marks")
     mark(page, "b")
     assert save(page, tmp_path / "second.csv") == {"b"}
+
+
+def test_a_mark_allows_no_scheme_for_which_its_row_was_refused(
+    opened: Any, catalog: Catalog, tmp_path: pathlib.Path
+) -> None:
+    catalog.pairs(("a.png",))
+    names = {"a": "a.png", "server": "ftp://host/a.png", "web": "https://host/a.png"}
+    catalog.manifest([{"id": one, "content": c, "style": "s.png"} for one, c in names.items()])
+    assert catalog.run() == 3
+    page = opened(catalog.uri("out"))
+    for one in names:
+        mark(page, one)
+    marks = tmp_path / "marks.csv"
+    assert save(page, marks) == {*names}
+    command = shlex.split(page.text_content("#then-command"))
+    assert "--allow-schemes" not in command
+    command[command.index("marks.csv")] = str(marks)
+    assert main(command[1:]) == 3  # Status 2 would be a command that does nothing.
 
 
 def test_what_is_printed_is_all_that_is_chosen_and_no_empty_paper(opened: Any, many: str) -> None:
