@@ -21,11 +21,18 @@ function choices(select, texts, shown = visible) {
 
 function fillChoices() {
   for (const name of FILTERS) {
-    choices(control(name), nst.named[name].texts, name === "style" ? (uri) => visible(fileName(uri)) : visible);
+    choices(control(name), nst.named[name].texts, name === "style" ? styleNames() : visible);
   }
   const columns = [...nst.columns.keys()];
   choices(control("column"), columns);
   control("column").firstChild.textContent = columns.length ? "any" : "none";
+}
+
+// A style's file name, or where several have that, all of its URI.
+function styleNames() {
+  const count = new Map();
+  for (const uri of nst.named.style.texts) count.set(fileName(uri), (count.get(fileName(uri)) || 0) + 1);
+  return (uri) => visible(count.get(fileName(uri)) > 1 ? uri : fileName(uri));
 }
 
 const VALUES_OFFERED = 500;

@@ -66,6 +66,21 @@ def test_a_mark_allows_no_scheme_for_which_its_row_was_refused(
     assert main(command[1:]) == 3  # Status 2 would be a command that does nothing.
 
 
+def test_styles_of_one_file_name_are_told_apart(opened: Any, catalog: Catalog) -> None:
+    for name in ("a.png", "one/s.png", "two/s.png", "t.png"):
+        catalog.picture(name)
+    rows = [
+        {"id": f"p{number}", "content": "a.png", "style": style}
+        for number, style in enumerate(("one/s.png", "two/s.png", "t.png"))
+    ]
+    catalog.manifest(rows)
+    assert catalog.run() == 0
+    page = opened(catalog.uri("out"))
+    offered = page.eval_on_selector_all("#style option", "all => all.map(one => one.text)")
+    whole = {catalog.uri(f"{folder}/s.png") for folder in ("one", "two")}
+    assert {*offered} == {"all", "t.png", *whole}
+
+
 def test_what_is_printed_is_all_that_is_chosen_and_no_empty_paper(opened: Any, many: str) -> None:
     page = opened(many)
     page.select_option("#style", label="style03.jpg")
