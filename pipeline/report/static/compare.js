@@ -64,6 +64,8 @@ for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, 
 
 // The pictures of one pair; a source that is not to be had gives way to its thumbnail.
 function compare(before, small, after, instead, shape) {
+  // Of a pair that failed there is no result to compare; its content is below.
+  stage.hidden = document.querySelector(".controls").hidden = !after && !instead;
   stage.style.aspectRatio = shape || "4 / 3";
   setPicture(document.getElementById("after"), after, instead, "Result");
   setPicture(document.getElementById("before"), before || small, small, "Content");

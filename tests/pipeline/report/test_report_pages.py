@@ -232,6 +232,13 @@ def test_a_report_says_why_there_is_no_picture(opened: Any, catalog: Catalog) ->
     assert said == shortened(error, ERROR_SHOWN)
     label = page.get_attribute(".open", "aria-label")
     assert label == f"broken, style s.png, input_unreadable: {said}"
+    page.click(".open")
+    page.wait_for_selector("dialog[open]")
+    assert page.inner_text("#detail-error") == f"input_unreadable: {error}"
+    assert not page.is_visible("#stage")
+    assert not page.is_visible("#cut")
+    assert page.is_visible("#sources")
+    page.keyboard.press("Escape")
     page.fill("#text", "other")
     until(page, "view.pairs.length === 0")
     assert page.inner_text("#none") == "No pair is like this."
