@@ -3,7 +3,7 @@
 import fnmatch
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline.storage.uris import local_path
 
@@ -38,9 +38,9 @@ def _expanded(folder: str, segments: list[str]) -> Iterator[str]:
     for entry in _entries(folder):
         if not _matches(entry.name, first):
             continue
-        if not rest and entry.is_file():
+        if not rest and _is(entry.is_file):
             yield entry.path
-        elif rest and entry.is_dir():
+        elif rest and _is(entry.is_dir):
             yield from _expanded(entry.path, rest)
 
 
@@ -56,7 +56,7 @@ def _folders_below(folder: str) -> Iterator[str]:
         seen.add(real)
         yield inner
         for entry in _entries(inner):
-            if _matches(entry.name, "*") and entry.is_dir():
+            if _matches(entry.name, "*") and _is(entry.is_dir):
                 (links if entry.is_symlink() else pending).append(entry.path)
 
 
@@ -67,6 +67,14 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError:
         return []
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind; a link in a circle, or to where nobody may look, is of none."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -130,6 +130,15 @@ def test_a_bucket_is_searched_by_the_same_rules(
     assert "1 file is written by a run" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("named", ["photos", "photos/*.png", "photos/**"])
+def test_a_link_to_itself_is_no_picture_and_hides_no_other(photos: Catalog, named: str) -> None:
+    before = contents(photos, named)
+    for name in ("itself.png", "itself"):
+        pathlib.Path(photos.root, "photos", name).symlink_to(name)
+    assert contents(photos, named) == before
+    assert main(["manifest", "--contents", "photos/itself", "--styles", "s.png", "-o", "m.csv"]) == 2
+
+
 def test_links_in_a_circle_or_to_one_folder_give_each_file_once(tmp_path: pathlib.Path) -> None:
     (tmp_path / "z" / "deep").mkdir(parents=True)
     for name in ("z/a.png", "z/deep/b.png"):
