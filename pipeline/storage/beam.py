@@ -53,6 +53,11 @@ def _filesystem(uri: str, *, is_folder: bool = False) -> Any:
             # Beam would try again for minutes.
             raise NotFound(f"{uri} is a bucket, not a file: name a file in it.")
         s3_clients.keep()
+        if not s3_clients.has_credentials(FileSystems._pipeline_options):
+            raise StorageError(
+                f"{uri} cannot be reached, there are no AWS credentials here: set "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run aws configure."
+            )
     return FileSystems.get_filesystem(uri)
 
 

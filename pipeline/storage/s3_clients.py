@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import re
 import threading
@@ -24,6 +25,8 @@ SECONDS_KEPT = 300
 # Beam takes no line break, and S3 only what UTF-8 has, so many bytes of it.
 _KEY = re.compile(r"[^\n\ud800-\udfff]*")
 _KEY_BYTES = 1024
+# They print a traceback for each try that fails; what the last one says is in the error's sentence.
+_LOUD = ("apache_beam.io.aws.s3io", "apache_beam.utils.retry")
 
 _new_client = boto3_client.Client
 _of_thread = threading.local()
@@ -43,6 +46,13 @@ def is_name(uri: str) -> bool:
 def keep() -> None:
     """Let Beam's filesystem keep its clients, in this process."""
     boto3_client.Client = client
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def has_credentials(options: Any) -> bool:
+    """Whether boto3 finds any; without, Beam would ask again for minutes."""
+    return client(options).client._request_signer._credentials is not None
 
 
 def client(options: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from apache_beam.io.aws.clients.s3 import boto3_client
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline import storage
+from pipeline.__main__ import main
 from pipeline.storage import s3_clients
 
 if TYPE_CHECKING:
@@ -114,6 +115,21 @@ def test_a_thread_makes_one_client_for_all_that_it_reads_and_writes(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a third")
     assert storage.exists(f"{s3}/clients/0.bin")
     assert len(made) == before + 1
+
+
+@pytest.mark.parametrize("command", [["status"], ["export", "--format=csv", "-o=r.csv"]])
+def test_without_credentials_one_sentence_says_so_at_once(
+    s3: str,
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    one_sentence: Callable[[str], str],
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert main([*command, f"{s3}/out"]) == 1
+    assert "there are no AWS credentials here" in one_sentence(capsys.readouterr().err)
 
 
 def test_contents_come_from_there_and_changes_are_seen(catalog: Catalog, s3: str) -> None:
