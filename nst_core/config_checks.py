@@ -41,6 +41,9 @@ class Check:
 
 
 def _is_whole(value: Any) -> bool:
+    """Also 512.0: pandas makes floats of whole numbers where some are missing."""
+    if isinstance(value, float):
+        return value.is_integer()
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from nst_core.errors import ConfigError, shown
 from pipeline import storage
+from pipeline.manifest.values import whole
 
 ID_BYTES = 512  # of UTF-8, in a whole id
 SEGMENT_LIMIT = 150  # characters
@@ -84,6 +85,7 @@ def default_id(content: str, styles: Sequence[str], identity: Sequence[Any]) -> 
 
 def styled_id(pair_id: object, style: str) -> object:
     """The id of a row with one of several styles: `{id}--{style}`; what is no id stays."""
+    pair_id = whole(pair_id)
     is_text = isinstance(pair_id, str | int) and not isinstance(pair_id, bool)
     return f"{str(pair_id).strip()}--{_cut(_stem(style))}" if is_text else pair_id
 

@@ -31,8 +31,10 @@ from pipeline.manifest.values import (
     OUTCOME,
     REDO,
     json_value,
+    number,
     option_text,
     plain,
+    whole,
 )
 
 _TEXT_SETTINGS = {field.name for field in dataclasses.fields(StyleConfig) if field.type == "str"}
@@ -271,7 +273,7 @@ def mark_of(row: Row) -> str | None:
 
 def _id(row: Row) -> str:
     """The id in the row; empty where there is none."""
-    value = row.columns.get("id")
+    value = whole(row.columns.get("id"))
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if value is None or (isinstance(value, str) and not value.strip()):
@@ -312,7 +314,7 @@ def _options(row: Row, manifest_uri: str) -> dict[str, Any]:
         key = name.removeprefix(OPTION)
         try:
             is_yaml = not is_typed or _is_yaml(key, value)
-            parsed = parse_setting(key, value) if is_yaml else plain(value)
+            parsed = parse_setting(key, value) if is_yaml else plain(number(value))
         except ConfigError as error:
             raise OptionsInvalid(f"In {name} of row {row.number}, {error}") from error
         options[key] = parsed

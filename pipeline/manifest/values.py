@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import decimal
 import json
 import math
 import re
@@ -35,6 +36,19 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     return str(value)
+
+
+def number(value: Any) -> Any:
+    """A decimal number, as databases have them, as one that JSON has; else the value itself."""
+    if isinstance(value, decimal.Decimal) and value.is_finite():
+        return int(value) if value == int(value) else float(value)
+    return value
+
+
+def whole(value: Any) -> Any:
+    """A whole number without its point, which pandas gives it where one is missing; else itself."""
+    value = number(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def defect(value: Any, depth: int = 0) -> str | None:

@@ -95,7 +95,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("weights", 3, "path"),
     ("image_size", 15, "16 to 8192"),
     ("image_size", 8193, "16 to 8192"),
-    ("image_size", 512.0, "16 to 8192"),
+    ("image_size", 512.5, "16 to 8192"),
     ("image_size", True, "16 to 8192"),
     ("image_size", "512", "16 to 8192"),
     ("image_height", 15, "16 to 8192"),
@@ -412,3 +412,9 @@ def test_the_manual_s_table_is_the_settings() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `([^|]+)` \| ([^|]+) \|$", table, re.MULTILINE)
     default = StyleConfig().to_dict()
     assert rows == [(key, json.dumps(default[key]), doc) for key, doc in SETTINGS.items()]
+
+
+def test_whole_numbers_may_be_floats_as_their_json_schema_says() -> None:
+    given = {"image_size": 512.0, "steps": [4e1, 26.0], "seed": 1e3, "tile": 64.0}
+    config = StyleConfig().updated(given)
+    assert config.changes() == '{"seed": 1000, "tile": 64}'

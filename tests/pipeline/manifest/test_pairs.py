@@ -1,13 +1,16 @@
 """A row as a pair: content, styles, id, options."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nst_core.config import StyleConfig
 from nst_core.errors import ManifestInvalid, OptionsInvalid
 from pipeline.manifest.columns import Row
+from pipeline.manifest.ids import styled_id
 from pipeline.manifest.pairs import StyleReference, parse_pair
 from tests.pipeline.manifest.manifests import pair_of, read_pairs, refusal, write
 
@@ -117,6 +120,21 @@ def test_whole_numbers_are_ids_and_blank_ones_are_none() -> None:
     default = pair_of({}).id
     for blank in (None, "", "  "):
         assert pair_of({"id": blank}).id == default
+
+
+@pytest.mark.parametrize("value", [42.0, Decimal(42), Decimal("42.00"), Decimal("4.2E1")])
+def test_whole_numbers_of_databases_and_pandas_are_whole(value: Any) -> None:
+    pair = pair_of({"id": value, "options.image_size": value, "options.seed": None})
+    assert pair.id == "42"
+    assert StyleConfig().updated(pair.options).image_size == 42
+    assert styled_id(value, "/s.png") == "42--s"
+
+
+def test_decimals_are_numbers_in_options_and_text_elsewhere() -> None:
+    pair = pair_of({"options.content_weight": Decimal("0.50"), "price": Decimal("9.90")})
+    assert pair.options == {"content_weight": 0.5}
+    assert pair.columns == {"price": "9.90"}
+    assert "the id 1.5" in refusal({"id": Decimal("1.5")})
 
 
 def test_default_ids_are_stable_and_differ_with_every_source() -> None:
