@@ -8,12 +8,14 @@ from typing import Any
 
 import yaml
 
-from nst_core.errors import ConfigError, shown
+from nst_core.errors import ConfigError, shortened, shown
 
 TEXT_LIMIT = 65_536  # characters
 DEPTH_LIMIT = 32  # levels of nesting
 DIGITS_LIMIT = 1000  # of a whole number
 REASON_LIMIT = 300  # characters of what the parser says
+SHOWN = 40  # characters of a number
+_OCTAL = re.compile("0[0-7_]*[1-7][0-7_]*")
 
 
 def read_yaml(text: str, what: str) -> Any:
@@ -89,10 +91,31 @@ class _Loader(yaml.SafeLoader):
         digits = len(node.value)
         if digits > DIGITS_LIMIT:
             raise _RefusedError(f"holds a number of {digits} digits; give a smaller one")
+        self._refuse_surprise(node)
         return int(super().construct_yaml_int(node))
+
+    def construct_yaml_float(self, node: Any) -> float:
+        """A number with a point or an exponent."""
+        self._refuse_surprise(node)
+        return float(super().construct_yaml_float(node))
+
+    def _refuse_surprise(self, node: Any) -> None:
+        """In YAML 1.1 `0100` is 64 and `1:30` is 90, which is nothing that people mean."""
+        plain = node.value.lstrip("+-")
+        if ":" in plain:
+            raise _RefusedError(
+                f"holds {shown(shortened(node.value, SHOWN))}, in YAML a number to the base of 60; "
+                "write a plain number"
+            )
+        if _OCTAL.fullmatch(plain):
+            raise _RefusedError(
+                f"holds {shown(node.value)}, in YAML a number to the base of 8; leave out the zeros "
+                "in front"
+            )
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$"),

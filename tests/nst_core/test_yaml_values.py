@@ -37,13 +37,25 @@ def refusal(text: str) -> str:
         ("1" * 1001, "a number of 1001 digits"),
         ("0x" + "f" * 60_000, "a number of 60002 digits"),
         ("1" + ":1" * 30_000, "a number of 60001 digits"),
-        ("1" + ":11" * 300 + ":1.0", "not YAML"),
+        ("1" + ":11" * 300 + ":1.0", "to the base of 60"),
+        ("40:26", '"40:26", in YAML a number to the base of 60'),
+        ("1:30.5", '"1:30.5", in YAML a number to the base of 60'),
+        ("0100", '"0100", in YAML a number to the base of 8; leave out the zeros'),
+        ("[1, -012]", '"-012", in YAML'),
         ("!" + "tag" * 10_000 + " x", "not YAML"),
         ("2020-13-45", "not YAML"),
     ],
 )
 def test_yaml_that_is_not_read_is_refused_in_a_short_sentence(text: str, reason: str) -> None:
     assert reason in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0", 0), ("00", 0), ("0.5", 0.5), ("0x1F", 31), ("1_000", 1000), ("'0100'", "0100")],
+)
+def test_zeros_in_front_that_change_nothing_are_read(text: str, value: object) -> None:
+    assert parse_value(text) == value
 
 
 def test_values_within_the_bounds_are_read() -> None:
