@@ -9,6 +9,11 @@ from urllib.parse import unquote
 
 _BLANKS = " \t\r\n\u00a0"
 _BETWEEN_NAMES = re.compile("[;,|]")
+_QUOTES = "\"'\u2018\u2019\u201a\u201c\u201d\u201e"
+# Of zero width, or a mark of direction or of byte order, as copied from pages and dialogs.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+# An absolute path that its beginning has made relative: file:/a, file://localhost/a, "/a".
+_ABSOLUTE = re.compile(f"/(?:file:|localhost|[{_QUOTES}])(/[^/].*)")
 
 
 def hint(uri: str, exists: Callable[[str], bool] = lambda _: False) -> str:
@@ -31,7 +36,12 @@ def _meant(uri: str) -> Iterator[tuple[str, str]]:
     folder, slash, name = uri.rpartition("/")
     folder += slash
     yield folder + name.strip(_BLANKS), "without the blanks around its name"
-    yield folder + name.strip(_BLANKS + "\"'"), "without the quotation marks"
+    yield folder + name.strip(_BLANKS + _QUOTES), "without the quotation marks"
+    yield re.sub(f"[{_QUOTES}]", "", uri), "without the quotation marks"
+    seen = _INVISIBLE.sub("", uri)
+    if start := _ABSOLUTE.search(seen):
+        yield start[1].rstrip(_QUOTES), "without what is before that path"
+    yield seen, "without a character that prints nothing"
     yield uri.replace("\\", "/"), "with / between folders"
     yield unquote(uri), "and % is an ordinary character here"
     stem, dot, extension = name.rpartition(".")
@@ -45,6 +55,8 @@ def _looks(uri: str) -> str:
     name = uri.rpartition("/")[2]
     if name != name.strip(_BLANKS):
         return "; its name begins or ends with a blank"
+    if unseen := _INVISIBLE.search(uri):
+        return f"; it has the character U+{ord(unseen[0]):04X}, which prints nothing"
     if "\\" in uri:
         return "; it has backslashes, and folders are divided by /"
     if "~" in uri.split("/"):

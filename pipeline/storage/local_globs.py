@@ -70,7 +70,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _is(kind: Callable[[], bool]) -> bool:
-    """Whether an entry is of a kind; a link in a circle, or to where nobody may look, is of none."""
+    """Whether an entry is of a kind; a link in a circle, or to what nobody may see, is of none."""
     try:
         return kind()
     except OSError:

@@ -136,7 +136,9 @@ def test_a_link_to_itself_is_no_picture_and_hides_no_other(photos: Catalog, name
     for name in ("itself.png", "itself"):
         pathlib.Path(photos.root, "photos", name).symlink_to(name)
     assert contents(photos, named) == before
-    assert main(["manifest", "--contents", "photos/itself", "--styles", "s.png", "-o", "m.csv"]) == 2
+    assert (
+        main(["manifest", "--contents", "photos/itself", "--styles", "s.png", "-o", "m.csv"]) == 2
+    )
 
 
 def test_links_in_a_circle_or_to_one_folder_give_each_file_once(tmp_path: pathlib.Path) -> None:

@@ -60,6 +60,14 @@ def test_in_neither_form_it_does_not_exist_by_its_own_name(catalog: Catalog) -> 
         ("a.jpg ", "ROOT/in/a.jpg is there, without the blanks around its name"),
         (" a.jpg\u00a0", "ROOT/in/a.jpg is there, without the blanks around its name"),
         ('"a.jpg"', "ROOT/in/a.jpg is there, without the quotation marks"),
+        ('"../in/a.jpg"', "ROOT/in/../in/a.jpg is there, without the quotation marks"),
+        ("\u201ca.jpg\u201d", "ROOT/in/a.jpg is there, without the quotation marks"),
+        ('"ROOT/in/a.jpg"', "ROOT/in/a.jpg is there, without what is before that path"),
+        ("file:ROOT/in/a.jpg", "ROOT/in/a.jpg is there, without what is before that path"),
+        ("localhostROOT/in/a.jpg", "ROOT/in/a.jpg is there, without what is before that path"),
+        ("\u202aa.jpg", "ROOT/in/a.jpg is there, without a character that prints nothing"),
+        ("a.jpg\u200b", "ROOT/in/a.jpg is there, without a character that prints nothing"),
+        ("x\u200b.jpg", "it has the character U+200B, which prints nothing"),
         ("..\\in\\a.jpg", "ROOT/in/../in/a.jpg is there, with / between folders"),
         ("b%20c.jpg", "ROOT/in/b c.jpg is there, and % is an ordinary character here"),
         ("A.jpg", "ROOT/in/a.jpg is there, and capitals count"),
@@ -78,7 +86,7 @@ def test_what_is_likely_meant_is_said_in_the_same_sentence(
     catalog.write("in/a.jpg", b"a")
     catalog.write("in/b c.jpg", b"b")
     with pytest.raises(storage.NotFound) as caught:
-        storage.read_bytes(catalog.uri(f"in/{name}"))
+        storage.read_bytes(catalog.uri(f"in/{name.replace('ROOT', catalog.root)}"))
     sentence = str(caught.value)
     assert "does not exist: correct the URI or put the file there; " in sentence
     assert sentence.endswith(".")
