@@ -109,7 +109,7 @@ class _Loader(yaml.SafeLoader):
             )
         if _OCTAL.fullmatch(plain):
             raise _RefusedError(
-                f"holds {shown(node.value)}, in YAML a number to the base of 8; leave out the zeros "
+                f"holds {shown(node.value)}, in YAML a number to the base of 8; leave out the 0 "
                 "in front"
             )
 

@@ -56,7 +56,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The parsed command line; what a job's commands do not know is kept for Beam, checked.
 
     Raises:
-        ConfigError: an option that neither this program nor Beam knows, or what is not UTF-8.
+        ConfigError: an option that neither this program nor Beam knows, what is not UTF-8, or the
+            name of a file that nobody means.
     """
     top = parser()
     command, options = next(iter(arguments), ""), arguments[1:]
@@ -71,6 +72,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         check_beam_arguments(rest)
     elif rest:
         top.error(f"{rest[0]!r} is not an option of nst {known.command}")
+    command_options.check_names(_actions_of(command), known)
     known.beam_arguments = tuple(rest)
     return known
 
@@ -195,9 +197,13 @@ def _folder(flag: str, given: str) -> str:
 
 def options_of(command: str) -> list[argparse.Action]:
     """The options of a command; none where there is no such command."""
+    return [action for action in _actions_of(command) if action.option_strings]
+
+
+def _actions_of(command: str) -> list[argparse.Action]:
     (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
     chosen = commands.choices.get(command)
-    return [action for action in chosen._actions if action.option_strings] if chosen else []
+    return chosen._actions if chosen else []
 
 
 def _add_settings(command: argparse._ActionsContainer) -> None:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import platform
+import re
+from collections.abc import Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from nst_core.errors import ConfigError
 from pipeline.export import SHARD_PAIRS, WORST_OF_TENSORBOARD
 from pipeline.manifest.values import MARKS
+
+# What names files, and of it what is written.
+_WRITTEN = ("output", "destination", "to", "program_cache")
+_FILES = (
+    *("manifest", "contents", "styles", "content", "style_mask", "config", "weights", "marks"),
+    *_WRITTEN,
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,6 +41,30 @@ class Version(argparse.Action):
         found["Python"] = platform.python_version()
         print("\n".join(f"{name} {version}" for name, version in found.items()))
         parser.exit()
+
+
+def check_names(actions: Sequence[argparse.Action], known: argparse.Namespace) -> None:
+    """Refuse names of files that nobody means: no name at all, and `~` where something is written.
+
+    Raises:
+        ConfigError: an empty one, which would be the current folder, as of a variable without a
+            value; a `~` that no shell has replaced.
+    """
+    for action in actions:
+        if action.dest not in _FILES:
+            continue
+        given = getattr(known, action.dest, None)
+        called = action.option_strings[-1] if action.option_strings else action.metavar
+        for name in given if isinstance(given, list) else [given]:
+            if isinstance(name, str) and not name.strip():
+                raise ConfigError(
+                    f"{called} is empty; give a name, or set the variable that it is taken from."
+                )
+            if isinstance(name, str) and action.dest in _WRITTEN and re.match("~(/|$)", name):
+                raise ConfigError(
+                    f"{called} is {name}, where ~ would be a folder of that name, since the shell "
+                    "has not replaced it; write the path out."
+                )
 
 
 def _version(package: str) -> str:

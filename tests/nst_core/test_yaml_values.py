@@ -40,7 +40,7 @@ def refusal(text: str) -> str:
         ("1" + ":11" * 300 + ":1.0", "to the base of 60"),
         ("40:26", '"40:26", in YAML a number to the base of 60'),
         ("1:30.5", '"1:30.5", in YAML a number to the base of 60'),
-        ("0100", '"0100", in YAML a number to the base of 8; leave out the zeros'),
+        ("0100", '"0100", in YAML a number to the base of 8; leave out the 0'),
         ("[1, -012]", '"-012", in YAML'),
         ("!" + "tag" * 10_000 + " x", "not YAML"),
         ("2020-13-45", "not YAML"),

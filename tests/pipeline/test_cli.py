@@ -393,6 +393,35 @@ def test_names_that_are_not_utf8_are_refused_before_any_work(
     assert {path.name for path in tmp_path.iterdir()} == {folder.name, "m.csv"}
 
 
+@pytest.mark.parametrize("name", ["", " ", "~", "~/out"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--manifest=m.csv", "--output={}"],
+        ["plan", "--contents=a.png", "--styles=s.png", "--output={}"],
+        ["stylize", "a.png", "s.png", "--output={}"],
+        ["manifest", "--contents=a.png", "--styles=s.png", "-o", "{}"],
+        ["export", "out", "--format=csv", "-o", "{}"],
+        ["report", "{}"],
+        ["demo", "--output={}"],
+        ["weights", "fetch", "--to={}"],
+    ],
+)
+def test_nothing_is_written_where_nobody_means_it(command: list[str], name: str) -> None:
+    with pytest.raises(ConfigError, match=" is empty; | is ~(/out)?, where ~ would be a folder"):
+        cli.parse([word.format(name) for word in command])
+
+
+@pytest.mark.parametrize(
+    "given", ["--manifest=", "--styles=", "--config=", "--weights=", "--program-cache="]
+)
+def test_an_empty_name_is_told_by_its_option(given: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{given[:-1]} is empty; give a name, or set the var"):
+        cli.parse(["run", "--output=o", given])
+    with pytest.raises(ConfigError, match=r"^--style-mask is empty; "):
+        cli.parse(["stylize", "a.png", "s.png", "-o", "x.png", "--style-mask", ""])
+
+
 def options_of(*arguments: str) -> Any:
     """The options of `nst run` with these arguments."""
     return cli.run_options(cli.parse(["run", "--manifest", "m.csv", "--output", "o", *arguments]))
