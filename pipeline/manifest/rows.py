@@ -23,6 +23,7 @@ from pipeline.manifest.columns import (
 from pipeline.manifest.csv_rows import TABS, csv_rows
 from pipeline.manifest.ids import styled_id
 from pipeline.manifest.json_rows import json_rows
+from pipeline.manifest.other_kinds import START_BYTES, kind_by_name, kind_by_start
 from pipeline.manifest.outputs import written_by_runs
 from pipeline.manifest.parquet_rows import parquet_rows
 from pipeline.manifest.reading import AS_IT_IS, METADATA, Reading, is_metadata, relative
@@ -193,17 +194,24 @@ def encoding_notes(uri: str, reading: Reading = AS_IT_IS) -> list[str]:
     """That a text is read as Windows-1252, as sentences.
 
     Raises:
-        ManifestError: it is none either.
+        ManifestError: it is none either, or no text at all.
     """
-    if manifest_kind(uri)[0] == "parquet":
+    if other := kind_by_name(uri):
+        raise ManifestError(f"The manifest {uri} is {other}.")
+    kind = manifest_kind(uri)[0]
+    if kind == "parquet":
         return []
-    foreign = None
+    called = source_of(uri, reading).called
+    foreign, start = None, b""
+    with _opened(uri) as stream, contextlib.suppress(*DAMAGE):
+        start = stream.read(START_BYTES)
+    if other := kind_by_start(start, is_json=kind == "jsonl"):
+        raise ManifestError(f"The manifest {called} is {other}.")
     # What is damaged is told with its row, by who reads the rows.
     with _opened(uri) as stream, contextlib.suppress(*DAMAGE):
         foreign = foreign_bytes(stream)
     if foreign is None:
         return []
-    called = source_of(uri, reading).called
     if foreign.missing:
         byte, line = foreign.missing
         raise ManifestError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import pathlib
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,28 @@ def rows_of(tmp_path: pathlib.Path) -> Callable[..., list[Row]]:
         return list(read_rows(str(path)))
 
     return read
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "said"),
+    [
+        (b"PK\x03\x04\x14\0\xff\xfe", "m.csv", "workbook or another ZIP archive"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "m.tsv", "workbook of a spreadsheet, and only its table"),
+        (gzip.compress(b"content,style\n"), "m.csv", "packed with gzip; let its name end with .gz"),
+        (gzip.compress(gzip.compress(b"{}")), "m.jsonl.gz", "packed with gzip"),
+        (b"PAR1\x15\0", "m.jsonl", "Parquet; name it .parquet"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html>", "m.csv", "a page of HTML or XML; fetch the table"),
+        (b'[\n {"content": "a.png"}]', "m.csv", "JSON; write one object on each line"),
+        (b'{"content": "a.png"}\n', "m.csv", "JSON; write one object on each line"),
+        (b"", "m.xlsx", "workbook of a spreadsheet, and only its table"),
+        (b"[]", "M.JSON", "JSON; write one object on each line, and name it .jsonl"),
+    ],
+)
+def test_what_is_no_table_in_text_is_called_what_it_is(
+    rows_of: Any, data: bytes, name: str, said: str
+) -> None:
+    with pytest.raises(ManifestError, match=rf"{name} is (a )?{re.escape(said)}"):
+        rows_of(data, name)
 
 
 def test_columns_without_a_name_are_none(rows_of: Any) -> None:
