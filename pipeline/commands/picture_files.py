@@ -10,9 +10,12 @@ from nst_core.errors import ConfigError
 from nst_core.imaging import formats
 from pipeline import storage
 from pipeline.manifest.outputs import written_by_runs
+from pipeline.manifest.values import defect
 
 _NO_PICTURE = f"no {formats.COMMON}"
 _OUTPUT = "written by a run"
+_UNREADABLE = "not readable by this user"
+_NOT_UTF8 = "not UTF-8 by name (rename it)"
 
 
 def find_pictures(named: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -43,10 +46,8 @@ def find_pictures(named: Sequence[str]) -> tuple[list[str], list[str]]:
             raise ConfigError(f"{name!r} matches no file; check the path, and quote the glob.")
         taken = 0
         for uri in matches:
-            if not _is_picture(uri):
-                left[_NO_PICTURE].append(uri)
-            elif is_written(uri):
-                left[_OUTPUT].append(uri)
+            if reason := _reason_against(uri, is_written):
+                left[reason].append(uri)
             else:
                 found[uri] = None
                 taken += 1
@@ -69,7 +70,8 @@ def _sentences(left: dict[str, list[str]], below: dict[str, list[str]]) -> Itera
     for reason, uris in left.items():
         several = len(set(uris))
         what = "file is" if several == 1 else "files are"
-        yield f"Left out: {several} {what} {reason}, such as {uris[0]}."
+        such = uris[0].encode("utf-8", "backslashreplace").decode()
+        yield f"Left out: {several} {what} {reason}, such as {such}."
     for folder, uris in below.items():
         what = "picture is" if len(uris) == 1 else "pictures are"
         everything = shlex.quote(storage.join(folder, "**"))
@@ -77,6 +79,19 @@ def _sentences(left: dict[str, list[str]], below: dict[str, list[str]]) -> Itera
             f"Left out: {len(uris)} {what} in subfolders of {folder}, such as {min(uris)}; "
             f"{everything} takes those too."
         )
+
+
+def _reason_against(uri: str, is_written: Callable[[str], bool]) -> str | None:
+    """Why a file is no picture to take; None for one that is."""
+    try:
+        if not _is_picture(uri):
+            return _NO_PICTURE
+    except storage.ABOUT_ONE_FILE:
+        # What it is nobody can see, and its name does not say that it is a picture.
+        return _UNREADABLE
+    if defect(uri):
+        return _NOT_UTF8
+    return _OUTPUT if is_written(uri) else None
 
 
 def _is_picture(uri: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -128,6 +128,28 @@ def test_a_bucket_is_searched_by_the_same_rules(
         rows = [parse_pair(row, photos.uri("m.csv")) for row in read_rows(photos.uri("m.csv"))]
         assert [pair.content for pair in rows] == [gcs.uri("p/a.png")]
     assert "1 file is written by a run" in capsys.readouterr().out
+
+
+def test_a_file_that_may_not_be_read_and_one_without_a_name_in_utf8_hide_no_other(
+    photos: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(photos, "photos")
+    capsys.readouterr()
+    photos.write("photos/secret.db", b"x")
+    pathlib.Path(photos.root, "photos", "caf\udce9.png").write_bytes(b"x")
+    read = storage.read_bytes
+
+    def refusing(uri: str, **given: Any) -> bytes:
+        if uri.endswith("secret.db"):
+            raise storage.AccessDenied(f"{uri} may not be read by this user.")
+        return read(uri, **given)
+
+    monkeypatch.setattr(storage, "read_bytes", refusing)
+    assert contents(photos, "photos") == before
+    said = capsys.readouterr().out
+    assert f"1 file is not readable by this user, such as {photos.uri('photos/secret.db')}." in said
+    assert "1 file is not UTF-8 by name (rename it), such as " in said
+    assert "photos/caf\\udce9.png." in said
 
 
 @pytest.mark.parametrize("named", ["photos", "photos/*.png", "photos/**"])
