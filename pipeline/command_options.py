@@ -74,6 +74,21 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+class Once(argparse.Action):
+    """An option of one value: of two, one would be lost without a word."""
+
+    def __call__(self, *given: Any) -> None:
+        """Keep the value."""
+        _, known, value, name = given
+        before = getattr(known, self.dest, None)
+        if before is not None:
+            raise ConfigError(
+                f"{name} is given twice, as {before} and as {value}, and only one can count; leave "
+                "one out, or name several files by one quoted glob."
+            )
+        setattr(known, self.dest, value)
+
+
 # In quotes, since argparse's own class takes no type outside annotations.
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -131,6 +146,7 @@ def add_sources(command: argparse._ActionsContainer) -> None:
     """What tells a job which pairs there are."""
     command.add_argument(
         "--manifest",
+        action=Once,
         metavar="M",
         help="CSV, JSON Lines or Parquet; a quoted glob for several; a folder with "
         "metadata.jsonl; - for standard input",

@@ -39,6 +39,8 @@ RUN_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
 # Runners whose job server defines options of its own, which Beam's source does not name.
 PORTABLE_RUNNERS = ("portable", "flink", "spark", "prism", "samza", "kafka")
 
+# What the names of manifests end with.
+_MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # How alike two names are of which one is the other misspelt, as difflib measures it.
 _SURELY = 0.85
 _NO_DRY_RUN = {
@@ -260,6 +262,8 @@ def check_beam_arguments(arguments: Sequence[str]) -> None:
             # A shell makes two words of a={b,c}.
             is_setting = argument.partition("=")[0] in SETTINGS
             hint = "give --set before it, and quotes around braces" if is_setting else "see --help"
+            if argument.lower().removesuffix(".gz").endswith(_MANIFESTS):
+                hint = "quote a glob, which the shell replaces by names, or give one manifest"
             raise ConfigError(f"{argument!r} is not an option; {hint}.")
         value_may_follow = is_option and "=" not in argument
 

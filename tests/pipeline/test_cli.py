@@ -422,6 +422,13 @@ def test_an_empty_name_is_told_by_its_option(given: str) -> None:
         cli.parse(["stylize", "a.png", "s.png", "-o", "x.png", "--style-mask", ""])
 
 
+def test_several_manifests_are_one_quoted_glob() -> None:
+    with pytest.raises(ConfigError, match=r"^--manifest is given twice, as a\.csv and as b\.csv, "):
+        cli.parse(["run", "--manifest", "a.csv", "--manifest=b.csv", "--output=o"])
+    with pytest.raises(ConfigError, match=r"^'b\.csv\.gz' is not an option; quote a glob, "):
+        cli.parse(["run", "--manifest", "a.csv", "b.csv.gz", "--output=o"])
+
+
 def options_of(*arguments: str) -> Any:
     """The options of `nst run` with these arguments."""
     return cli.run_options(cli.parse(["run", "--manifest", "m.csv", "--output", "o", *arguments]))
