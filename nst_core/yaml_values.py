@@ -15,7 +15,7 @@ DEPTH_LIMIT = 32  # levels of nesting
 DIGITS_LIMIT = 1000  # of a whole number
 REASON_LIMIT = 300  # characters of what the parser says
 SHOWN = 40  # characters of a number
-_OCTAL = re.compile("0[0-7_]*[1-7][0-7_]*")
+_OCTAL = re.compile("0[0-7_]+")
 
 
 def read_yaml(text: str, what: str) -> Any:
@@ -107,7 +107,7 @@ class _Loader(yaml.SafeLoader):
                 f"holds {shown(shortened(node.value, SHOWN))}, in YAML a number to the base of 60; "
                 "write a plain number"
             )
-        if _OCTAL.fullmatch(plain):
+        if _OCTAL.fullmatch(plain) and int(plain, 8) != int(plain):
             raise _RefusedError(
                 f"holds {shown(node.value)}, in YAML a number to the base of 8; leave out the 0 "
                 "in front"

@@ -18,13 +18,12 @@ from nst_core.engine.checkpoints import Checkpoints, Interrupted
 from nst_core.engine.compilation import side_by_side
 from nst_core.engine.device import available_memory, is_gpu
 from nst_core.engine.pictures import Pictures, beside
-from nst_core.engine.program import Program, stacked
+from nst_core.engine.program import Program, filled, stacked
 from nst_core.engine.programs import Bounds, Programs
 from nst_core.engine.scale import (
     Deadline,
     ScaleResult,
     ScaleState,
-    filled,
     loss_log,
     optimize_scale,
 )

@@ -26,6 +26,11 @@ def power_of_two(count: int) -> int:
     return 1 << (count.bit_length() - 1)
 
 
+def next_power_of_two(count: int) -> int:
+    """The smallest power of two that is no less than `count`, which is at least 1."""
+    return 1 << (count - 1).bit_length()
+
+
 def size_for(count: int, most: int, compiled: Collection[int]) -> int:
     """The size of the batches in which `count` images are computed where every size is compiled.
 
@@ -43,5 +48,5 @@ def size_for(count: int, most: int, compiled: Collection[int]) -> int:
         return min(enough)
     if there and 2 * max(there) >= count:
         return max(there)
-    # The next power of two: a catalog comes to few sizes.
-    return min(most, 1 << (count - 1).bit_length())
+    # A catalog comes to few sizes.
+    return min(most, next_power_of_two(count))

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from nst_core.engine import batch_sizes
 from nst_core.engine.graphs import Graph
 from nst_core.objective import quality
 from nst_core.objective.objective import Aims, Objective, Targets
@@ -29,6 +30,16 @@ STATISTICS = tf.TensorSpec([None, None, None], tf.float32)
 SHARES = tf.TensorSpec([None, None], tf.float32)
 # Which image of a batch, its height and its width, px.
 PLACE = tf.TensorSpec([3], tf.int32)
+
+
+def filled(tensors: Any, size: int) -> Any:
+    """A nest of tensors `[B, …]` as `[size, …]`, with copies of the first."""
+
+    def enlarged(one: Tensor) -> Tensor:
+        more = size - one.shape[0]
+        return tf.concat([one, tf.repeat(one[:1], more, axis=0)], axis=0) if more else one
+
+    return tf.nest.map_structure(enlarged, tensors)
 
 
 def optimizer_for(config: StyleConfig, precision: str) -> loop.Optimizer:
@@ -105,9 +116,14 @@ class Program:
 
     def _each(self, function: Any, images: Tensor) -> dict[str, Tensor]:
         """The function of all images at once on a GPU, of one after the other on a CPU."""
-        if self.xla or images.shape[0] == 1:
+        count = images.shape[0]
+        if self.xla:
+            # cuDNN tries its ways for every number of images: there are few, as of steps.
+            found = function(filled(images, batch_sizes.next_power_of_two(count)))
+            return {name: one[:count] for name, one in found.items()}
+        if count == 1:
             return dict(function(images))
-        found = [function(images[i : i + 1]) for i in range(images.shape[0])]
+        found = [function(images[i : i + 1]) for i in range(count)]
         return {name: tf.concat([one[name] for one in found], axis=0) for name in found[0]}
 
     def start(self, images: Tensor) -> loop.State:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.engine.divergence import diverged
-from nst_core.engine.program import Program
+from nst_core.engine.program import Program, filled
 from nst_core.engine.snapshots import SnapshotSchedule
 from nst_core.errors import DeadlineExceeded
 from nst_core.objective.objective import Targets
@@ -186,14 +186,6 @@ def optimize_scale(
         taken[:count],
         failed[:count],
         {name: one[:count] for name, one in program.optimizer.carried(reached.state).items()},
-    )
-
-
-def filled(tensors: Any, size: int) -> Any:
-    """A nest of tensors `[B, …]` as `[size, …]`, with copies of the first."""
-    return tf.nest.map_structure(
-        lambda one: tf.concat([one, tf.repeat(one[:1], size - one.shape[0], axis=0)], axis=0),
-        tensors,
     )
 
 

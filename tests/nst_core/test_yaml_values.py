@@ -52,7 +52,15 @@ def test_yaml_that_is_not_read_is_refused_in_a_short_sentence(text: str, reason:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("0", 0), ("00", 0), ("0.5", 0.5), ("0x1F", 31), ("1_000", 1000), ("'0100'", "0100")],
+    [
+        ("0", 0),
+        ("00", 0),
+        ("007", 7),
+        ("0.5", 0.5),
+        ("0x1F", 31),
+        ("1_000", 1000),
+        ("'0100'", "0100"),
+    ],
 )
 def test_zeros_in_front_that_change_nothing_are_read(text: str, value: object) -> None:
     assert parse_value(text) == value

@@ -14,6 +14,7 @@ from nst_core.engine import style_engine as engine_module
 from nst_core.engine.batch_sizes import MOST_IMAGES, PIXELS, paying, size_for
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.network.weights import VggWeights
+from nst_core.objective.objective import Objective
 from nst_core.results import Style, StyleResult
 from tests.nst_core.engine.quick import Draw, pictures, quick
 
@@ -97,6 +98,26 @@ def test_images_that_fill_a_batch_change_nothing(
         for mine, its in zip(one.losses.rows, other.losses.rows, strict=True):
             np.testing.assert_allclose(mine[5:], its[5:], rtol=1e-3)
     assert [r.batch for r in few if isinstance(r, StyleResult)] == [3, 3, 3]
+
+
+def test_the_network_outside_of_the_steps_sees_few_counts_too(
+    on_gpu: StyleEngine, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    for name in ("content_targets", "style_targets"):
+        real = getattr(Objective, name)
+
+        def traced(self: Objective, images: Any, *rest: Any, real: Any = real) -> dict[str, Any]:
+            tf.py_function(lambda one: seen.append(int(one.shape[0])), [images], [])
+            return dict(real(self, images, *rest))
+
+        monkeypatch.setattr(Objective, name, traced)
+    several = [draw(64, 64, seed) for seed in range(5)]
+    config = quick(steps=1, **FEW_LAYERS)
+    found = on_gpu.stylize_batch(several, [Style(draw(64, 64, 9))], config)
+    # One style; the contents' targets and the results' statistics, filled up.
+    assert {*seen} == {1, 8}
+    assert len(found) == 5
 
 
 def test_snapshots_are_taken_of_no_image_that_only_fills(
