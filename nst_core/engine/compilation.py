@@ -91,6 +91,19 @@ def _refusal() -> pathlib.Path:
     return cache_directory() / "programs" / f"refused-{tf.__version__}"
 
 
+def _refuse_to_keep(reason: str) -> None:
+    """Let later processes keep no programs, see `set_flags`."""
+    with contextlib.suppress(OSError):
+        _refusal().parent.mkdir(parents=True, exist_ok=True)
+        _refusal().write_text(f"{reason}\n", encoding="utf-8")
+        _LOGGER.warning(
+            "In case that is about keeping programs, later processes keep none, as with %s=0, "
+            "while %s is there.",
+            LIMIT_VARIABLE,
+            _refusal(),
+        )
+
+
 def _add_flags(variable: str, flags: dict[str, str]) -> None:
     given = os.environ.get(variable, "").split()
     if given and not given[0].startswith("-"):
@@ -116,7 +129,10 @@ def store_for(device: str) -> ProgramStore | None:
     Raises:
         ConfigError: the limit of its size is no number.
     """
-    if not limit_bytes() or not _is_ours("TF_XLA_FLAGS", PROGRAM_FLAG, PROGRAMS):
+    if not limit_bytes():
+        return None
+    if not _is_ours("TF_XLA_FLAGS", PROGRAM_FLAG, PROGRAMS):
+        _tell_of_refusal()
         return None
     build = tf.sysconfig.get_build_info()
     flags = [
@@ -127,6 +143,17 @@ def store_for(device: str) -> ProgramStore | None:
     about = digest(STORE_VERSION, sorted(build.items()), sorted(flags), _machine(device))
     kind = device.partition(":")[0]
     return _store(slug(["tf", tf.__version__, f"{kind}:0", about[:16]]))
+
+
+@functools.cache
+def _tell_of_refusal() -> None:
+    """Say once why nothing is kept, see `set_flags`."""
+    if _refusal().exists():
+        _LOGGER.warning(
+            "No compiled programs are kept, as an earlier process could compile none while it kept "
+            "them; remove %s to have them kept again.",
+            _refusal(),
+        )
 
 
 @functools.cache
@@ -239,7 +266,7 @@ class CompiledFunction:
             if isinstance(error, tf.errors.ResourceExhaustedError):
                 raise
             if kept is None:
-                return self._uncompiled(shapes, arguments, error)
+                return self._uncompiled(shapes, arguments, store, error)
             # TensorFlow cannot use what was kept, and compiles nothing under this name any more:
             # the next process does. Or the device computes nothing at all; then others can use it.
             assert store
@@ -253,22 +280,23 @@ class CompiledFunction:
                 _keep(store, name, memory_files.take(PROGRAMS, name), kept or {})
 
     def _uncompiled(
-        self, shapes: tuple[Any, ...], arguments: Sequence[Tensor], error: tf.errors.OpError
+        self,
+        shapes: tuple[Any, ...],
+        arguments: Sequence[Tensor],
+        store: ProgramStore | None,
+        error: tf.errors.OpError,
     ) -> tuple[str, list[Tensor]]:
         """A first call without XLA; slow is better than not at all."""
         name = self._defined(self._name(shapes, attempt=2), is_compiled=False)
         found = self._call(name, arguments)
         reason = str(error.message).partition("\n")[0]
-        with contextlib.suppress(OSError):
-            _refusal().parent.mkdir(parents=True, exist_ok=True)
-            _refusal().write_text(f"{reason}\n", encoding="utf-8")
         _LOGGER.warning(
-            "XLA cannot compile the steps (%s), which run without it, slower; in case that is "
-            "about keeping programs, later processes keep none, as with %s=0, while %s is there.",
+            "XLA cannot compile the steps (%s), which run without it, slower, in this process.",
             reason,
-            LIMIT_VARIABLE,
-            _refusal(),
         )
+        # Where programs have been kept, keeping them is not what is wrong.
+        if store and not store.files():
+            _refuse_to_keep(reason)
         return name, found
 
     def _defined(self, name: str, *, is_compiled: bool = True) -> str:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import tensorflow as tf
 from nst_core.engine import compilation, program, program_store, programs, scale
 from nst_core.engine.function_names import portable
 from nst_core.engine.graphs import Graph
+from nst_core.engine.program_store import ProgramStore
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import DeadlineExceeded
 from nst_core.network.weights import VggWeights
@@ -166,25 +167,60 @@ def test_functions_are_named_by_what_they_do() -> None:
     assert len(set(cubes) & set(squares)) == len(cubes) - 2
 
 
-def test_what_xla_cannot_compile_runs_without_it_and_later_processes_keep_nothing(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
+@pytest.fixture
+def own_store(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[ProgramStore]:
+    """What is compiled is kept in a folder of the test's own."""
+
+    def forget() -> None:
+        for cached in (compilation.store_for, compilation._store, compilation._tell_of_refusal):
+            cached.cache_clear()
+
     monkeypatch.setenv("NST_CACHE", str(tmp_path))
+    forget()
+    found = compilation.store_for("/CPU:0")
+    assert found
+    yield found
+    forget()
 
-    def digits(x: Any) -> Any:
-        return tf.strings.length(tf.strings.as_string(x))
 
+def digits(x: Any) -> Any:
+    """What XLA cannot compile."""
+    return tf.strings.length(tf.strings.as_string(x))
+
+
+def test_what_xla_cannot_compile_runs_without_it_and_later_processes_keep_nothing(
+    own_store: ProgramStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph = Graph(digits, tf.TensorSpec([None], tf.int32), xla=True)
     for _ in range(2):
         np.testing.assert_array_equal(graph(np.array([1, 20, 300])), [1, 2, 3])
-    (record,) = caplog.records
-    assert "run without it" in record.getMessage()
-    (refusal,) = (tmp_path / "programs").glob("refused-*")
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "run without it" in first
+    assert "later processes keep none" in second
+    (refusal,) = own_store.folder.parent.glob("refused-*")
     for is_refused in (True, False):
         monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
         compilation.set_flags()
         assert ("TF_XLA_FLAGS" in os.environ) is not is_refused
+        caplog.clear()
+        compilation.store_for.cache_clear()
+        for device in ("/GPU:0", "/GPU:1"):
+            compilation.store_for(device)
+        assert [str(refusal) in one.getMessage() for one in caplog.records] == [True] * is_refused
         refusal.unlink(missing_ok=True)
+
+
+def test_where_programs_have_been_kept_one_that_fails_keeps_no_process_from_it(
+    own_store: ProgramStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    squares = Graph(lambda x: x * x, tf.TensorSpec([None], tf.float32), xla=True)
+    assert squares(np.array([2.0])).numpy() == [4.0]
+    assert own_store.files()
+    graph = Graph(digits, tf.TensorSpec([None], tf.int32), xla=True)
+    np.testing.assert_array_equal(graph(np.array([1, 20])), [1, 2])
+    (record,) = caplog.records
+    assert "run without it" in record.getMessage()
+    assert not [*own_store.folder.parent.glob("refused-*")]
 
 
 @pytest.fixture
