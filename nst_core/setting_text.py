@@ -23,9 +23,12 @@ def parse_value(text: str) -> Any:
     """The value of `key=value`, read as YAML: `0.5`, `[0.5, 1]`, `{block4_conv2: 1}`, `adam`.
 
     Raises:
-        ConfigError: the text is not YAML.
+        ConfigError: the text is not YAML, or a comment alone, as a spreadsheet's `#N/A` is.
     """
-    return read_yaml(text, shown(text))
+    value = read_yaml(text, shown(text))
+    if value is None and text.lstrip().startswith("#"):
+        raise ConfigError(f"{shown(text)} is a comment in YAML and no value; give one, or nothing.")
+    return value
 
 
 def names_file(value: Any, key: str) -> TypeGuard[str]:

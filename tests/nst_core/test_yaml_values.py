@@ -66,6 +66,14 @@ def test_zeros_in_front_that_change_nothing_are_read(text: str, value: object) -
     assert parse_value(text) == value
 
 
+@pytest.mark.parametrize("text", ["#N/A", " #DIV/0!", "#REF! # x"])
+def test_an_error_of_a_spreadsheet_is_no_value(text: str) -> None:
+    assert "is a comment in YAML and no value" in refusal(text)
+    with pytest.raises(ConfigError, match="no value"):
+        parse_setting("image_height", text)
+    assert parse_value("64 # px") == 64
+
+
 def test_values_within_the_bounds_are_read() -> None:
     deep = parse_value("[" * 32 + "x" + "]" * 32)
     for _ in range(32):
