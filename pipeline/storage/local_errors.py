@@ -43,6 +43,11 @@ def reading(path: str) -> Iterator[None]:
     except ValueError as error:
         raise NotFound(f"{path!r} is not a file name ({error}): correct it.") from error
     except OSError as error:
+        if error.errno in _ABSENT and (target := _target_of(path)):
+            raise NotFound(
+                f"{path} is a link to {target}, where no file is: put it there, or correct the "
+                "link."
+            ) from error
         if error.errno in _ABSENT:
             raise missing(path, os.path.isfile) from error
         if error.errno in _DENIED:
@@ -58,6 +63,14 @@ def reading(path: str) -> Iterator[None]:
         raise Unreadable(
             f"{path} cannot be read, {error.strerror}: check the disk, or copy the file anew."
         ) from error
+
+
+def _target_of(path: str) -> str | None:
+    """What a symbolic link says, in letters that can be written anywhere; None for no link."""
+    try:
+        return os.fsencode(os.readlink(path)).decode("utf-8", "backslashreplace")
+    except OSError:
+        return None
 
 
 @contextmanager

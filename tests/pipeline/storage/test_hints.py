@@ -100,6 +100,17 @@ def test_an_ordinary_name_that_is_missing_has_no_hint(catalog: Catalog) -> None:
             catalog.read(name)
 
 
+def test_a_link_that_leads_nowhere_is_called_one(catalog: Catalog) -> None:
+    catalog.write("in/a.jpg", b"a")
+    for target in ("gone.jpg", "x.jpg", os.fsdecode(b"\xe9.jpg")):
+        path = catalog.uri("in/x.jpg")
+        os.symlink(target, path)
+        said = target.replace("\udce9", r"\\xe9")
+        with pytest.raises(storage.NotFound, match=f"x.jpg is a link to {said}, where no file"):
+            storage.read_bytes(path)
+        os.unlink(path)
+
+
 def test_elsewhere_only_the_name_itself_is_looked_at() -> None:
     assert "JSON list" in hint("gs://b/x.jpg;y.jpg")
     assert "blank" in hint("gs://b/x.jpg ")
