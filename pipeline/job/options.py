@@ -175,15 +175,16 @@ def _from_source(source: str) -> StyleConfig:
         text = storage.read_bytes(source, max_bytes=CONFIG_BYTES).decode()
     except storage.NoFilesystem as error:
         raise ConfigError(f"--config: {error}") from error
-    except (
-        storage.NotFound,
-        storage.AccessDenied,
-        storage.TooLarge,
-        UnicodeDecodeError,
-    ) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(
-            f"--config {source} cannot be read as a text file of at most {CONFIG_BYTES} bytes; "
-            f"give a YAML file or one of the presets {', '.join(PRESETS)}."
+            f"--config {source} is not UTF-8, as a YAML file of settings is; save it so."
+        ) from error
+    except (storage.NotFound, storage.AccessDenied, storage.TooLarge) as error:
+        near = difflib.get_close_matches(source, PRESETS, 1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise ConfigError(
+            f"--config cannot be read, for {str(error).removesuffix('.')}; or give one of the "
+            f"presets {', '.join(PRESETS)}{meant}."
         ) from error
     return StyleConfig().updated(parse_settings(text, source))
 

@@ -91,6 +91,11 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "setting that is not YAML": ([*RUN, "--set", "steps=[1"], ("[1",)),
     "contradicting settings": ([*RUN, "--set", "scales=[1]"], ("steps", "scales")),
     "unknown preset": ([*RUN, "--config", "defualt"], ("defualt", "default", "preview")),
+    "configuration that is not there": (
+        [*RUN, "--config", "none.yaml"],
+        ("none.yaml does not exist", "presets default"),
+    ),
+    "preset with an error": ([*RUN, "--config", "previw"], ("did you mean preview?",)),
     "configuration that is not YAML": ([*RUN, "--config", "broken.yaml"], ("broken.yaml", "YAML")),
     "configuration without settings": ([*RUN, "--config", "list.yaml"], ("list.yaml",)),
     "unknown setting in a file": ([*RUN, "--config", "typo.yaml"], ("stepz", "steps")),
