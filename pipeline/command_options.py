@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeAlias
 from nst_core.errors import ConfigError
 from pipeline.export import SHARD_PAIRS, WORST_OF_TENSORBOARD
 from pipeline.manifest.values import MARKS
+from pipeline.storage.hints import DRIVE
 
 # What names files, and of it what is written.
 _WRITTEN = ("output", "destination", "to", "program_cache")
@@ -64,6 +65,11 @@ def check_names(actions: Sequence[argparse.Action], known: argparse.Namespace) -
                 raise ConfigError(
                     f"{called} is {name}, where ~ would be a folder of that name, since the shell "
                     "has not replaced it; write the path out."
+                )
+            if isinstance(name, str) and action.dest in _WRITTEN and DRIVE.match(name):
+                raise ConfigError(
+                    f"{called} is {name}, a path of Windows, which would be a name within the "
+                    "current folder here; write the path as this system has it."
                 )
 
 

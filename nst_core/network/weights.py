@@ -107,6 +107,8 @@ def read_keras_file(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarra
     """
     import h5py
 
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder, not a file of weights; {OTHER_WEIGHTS}.")
     if not path.is_file():
         raise WeightsError(f"The weights file {path} does not exist; {OTHER_WEIGHTS}.")
     try:

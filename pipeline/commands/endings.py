@@ -136,7 +136,7 @@ class LiveRun:
 
     def _forget_spills(self) -> None:
         """Without their report they are of no use; a runner elsewhere may still be writing it."""
-        if not self.options.runner:
+        if (self.options.runner or "DirectRunner").lower() == "directrunner":
             with contextlib.suppress(JobError):
                 reports.remove_spills(self.place)
 

@@ -45,6 +45,9 @@ from pipeline.worker.weights import check_weights, warn_of_small_features
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3
 
+# Below an output; the others a run does without, or their names are files' own.
+FOLDERS = ("images", "losses", "records", "runs")
+
 _LOGGER = logging.getLogger(__name__)
 
 # What Beam may say of a worker process that has died.
@@ -175,6 +178,10 @@ def preflight(options: RunOptions) -> list[str]:
     notes = check_manifests(options.manifest, options.reading)
     check_weights(options.config.weights)
     storage.check_writable(options.output)
+    for name in () if storage.scheme(options.output) else FOLDERS:
+        folder = storage.join(options.output, name)
+        if storage.exists(folder):
+            raise JobError(f"{folder} is a file, where a run has a folder; move or rename it.")
     return notes
 
 

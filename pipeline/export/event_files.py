@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import re
 import tempfile
@@ -75,6 +76,8 @@ class EventFiles:
         rows = [{name: float(cell) for name, cell in line.items()} for line in lines]
         if not rows:
             raise ValueError(f"{result.losses} is empty")
+        if not all(math.isfinite(row[name]) for row in rows for name in _ABOUT_TIME):
+            raise ValueError(f"{result.losses} has steps or times that are no numbers")
         finished = records.parse_time(result.record.get("finished_at"))
         start = (finished.timestamp() if finished else 0.0) - rows[-1]["seconds"]
         for row in rows:

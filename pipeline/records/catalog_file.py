@@ -44,10 +44,15 @@ def _is_of_earlier_version(output: str) -> bool:
     Records have had `inputs` for as long; where none can be read, a checkpoint is taken for one
     of an earlier version.
     """
-    read = read_each(output, record_names(output), lambda record, _: "inputs" not in record)
-    known = {is_earlier for _, is_earlier in read if is_earlier is not None}
+    is_known = False
+    for _, is_earlier in read_each(
+        output, record_names(output), lambda one, _: "inputs" not in one
+    ):
+        if is_earlier:
+            return True
+        is_known = is_known or is_earlier is not None
     checkpoints = storage.list_uris(storage.join(output, "checkpoints"))
-    return True in known or (not known and any(True for _ in checkpoints))
+    return not is_known and any(True for _ in checkpoints)
 
 
 def keep(output: str, *, absolute_ids: bool) -> None:

@@ -15,6 +15,9 @@ _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u20
 # An absolute path that its beginning has made relative: file:/a, file://localhost/a, "/a".
 _ABSOLUTE = re.compile(f"/(?:file:|localhost|[{_QUOTES}])(/[^/].*)")
 
+# At the begin of a path, also where that has been taken for a relative one.
+DRIVE = re.compile(r"(?:^|/)([A-Za-z]:)[/\\]")
+
 
 def hint(uri: str, exists: Callable[[str], bool] = lambda _: False) -> str:
     """What is likely wrong with a name, as a clause that begins with `; `, or nothing.
@@ -57,6 +60,8 @@ def _looks(uri: str) -> str:
         return "; its name begins or ends with a blank"
     if unseen := _INVISIBLE.search(uri):
         return f"; it has the character U+{ord(unseen[0]):04X}, which prints nothing"
+    if drive := DRIVE.search(uri):
+        return f"; {drive[1]} is a drive of Windows: write the path as this system has it"
     if "\\" in uri:
         return "; it has backslashes, and folders are divided by /"
     if "~" in uri.split("/"):

@@ -2,10 +2,13 @@
 
 import fnmatch
 import functools
+import logging
 import os
 from collections.abc import Callable, Iterator
 
 from pipeline.storage.uris import local_path
+
+_LOGGER = logging.getLogger("nst")
 
 
 def matching_files(pattern: str) -> Iterator[str]:
@@ -61,12 +64,24 @@ def _folders_below(folder: str) -> Iterator[str]:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name; nothing where it may not be listed, as in a shell."""
+    """What is in a folder, by name; nothing where it may not be listed, which is told."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
+    except PermissionError:
+        _tell_of(folder)
     except OSError:
-        return []
+        pass  # It has gone meanwhile, or what it is on answers nothing.
+    return []
+
+
+@functools.lru_cache(maxsize=1000)
+def _tell_of(folder: str) -> None:
+    """Say once that what is in a folder is in no list."""
+    shown = folder.encode("utf-8", "backslashreplace").decode()
+    _LOGGER.warning(
+        "The folder %s may not be listed by this user; what is in it is left out.", shown
+    )
 
 
 def _is(kind: Callable[[], bool]) -> bool:

@@ -417,6 +417,12 @@ def test_nothing_is_written_where_nobody_means_it(command: list[str], name: str)
         cli.parse([word.format(name) for word in command])
 
 
+@pytest.mark.parametrize("name", ["C:\\\\out", "d:/out"])
+def test_no_folder_is_made_of_a_path_of_windows(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--output is .:[\\/]+out, a path of Windows"):
+        cli.parse(["run", "--manifest=m.csv", f"--output={name}"])
+
+
 @pytest.mark.parametrize(
     "given", ["--manifest=", "--styles=", "--config=", "--weights=", "--program-cache="]
 )

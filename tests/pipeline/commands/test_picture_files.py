@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,27 @@ def test_a_file_that_may_not_be_read_and_one_without_a_name_in_utf8_hide_no_othe
     assert f"1 file is not readable by this user, such as {photos.uri('photos/secret.db')}." in said
     assert "1 file is not UTF-8 by name (rename it), such as " in said
     assert "photos/caf\\udce9.png." in said
+
+
+def test_a_folder_that_may_not_be_listed_is_told_of_once(
+    photos: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = contents(photos, "photos/**")
+    photos.picture("photos/closed/x.png")
+    closed, scandir = photos.uri("photos/closed"), os.scandir
+
+    def refusing(folder: str) -> Any:
+        if os.fspath(folder) == closed:
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for _ in range(2):
+        assert contents(photos, "photos/**") == before
+    (told,) = caplog.messages
+    assert told == (
+        f"The folder {closed} may not be listed by this user; what is in it is left out."
+    )
 
 
 @pytest.mark.parametrize("named", ["photos", "photos/*.png", "photos/**"])

@@ -142,7 +142,8 @@ def test_a_run_of_other_processes_that_is_stopped_leaves_its_failures(
         catalog.picture(name)
     gone = [f"gone{number}.png" for number in range(8)]
     catalog.manifest([{"content": name, "style": "s.png"} for name in (*NAMES, *gone)])
-    done = run_apart(catalog, nst, "--max-failures=2", *MULTI_PROCESSING)
+    more = ("--max-failures=2", "--runner=DirectRunner", *MULTI_PROCESSING)
+    done = run_apart(catalog, nst, *more)
     assert done.returncode == 1
     assert "--max-failures 2" in done.stderr
     failures = catalog.failures()

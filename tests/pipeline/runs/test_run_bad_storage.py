@@ -163,7 +163,6 @@ def test_what_is_damaged_every_time_or_in_no_bucket_fails_its_pair_only(
         (("read", "*/pairs.csv"), (), 2, "grant it roles/storage.objectViewer"),
         (("metadata", "*/vgg19.h5"), ("--weights=gs://nets/vgg19.h5",), 1, "cannot be read"),
         (None, ("--output=gs://no-such-bucket/out",), 1, "bucket no-such-bucket does not exist"),
-        (None, ("--manifest=gs://no-such-bucket/m.csv",), 2, "does not exist"),
         (None, ("--weights=gs://no-such-bucket/w.h5",), 1, "cannot be read"),
         (None, ("--config=gs://no-such-bucket/c.yaml",), 2, "cannot be read"),
     ],
@@ -185,6 +184,16 @@ def test_a_refusal_or_a_missing_bucket_stops_the_job_before_any_work(
     proxy.heal()
     left = [name for name in bad_catalog.names("out") if not name.startswith(".nst-tmp-")]
     assert left == []
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_manifest_in_a_missing_bucket_is_one_sentence(
+    bad_catalog: Catalog, capsys: pytest.CaptureFixture[str], one_sentence: Callable[[str], str]
+) -> None:
+    given = ["--manifest=gs://no-such-bucket/m.csv", "--output", bad_catalog.uri("out")]
+    assert main(["run", *given]) == 2
+    assert "does not exist" in one_sentence(capsys.readouterr().err)
+    assert not bad_catalog.names("out")
 
 
 def test_a_refused_glob_is_one_sentence(
@@ -330,6 +339,20 @@ def test_a_disk_that_fills_up_during_a_run_stops_it_and_the_next_run_finishes(
     expected = ["skipped" if name in done else "ok" for name in "abc"]
     assert catalog.statuses() == ["skipped", *expected]
     assert catalog.records().keys() == {"probe", "a", "b", "c"}
+
+
+@pytest.mark.parametrize("name", ["images", "losses", "records", "runs"])
+def test_a_file_in_place_of_a_folder_stops_the_job_before_any_work(
+    catalog: Catalog,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    one_sentence: Callable[[str], str],
+) -> None:
+    catalog.pairs(NAMES)
+    catalog.write(f"out/{name}", b"mine")
+    assert catalog.run() == 1
+    assert f"{catalog.uri('out')}/{name} is a file, " in one_sentence(capsys.readouterr().err)
+    assert catalog.names("out") == {name}
 
 
 def test_a_disk_that_is_full_stops_the_job_before_any_work(
