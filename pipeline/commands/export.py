@@ -78,12 +78,11 @@ def _failed_sentences(output: str) -> Iterator[str]:
     """That pairs have failed, which have no results, as the runs' own accounts have it."""
     runs = run_states.read_runs(output, datetime.datetime.now(datetime.UTC))
     catalog = run_states.catalog_of(runs)
-    last = next((run.run for run in reversed(catalog.heads) if run.counts["failed"]), None)
-    if catalog.failed and last:
+    if catalog.failed and catalog.to_retry:
         pairs = "1 pair has" if catalog.failed == 1 else f"{catalog.failed} pairs have"
         yield (
             f"{pairs} failed and may be missing here: the last reasons are in "
-            f"{storage.join(output, 'runs', last, 'failures.csv')}; "
+            f"{storage.join(output, 'runs', catalog.to_retry[0].run, 'failures.csv')}; "
             f"{shlex.join(['nst', 'status', output])} says how to go on."
         )
 

@@ -146,17 +146,17 @@ def next_command(
     for run in latest:
         if run.state in ENDED_EARLY and (command := run.command):
             return _from_its_folder(run, command)
-    for run in latest if catalog is None or catalog.failed else ():
-        if run.counts["failed"]:
-            schemes = run.told.get("schemes")
-            failures = storage.join(output, "runs", run.run, "failures.csv")
-            again = retry_arguments(
-                failures,
-                output,
-                schemes if isinstance(schemes, list) else (),
-                private_hosts=run.told.get("private_hosts") is True,
-            )
-            return shlex.join(again)
+    failed = [run for run in latest if run.counts["failed"]]
+    for run in failed if catalog is None else catalog.to_retry:
+        schemes = run.told.get("schemes")
+        failures = storage.join(output, "runs", run.run, "failures.csv")
+        again = retry_arguments(
+            failures,
+            output,
+            schemes if isinstance(schemes, list) else (),
+            private_hosts=run.told.get("private_hosts") is True,
+        )
+        return shlex.join(again)
     for run in latest:
         if run.counts["postponed"] and (command := run.command):
             return _from_its_folder(run, command)
@@ -237,7 +237,9 @@ def to_json(found: Found) -> dict[str, Any]:
     """All there is to say, with the runs' own files."""
     catalog = None
     if found.catalog:
-        catalog = {**vars(found.catalog), "heads": [run.run for run in found.catalog.heads]}
+        runs = {name: vars(found.catalog)[name] for name in ("heads", "to_retry")}
+        names = {name: [run.run for run in several] for name, several in runs.items()}
+        catalog = {**vars(found.catalog), **names}
     return {
         "output": found.output,
         "at": found.now.isoformat(timespec="seconds"),

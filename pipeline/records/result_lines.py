@@ -6,18 +6,24 @@ JSON text in one field: any name and any mixture of types pass, and the fields s
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import orjson
 
 from nst_core.layers import CONV_LAYERS
+from pipeline import storage
 from pipeline.records.tasks import Outcome
 from pipeline.storage import without_credentials
 
 LINES_AT_ONCE = 1024  # of Parquet, in memory
+# Of a file of them.
+NAME = re.compile(r"results-\d+-of-\d+\.(jsonl|parquet)")
+_NO_RESULTS = (ValueError, KeyError, TypeError, OSError, RecursionError)
 Schema = list[dict[str, Any]]
 
 
@@ -111,3 +117,30 @@ def _arrow_type(field: dict[str, Any]) -> Any:
     else:
         kind = kinds[field["type"]]
     return pyarrow.list_(kind) if field["mode"] == "REPEATED" else kind
+
+
+def statuses_in(uri: str) -> Iterator[tuple[str, str]]:
+    """Id and status of each line of a file of results that has an id.
+
+    What cannot be read tells nothing; of damaged Parquet, pyarrow raises OSError too.
+
+    Raises:
+        StorageError: trouble that is not about this file.
+    """
+    with contextlib.suppress(*_NO_RESULTS, *storage.ABOUT_ONE_FILE):
+        for line in _lines(uri):
+            pair_id, status = line["id"], line["status"]
+            if isinstance(pair_id, str) and isinstance(status, str):
+                yield pair_id, status
+
+
+def _lines(uri: str) -> Iterator[dict[str, Any]]:
+    """At least `id` and `status` of each line."""
+    with storage.open_binary(uri) as stream:
+        if not uri.endswith(".parquet"):
+            yield from map(json.loads, stream)
+            return
+        from pyarrow import parquet
+
+        for batch in parquet.ParquetFile(stream).iter_batches(columns=["id", "status"]):
+            yield from batch.to_pylist()

@@ -12,13 +12,15 @@ from typing import Any
 
 from nst_core.errors import shortened
 from pipeline import processes, storage
-from pipeline.records import records, run_file
+from pipeline.records import marked, records, result_lines, run_file
+from pipeline.records.marked import Listed
 from pipeline.records.retry import retried_run
 from pipeline.records.run_file import LAPSE
 from pipeline.records.tasks import counts_by_kind
 
 THREADS = 32
 COUNTS = ("pairs", "to_do", "done", "skipped", "postponed", "failed", "left")
+_SUMMED = ("pairs", "done", "failed", "postponed", "left")
 # A launched one is run by whoever launched it, and has no heartbeat.
 ACTIVE = ("running", "launched")
 # With pairs left, as far as anybody knows; an unknown one is an earlier version's.
@@ -26,6 +28,7 @@ ENDED_EARLY = ("stopped", "failed", "died", "unknown")
 STATES = (*ACTIVE, "finished", *ENDED_EARLY)
 
 _SUMMARY = "summary.json"
+_FAILURES = "failures.csv"
 # Any of these makes a folder a run's: exports can lie there too, of runs that were removed.
 _OF_A_RUN = frozenset({run_file.NAME, _SUMMARY, "config.yaml"})
 _MOST_BYTES = 4 * 2**20
@@ -37,6 +40,7 @@ class RunState:
     """One run: its state, one of `STATES`, and what it has told; counts are None where unknown.
 
     `heard_at`: the time of its last heartbeat. `told`: its run.json, or what there is of one.
+    `results`, `failures`: the URIs of these files of it, as far as they are there.
     """
 
     run: str
@@ -45,6 +49,8 @@ class RunState:
     started_at: datetime.datetime | None
     heard_at: datetime.datetime | None
     told: Mapping[str, Any]
+    results: tuple[str, ...] = ()
+    failures: str | None = None
 
     def whole(self, name: str) -> str | None:
         """What it has told under a name, as it is; None where it is no text."""
@@ -144,7 +150,17 @@ def _read(folder: str, run: str, names: set[str], now: datetime.datetime) -> Run
     # One that could tell nothing may have a name that begins with its time.
     started_at = records.parse_time(told.get("started_at") or run.partition("-")[0])
     known = state if state in STATES else "unknown"
-    return RunState(run, known, counts, started_at, heard_at, told)
+    results = sorted(filter(result_lines.NAME.fullmatch, names))
+    return RunState(
+        run=run,
+        state=known,
+        counts=counts,
+        started_at=started_at,
+        heard_at=heard_at,
+        told=told,
+        results=tuple(storage.join(folder, name) for name in results),
+        failures=storage.join(folder, _FAILURES) if _FAILURES in names else None,
+    )
 
 
 def _of_summary(summary: dict[str, Any]) -> dict[str, Any]:
@@ -184,8 +200,9 @@ def _number(value: object) -> float | None:
 class CatalogState:
     """All manifests of an output together, each as its last run has left it, its retries counted.
 
-    `heads`: those runs, and the last retry of each list of failures. Counts are 0 where no run
-    has told any.
+    `heads`: those runs, and the last retry of each list of failures. `to_retry`: the runs whose
+    failures.csv has what has failed and was not done since, the last to be retried first. Counts
+    are 0 where no run has told any.
     """
 
     manifests: int
@@ -195,6 +212,7 @@ class CatalogState:
     postponed: int
     left: int
     heads: tuple[RunState, ...]
+    to_retry: tuple[RunState, ...]
 
 
 def catalog_of(runs: Iterable[RunState]) -> CatalogState:
@@ -202,19 +220,21 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
 
     A run of another's failures.csv is a retry: what it has done is taken from the failures of the
     last run of the manifest they came from, if it began after that. A manifest that was moved or
-    copied is the same one. One of marks has pairs of the others: what it fails, and no later run of
-    those has come by, has failed. One that has told nothing, for it was killed or had no room as it
+    copied is the same one. One of marks has pairs of the others: what becomes of these is read from
+    its results, see `marked`. One that has told nothing, for it was killed or had no room as it
     began, counts until another begins.
+
+    Raises:
+        StorageError: results of marks, or the failures that they may have mended, cannot be read.
     """
     ordered = _with_one_name_for_each_manifest(runs)
     ordered = [run for run in ordered if run.told or run is ordered[-1]]
     by_name = {run.run: run for run in ordered}
-    sums = dict.fromkeys(("pairs", "done", "failed", "postponed", "left"), 0)
     heads: list[RunState] = []
     roots = {run.run: _chain(run, by_name)[-1].manifest for run in ordered}
     marks = _of_marks(ordered, roots)
     places = {run.run: place for place, run in enumerate(ordered)}
-    last = max((places[name] for name, root in roots.items() if root not in marks), default=0)
+    several: list[tuple[Listed, dict[str, int]]] = []
     for root in sorted(dict.fromkeys(roots.values()), key=marks.__contains__):
         direct = [run for run in ordered if run.manifest == root]
         if not direct:
@@ -223,24 +243,40 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
         heads.append(direct[-1])
         if base is None:
             continue
-        counts = {name: base.counts[name] or 0 for name in sums}
-        counts["done"] = counts["pairs"] - sum(
-            counts[name] for name in ("failed", "postponed", "left")
-        )
-        for retry in _last_retries(base, ordered, by_name):
-            heads.append(retry)
-            mended = (retry.counts["done"] or 0) + (retry.counts["skipped"] or 0)
-            mended = min(mended, counts["failed"])
-            counts["failed"] -= mended
-            counts["done"] += mended
-        if root in marks:
-            is_news = places[heads[-1].run] > last
-            counts = {"failed": min(counts["failed"], sums["done"]) if is_news else 0}
-            counts["done"] = -counts["failed"]
+        retries = [*_last_retries(base, ordered, by_name)]
+        heads += retries
+        if root not in marks:
+            several.append((Listed(base, retries), _counts_of(base, retries)))
+    marking = [run for run in ordered if roots[run.run] in marks]
+    found = marked.look(marking, [listed for listed, _ in several], places)
+    sums = dict.fromkeys(_SUMMED, 0)
+    to_retry: list[RunState] = []
+    for listed, counts in several:
+        _mend(counts, found.mended[listed.base.run])
+        if counts["failed"]:
+            to_retry += (run for run in listed.runs if run.counts["failed"])
         for name, count in counts.items():
             sums[name] += count
+    _mend(sums, -min(found.failed, sums["done"]))
+    to_retry += (run for run in marking if found.failing[run.run])
     manifests = len({*roots.values()} - marks)
-    return CatalogState(manifests, **sums, heads=tuple(heads))
+    return CatalogState(manifests, **sums, heads=tuple(heads), to_retry=tuple(reversed(to_retry)))
+
+
+def _counts_of(base: RunState, retries: Iterable[RunState]) -> dict[str, int]:
+    """The counts of a run's manifest after these retries of what failed in it."""
+    counts = {name: base.counts[name] or 0 for name in _SUMMED}
+    counts["done"] = counts["pairs"] - sum(counts[name] for name in ("failed", "postponed", "left"))
+    for retry in retries:
+        _mend(counts, (retry.counts["done"] or 0) + (retry.counts["skipped"] or 0))
+    return counts
+
+
+def _mend(counts: dict[str, int], pairs: int) -> None:
+    """Count so many pairs, at most all that have failed, as done; below 0 the other way."""
+    pairs = min(pairs, counts["failed"])
+    counts["failed"] -= pairs
+    counts["done"] += pairs
 
 
 def _of_marks(ordered: Sequence[RunState], roots: Mapping[str, str]) -> set[str]:

@@ -8,18 +8,16 @@ import datetime
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pipeline import storage
-from pipeline.records import run_file
+from pipeline.records import result_lines, run_file
 from pipeline.records.retry import retried_run
 from pipeline.records.run_states import told_in
 from pipeline.records.tasks import NO_FAILURES, OK, POSTPONED, SKIPPED
 
 FINISHED = "finished"
 _SUMMARY = "summary.json"
-_RESULTS = re.compile(r"/results-\d+-of-\d+\.(jsonl|parquet)$")
-_NO_RESULTS = (ValueError, KeyError, TypeError, OSError, RecursionError)
+_RESULTS = re.compile(rf"/{result_lines.NAME.pattern}$")
 _TELLING = re.compile(rf"/({re.escape(_SUMMARY)}|{re.escape(run_file.NAME)})$|{_RESULTS.pattern}")
 
 
@@ -143,23 +141,9 @@ def _lists(run: Run, by_name: Mapping[str, Run]) -> Iterator[str]:
 
 def without_failure(run: Run, ids: set[str]) -> set[str]:
     """Those of the ids that the run has done, or found done."""
-    found = set()
-    for uri in run.results:
-        # What cannot be read tells nothing; of damaged Parquet, pyarrow raises OSError too.
-        with contextlib.suppress(*_NO_RESULTS, *storage.ABOUT_ONE_FILE):
-            for line in _lines(uri):
-                if line["id"] in ids and line["status"] in (OK, SKIPPED):
-                    found.add(line["id"])
-    return found
-
-
-def _lines(uri: str) -> Iterator[dict[str, Any]]:
-    """At least `id` and `status` of each line of the results."""
-    with storage.open_binary(uri) as stream:
-        if not uri.endswith(".parquet"):
-            yield from map(json.loads, stream)
-            return
-        from pyarrow import parquet
-
-        for batch in parquet.ParquetFile(stream).iter_batches(columns=["id", "status"]):
-            yield from batch.to_pylist()
+    return {
+        pair_id
+        for uri in run.results
+        for pair_id, status in result_lines.statuses_in(uri)
+        if pair_id in ids and status in (OK, SKIPPED)
+    }

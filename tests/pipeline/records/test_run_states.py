@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import json
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ import pytest
 
 from pipeline import processes, storage
 from pipeline.records.run_states import CatalogState, RunState, catalog_of, read_runs
+from pipeline.records.tasks import NO_FAILURES, counts_by_kind
 
 if TYPE_CHECKING:
     import pathlib
 
 NOW = datetime.datetime(2026, 5, 1, 12, tzinfo=datetime.UTC)
+MARKS = "/marks.csv"
 
 
 def ago(**time: float) -> str:
@@ -37,6 +40,20 @@ class Output:
         """A run that began an hour ago and was heard a minute ago, on another machine."""
         known = {"started_at": ago(hours=1), "renewed_at": ago(minutes=1), "manifest": "/m.csv"}
         self.put(f"{run}/run.json", {"run": run, "state": state, **known, **told})
+
+    def ended(
+        self, run: str, manifest: str, hours: float, statuses: dict[str, str], **told: Any
+    ) -> None:
+        """One that has finished, begun so many hours ago, with these statuses by id."""
+        counts = counts_by_kind(dict(collections.Counter(statuses.values())))
+        about = {"manifest": manifest, "started_at": ago(hours=hours), "pairs": len(statuses)}
+        self.run(run, "finished", **about, **counts, left=0, **told)
+        lines = [{"id": name, "status": status} for name, status in statuses.items()]
+        results = "".join(json.dumps(line) + "\n" for line in lines)
+        self.put(f"{run}/results-00000-of-00001.jsonl", results.encode())
+        failed = [line for line in lines if line["status"] not in NO_FAILURES]
+        rows = "".join(f"a.png,s.png,{line['id']},{line['status']}\n" for line in failed)
+        self.put(f"{run}/failures.csv", f"content,style,id,status\n{rows}".encode())
 
     def read(self, only: str | None = None) -> list[RunState]:
         """All runs."""
@@ -242,19 +259,95 @@ def test_retries_of_failures_take_them_from_the_run_that_they_came_from(output: 
 
 def test_marks_are_pairs_of_another_manifest_and_count_once(output: Output) -> None:
     output.run("a", "finished", started_at=ago(hours=5), pairs=12, done=12, failed=0, left=0)
-    marked = {"manifest": "/marks.csv", "pairs": 2, "left": 0, "marks": True}
-    output.run("b", "finished", **marked, started_at=ago(hours=4), done=2, failed=0)
+    output.ended("b", MARKS, 4, {"x": "ok", "y": "ok"}, marks=True)
     assert totals(output) == (12, 12, 0, 0)
     assert catalog_of(output.read()).manifests == 1
-    output.run("c", "finished", **marked, started_at=ago(hours=3), done=1, failed=1)
+    output.ended("c", MARKS, 3, {"x": "ok", "y": "internal"}, marks=True)
     assert totals(output) == (12, 11, 1, 0)
     assert {run.run for run in catalog_of(output.read()).heads} == {"a", "c"}
-    again = {**marked, "manifest": "/o/runs/c/failures.csv", "pairs": 1}
-    output.run("d", "finished", **again, started_at=ago(hours=2), done=1, failed=0)
+    output.ended("d", "/o/runs/c/failures.csv", 2, {"y": "ok"}, marks=True)
     assert totals(output) == (12, 12, 0, 0)
-    output.run("c", "finished", **marked, started_at=ago(hours=1), done=0, failed=2)
+    output.ended("c", MARKS, 1, {"x": "internal", "y": "diverged"}, marks=True)
+    assert totals(output) == (12, 10, 2, 0)
     output.run("e", "finished", started_at=ago(minutes=9), pairs=12, skipped=12, failed=0, left=0)
     assert totals(output) == (12, 12, 0, 0)
+
+
+def to_retry(output: Output) -> list[str]:
+    """The runs with pairs that have failed and were not done since, the first to be named first."""
+    return [run.run for run in catalog_of(output.read()).to_retry]
+
+
+def test_of_marked_pairs_the_last_run_of_each_counts_whatever_it_was_before(
+    output: Output,
+) -> None:
+    before = {"good": "ok", "bad": "input_unreadable", "other": "diverged"}
+    output.ended("a", "/m.csv", 9, before)
+    output.ended("b", MARKS, 8, {"good": "ok", "bad": "input_unreadable"}, marks=True)
+    assert totals(output) == (3, 1, 2, 0)
+    # Another list, of the same pairs and one more.
+    again = {"good": "internal", "bad": "input_unreadable", "other": "ok"}
+    output.ended("c", "/more.csv", 7, again, marks=True)
+    assert totals(output) == (3, 1, 2, 0)
+    assert to_retry(output) == ["c", "a"]
+    output.ended("d", "/third.csv", 6, {"good": "diverged"}, marks=True)
+    assert totals(output) == (3, 1, 2, 0)
+    assert to_retry(output) == ["d", "c", "a"]
+    # What lists before had is mended by the last.
+    output.ended("e", "/fourth.csv", 5, {"bad": "ok", "good": "ok"}, marks=True)
+    assert (totals(output), to_retry(output)) == ((3, 3, 0, 0), [])
+    output.ended("f", "/fourth.csv", 4, {"bad": "skipped", "good": "skipped"}, marks=True)
+    assert totals(output) == (3, 3, 0, 0)
+    # The manifest itself again, by its own settings.
+    output.ended("g", "/m.csv", 3, {**before, "good": "skipped"})
+    assert (totals(output), to_retry(output)) == ((3, 1, 2, 0), ["g"])
+
+
+def test_what_marks_have_mended_a_retry_of_the_failures_does_not_mend_again(
+    output: Output,
+) -> None:
+    output.ended("a", "/m.csv", 9, {"x": "ok", **dict.fromkeys("bcd", "diverged")})
+    output.ended("m", MARKS, 8, {"b": "ok", "x": "internal"}, marks=True)
+    assert totals(output) == (4, 1, 3, 0)
+    again = {"b": "skipped", "c": "ok", "d": "diverged"}
+    output.ended("r", "/out/runs/a/failures.csv", 7, again)
+    # Of the one that the marks alone have failed that list knows nothing.
+    assert (totals(output), to_retry(output)) == ((4, 2, 2, 0), ["m", "r", "a"])
+    output.ended("n", "/more.csv", 6, {"c": "internal", "d": "ok", "x": "ok"}, marks=True)
+    assert (totals(output), to_retry(output)) == ((4, 3, 1, 0), ["n"])
+
+
+def test_of_several_manifests_a_marked_failure_is_that_of_the_one_that_it_is_in(
+    output: Output,
+) -> None:
+    output.ended("a", "/m.csv", 9, {"x": "ok", "b": "diverged"})
+    output.ended("o", "/other.csv", 8, {"y": "ok", "c": "diverged"})
+    output.ended("m", MARKS, 7, {"b": "ok", "c": "ok"}, marks=True)
+    assert totals(output) == (4, 4, 0, 0)
+    output.ended("p", "/other.csv", 6, {"y": "skipped", "c": "diverged"})
+    assert (totals(output), to_retry(output)) == ((4, 3, 1, 0), ["p"])
+
+
+def test_a_row_whose_id_another_has_is_not_mended_with_that_one(output: Output) -> None:
+    output.ended("a", "/m.csv", 9, {"x": "ok", "b": "duplicate_id"})
+    output.ended("m", MARKS, 8, {"b": "ok"}, marks=True)
+    assert totals(output) == (2, 1, 1, 0)
+
+
+def test_marks_that_have_no_results_yet_or_damaged_ones_change_nothing(output: Output) -> None:
+    output.ended("a", "/m.csv", 9, {"x": "ok", "b": "diverged"})
+    told = {"started_at": ago(hours=8), "pairs": 2, "done": 1, "failed": 1, "left": 0}
+    output.run("m", "died", manifest=MARKS, marks=True, **told)
+    assert totals(output) == (2, 1, 1, 0)
+    output.put("m/results-00000-of-00001.jsonl", b"[1]\n{")
+    assert (totals(output), to_retry(output)) == ((2, 1, 1, 0), ["a"])
+
+
+def test_what_failed_in_a_run_that_was_killed_may_be_what_the_marks_fail(output: Output) -> None:
+    counts = {"pairs": 3, "done": 1, "failed": 1, "left": 1}
+    output.run("a", "running", started_at=ago(hours=9), renewed_at=ago(hours=8), **counts)
+    output.ended("m", MARKS, 7, {"b": "diverged"}, marks=True)
+    assert totals(output) == (3, 1, 1, 1)
 
 
 def test_marks_alone_are_a_catalog(output: Output) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from pipeline import storage
 from pipeline.__main__ import main
+from pipeline.report.failing import failures_of
+from pipeline.report.runs import runs_of
 from tests.pipeline.conftest import Catalog
 from tests.pipeline.runs.test_stages import NAMES, Run
 
@@ -63,6 +65,45 @@ def test_marked_pairs_are_not_counted_twice(catalog: Catalog, status: Status) ->
     assert catalog.run(manifest="marks.csv") == 0
     catalog_of = status()["catalog"]
     assert (catalog_of["manifests"], catalog_of["pairs"], catalog_of["done"]) == (1, 2, 2)
+
+
+def test_a_marked_pair_counts_as_the_last_run_of_it_has_left_it(
+    catalog: Catalog, status: Status, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs(("a.png", "b.png", "c.png"))
+    for name in ("b.png", "c.png"):
+        catalog.write(name, b"no picture")
+    assert catalog.run() == 3
+    lines = [f"{name},{name}.png,s.png,redo\n" for name in "abc"]
+
+    def marked(name: str, rows: list[str]) -> tuple[int, int]:
+        catalog.write(name, "".join(["id,content,style,mark\n", *rows]).encode())
+        catalog.run(manifest=name)
+        found, output = status()["catalog"], catalog.uri("out")
+        # The report finds out by itself.
+        assert len(failures_of(runs_of(output), output)) == found["failed"]
+        return found["done"], found["failed"]
+
+    def failed_says_export() -> str:
+        target = catalog.uri(f"exported-{len(catalog.names(''))}.csv")
+        arguments = ["export", catalog.uri("out"), "--format", "csv", "-o", target]
+        assert main(arguments) == 0
+        return capsys.readouterr().out
+
+    assert marked("marks.csv", lines[:2]) == (1, 2)
+    assert marked("marks-2.csv", lines) == (1, 2)
+    assert "2 pairs have failed" in failed_says_export()
+    catalog.picture("b.png")
+    assert marked("marks-2.csv", lines) == (2, 1)
+    assert "1 pair has failed" in failed_says_export()
+    # What is next does what is left.
+    catalog.picture("c.png")
+    command = shlex.split(status()["next"])
+    assert main(command[1:]) == 0
+    found = status()
+    assert (found["catalog"]["done"], found["catalog"]["failed"]) == (3, 0)
+    assert (found["exit_status"], found["next"]) == (0, None)
+    assert "failed" not in failed_says_export()
 
 
 def test_a_run_that_finished_with_failures_is_told_with_the_command_that_retries_them(
