@@ -95,6 +95,11 @@ class RunState:
         return texts if len(texts) == len(files) else None
 
     @property
+    def ended_at(self) -> datetime.datetime | None:
+        """When it ended, or was last heard of."""
+        return records.parse_time(self.told.get("ended_at")) or self.heard_at
+
+    @property
     def pairs_per_hour(self) -> float | None:
         """Over the last ten minutes before its last heartbeat; of a finished one over all."""
         return _number(self.told.get("pairs_per_hour"))
@@ -222,7 +227,8 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
     last run of the manifest they came from, if it began after that. A manifest that was moved or
     copied is the same one. One of marks has pairs of the others: what becomes of these is read from
     its results, see `marked`. One that has told nothing, for it was killed or had no room as it
-    began, counts until another begins.
+    began, counts until another begins. Where two of one manifest went on at once, and the later one
+    ended early, the other counts if it finished after that.
 
     Raises:
         StorageError: results of marks, or the failures that they may have mended, cannot be read.
@@ -233,6 +239,7 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
     heads: list[RunState] = []
     roots = {run.run: _chain(run, by_name)[-1].manifest for run in ordered}
     marks = _of_marks(ordered, roots)
+    ordered = [*_without_outlived(ordered)]
     places = {run.run: place for place, run in enumerate(ordered)}
     several: list[tuple[Listed, dict[str, int]]] = []
     for root in sorted(dict.fromkeys(roots.values()), key=marks.__contains__):
@@ -261,6 +268,26 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
     to_retry += (run for run in marking if found.failing[run.run])
     manifests = len({*roots.values()} - marks)
     return CatalogState(manifests, **sums, heads=tuple(heads), to_retry=tuple(reversed(to_retry)))
+
+
+def _without_outlived(ordered: Sequence[RunState]) -> Iterator[RunState]:
+    """The runs, without those that ended early while another of the same rows went on to its end.
+
+    That one began before them, and ended after they were last heard of.
+    """
+    finished: dict[str, list[RunState]] = {}
+    for run in ordered:
+        others = finished.setdefault(run.manifest, [])
+        if run.state == "finished":
+            others.append(run)
+        if run.state not in ENDED_EARLY or not any(_outlives(one, run) for one in others):
+            yield run
+
+
+def _outlives(finished: RunState, run: RunState) -> bool:
+    ended_at, heard_at = finished.ended_at, run.ended_at or run.started_at
+    contents = {finished.manifest_content, run.manifest_content} - {None}
+    return bool(ended_at and heard_at and ended_at > heard_at and len(contents) < 2)
 
 
 def _counts_of(base: RunState, retries: Iterable[RunState]) -> dict[str, int]:

@@ -225,6 +225,38 @@ def test_a_run_that_was_killed_before_it_told_anything_counts_until_another_begi
     assert [run.run for run in catalog_of(output.read()).heads] == ["a", last]
 
 
+@pytest.mark.parametrize("state", ["running", "stopped", "failed"])
+@pytest.mark.parametrize("pairs", [10, None])
+def test_of_two_runs_at_once_the_one_that_finished_after_the_other_s_end_counts(
+    output: Output, state: str, pairs: int | None
+) -> None:
+    counts = {"pairs": 10, "done": 8, "failed": 2, "left": 0}
+    heard = {"started_at": ago(hours=3), "renewed_at": ago(hours=2)}
+    output.run("b", state, **heard, pairs=pairs, done=1, failed=0, left=pairs and 9)
+    output.run("a", "finished", **counts, started_at=ago(hours=4), ended_at=ago(hours=1))
+    assert totals(output) == (10, 8, 2, 0)
+    assert [run.run for run in catalog_of(output.read()).heads] == ["a"]
+    # It had ended before that, or goes on: then the other counts.
+    for told in ({"state": "finished", "ended_at": ago(hours=2.5)}, {"state": "running"}):
+        output.run("a", **counts, started_at=ago(hours=4), **told)
+        assert [run.run for run in catalog_of(output.read()).heads] == ["b"]
+
+
+def test_a_run_that_was_killed_has_more_to_do_if_its_manifest_was_another_by_then(
+    output: Output,
+) -> None:
+    def manifest(identity: str) -> dict[str, Any]:
+        return {"uri": "/m.csv", "count": 1, "files": [{"uri": "/m.csv", "identity": identity}]}
+
+    counts = {"pairs": 10, "done": 10, "failed": 0, "left": 0}
+    times = {"started_at": ago(hours=4), "ended_at": ago(hours=1)}
+    output.run("a", "finished", **counts, **times, manifest=manifest("sha256:1"))
+    times = {"started_at": ago(hours=3), "renewed_at": ago(hours=2)}
+    for identity, head in (("sha256:1", "a"), ("sha256:2", "b")):
+        output.run("b", **times, pairs=None, manifest=manifest(identity))
+        assert [run.run for run in catalog_of(output.read()).heads] == [head]
+
+
 def test_a_manifest_that_was_moved_or_copied_counts_once(output: Output) -> None:
     def manifest(uri: str, identity: str | None) -> dict[str, Any]:
         return {"uri": uri, "count": 1, "files": [{"uri": uri, "identity": identity}]}

@@ -223,6 +223,26 @@ def test_a_heartbeat_that_is_old_is_that_of_a_run_that_died(
         assert (found["runs"][0]["state"], found["exit_status"]) == (state, code)
 
 
+def test_a_run_that_was_killed_beside_one_that_finished_is_no_end(
+    catalog: Catalog, status: Status
+) -> None:
+    catalog.pairs()
+    for name in ("first", "second"):
+        assert catalog.run("--run-id", name) == 0
+    storage.delete(catalog.uri("out/runs/second/summary.json"))
+    now = datetime.datetime.now(datetime.UTC)
+    begun, heard = ((now - datetime.timedelta(hours=age)).isoformat() for age in (3, 1))
+    killed = {"state": "running", "process": "x-1-2", "ended_at": None, "pairs": None}
+    for ended_at, code, head in ((begun, 6, "second"), (now.isoformat(), 0, "first")):
+        retold(catalog, "first", started_at=begun, ended_at=ended_at)
+        retold(catalog, "second", started_at=heard, renewed_at=heard, **killed)
+        found = status()
+        assert [run["state"] for run in found["runs"]] == ["finished", "died"]
+        assert (found["exit_status"], found["catalog"]["heads"]) == (code, [head])
+        assert found["catalog"]["done"] == 2
+    assert found["next"] is None
+
+
 def test_a_long_command_is_told_whole_and_a_damaged_one_not_at_all(
     catalog: Catalog, status: Status, capsys: pytest.CaptureFixture[str]
 ) -> None:
