@@ -42,8 +42,12 @@ def rows_of(tmp_path: pathlib.Path) -> Callable[..., list[Row]]:
     [
         (b"PK\x03\x04\x14\0\xff\xfe", "m.csv", "workbook or another ZIP archive"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "m.tsv", "workbook of a spreadsheet, and only its table"),
-        (gzip.compress(b"content,style\n"), "m.csv", "packed with gzip; let its name end with .gz"),
-        (gzip.compress(gzip.compress(b"{}")), "m.jsonl.gz", "packed with gzip"),
+        (
+            gzip.compress(b"content,style\n", mtime=0),
+            "m.csv",
+            "packed with gzip; let its name end with .gz",
+        ),
+        (gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), "m.jsonl.gz", "packed with gzip"),
         (b"PAR1\x15\0", "m.jsonl", "Parquet; name it .parquet"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html>", "m.csv", "a page of HTML or XML; fetch the table"),
         (b'[\n {"content": "a.png"}]', "m.csv", "JSON; write one object on each line"),
