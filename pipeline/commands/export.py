@@ -20,6 +20,7 @@ from pipeline.export.results import list_results
 from pipeline.export.selection import Selection
 from pipeline.job.options import HERE
 from pipeline.records import run_states
+from pipeline.records.catalog_state import catalog_of
 
 EXIT_OK = 0
 EXIT_LEFT_OUT = 3
@@ -77,7 +78,7 @@ def export(arguments: argparse.Namespace) -> int:
 def _failed_sentences(output: str) -> Iterator[str]:
     """That pairs have failed, which have no results, as the runs' own accounts have it."""
     runs = run_states.read_runs(output, datetime.datetime.now(datetime.UTC))
-    catalog = run_states.catalog_of(runs)
+    catalog = catalog_of(runs)
     if catalog.failed and catalog.to_retry:
         pairs = "1 pair has" if catalog.failed == 1 else f"{catalog.failed} pairs have"
         yield (

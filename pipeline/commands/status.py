@@ -23,9 +23,10 @@ from pipeline import storage
 from pipeline.console.verdict import duration
 from pipeline.manifest.reading import STANDARD_INPUT
 from pipeline.records import records, run_states
+from pipeline.records.catalog_state import CatalogState, catalog_of
 from pipeline.records.reasons import reason_line
 from pipeline.records.retry import retry_arguments
-from pipeline.records.run_states import ACTIVE, ENDED_EARLY, CatalogState, RunState
+from pipeline.records.run_states import ACTIVE, ENDED_EARLY, RunState
 
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3
@@ -99,7 +100,7 @@ def look(output: str, run: str | None, *, count: bool) -> Found:
     runs = run_states.read_runs(output, now, run)
     if not runs:
         raise ConfigError(_nothing(output, run, now))
-    catalog = None if run else run_states.catalog_of(runs)
+    catalog = None if run else catalog_of(runs)
     heads = catalog.heads if catalog else tuple(runs)
     number = None
     if count:

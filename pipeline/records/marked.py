@@ -13,16 +13,14 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from nst_core.errors import DuplicateId
 from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.rows import read_rows
 from pipeline.records.result_lines import statuses_in
+from pipeline.records.run_states import RunState
 from pipeline.records.tasks import NO_FAILURES, POSTPONED
-
-if TYPE_CHECKING:
-    from pipeline.records.run_states import RunState
 
 THREADS = 32
 # What is no news of the pair that has an id: another row has it, or nothing was tried.

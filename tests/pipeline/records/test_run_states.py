@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline import processes, storage
-from pipeline.records.run_states import CatalogState, RunState, catalog_of, read_runs
+from pipeline.records.catalog_state import CatalogState, catalog_of
+from pipeline.records.run_states import RunState, read_runs
 from pipeline.records.tasks import NO_FAILURES, counts_by_kind
 
 if TYPE_CHECKING:
