@@ -25,6 +25,7 @@ from pipeline.job.options import (
 )
 from pipeline.manifest.reading import STANDARD_INPUT
 from pipeline.manifest.schemes import parse_schemes
+from pipeline.manifest.values import LEAST_WEIGHT, MOST_WEIGHT, WEIGHTS
 from pipeline.settings_help import settings_help
 
 NO_MASK = "-"
@@ -122,8 +123,8 @@ def style_weights(arguments: argparse.Namespace) -> list[float]:
             "give it once for each, in their order, or leave it out."
         )
     for weight in weights:
-        if not 0 < weight < math.inf:
-            raise ConfigError(f"--style-weight is {weight:g}; give a finite number above 0.")
+        if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+            raise ConfigError(f"--style-weight is {weight:g}; give {WEIGHTS}.")
     return weights or [1.0] * len(styles)
 
 

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from nst_core.config import StyleConfig
-from pipeline.manifest.values import MARK, MARKS, OPTION
+from pipeline.manifest.values import LEAST_WEIGHT, MARK, MARKS, MOST_WEIGHT, OPTION
 from pipeline.records import result_lines, shapes
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "schemas"
@@ -80,7 +80,11 @@ def row() -> Schema:
         "type": "object",
         "properties": {
             "uri": uri,
-            "weight": {"type": ["number", "null"], "exclusiveMinimum": 0},
+            "weight": {
+                "type": ["number", "null"],
+                "minimum": LEAST_WEIGHT,
+                "maximum": MOST_WEIGHT,
+            },
             "mask": {"anyOf": [uri, {"type": "null"}]},
         },
         "required": ["uri"],

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import difflib
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -23,13 +22,16 @@ from pipeline.manifest.header import OTHER
 from pipeline.manifest.ids import ID_RULE, default_id, usable_id
 from pipeline.manifest.rows import manifest_kind
 from pipeline.manifest.values import (
+    LEAST_WEIGHT,
     MARK,
     MARK_OF,
     MARKS,
+    MOST_WEIGHT,
     NEAR_MARK,
     OPTION,
     OUTCOME,
     REDO,
+    WEIGHTS,
     json_value,
     number,
     option_text,
@@ -44,7 +46,7 @@ _FAILURES = {PairError.status, *(error.status for error in PairError.__subclasse
 
 
 class StyleReference(NamedTuple):
-    """A style image, its weight among the styles of one pair (finite, above 0), and its mask.
+    """A style image, its weight among the styles of one pair, see `WEIGHTS`, and its mask.
 
     The mask is the URI of a grey image of the content's shape: white is where the style applies.
     """
@@ -236,12 +238,12 @@ def _style(entry: Any, row: Row, manifest_uri: str) -> StyleReference:
             f"Row {row.number} has a style with the key {shown(unknown[0])}, which means nothing; "
             "give only uri, weight and mask."
         )
-    weight = 1.0 if entry.get("weight") is None else entry["weight"]
+    weight = 1.0 if entry.get("weight") is None else number(entry["weight"])
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    # The comparison is false for NaN, and for whole numbers too large for a float.
-    if not is_number or not 0 < weight <= sys.float_info.max:
+    # The comparison is false for NaN.
+    if not is_number or not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
         raise ManifestInvalid(
-            f"Row {row.number} has a style of weight {shown(weight)}; give a finite number above 0."
+            f"Row {row.number} has a style of weight {shown(weight)}; give {WEIGHTS}."
         )
     uri = _absolute(entry.get("uri"), "style", row, manifest_uri)
     mask = entry.get("mask")

@@ -21,6 +21,11 @@ MARKS = ("keep", REDO, "reject")
 NEAR_MARK = 0.88  # how alike, from 0 to 1, what is nearly a mark is to it
 
 
+# Of a style among several; beyond these, shares are no numbers to compute with.
+LEAST_WEIGHT, MOST_WEIGHT = 1e-9, 1e9
+WEIGHTS = f"a number from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}"
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it; what it cannot hold becomes text."""
     if value is None or isinstance(value, str | bool | int):

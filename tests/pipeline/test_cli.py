@@ -153,11 +153,11 @@ USAGE_ERRORS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     ),
     "stylize with an infinite weight": (
         ["stylize", "a.png", "s.png", "-o", "x.png", "--style-weight=inf"],
-        ("--style-weight is inf", "above 0"),
+        ("--style-weight is inf", "from 1e-09 to 1e+09"),
     ),
     "stylize with a weight of nothing": (
         ["stylize", "a.png", "s.png", "-o", "x.png", "--style-weight=0"],
-        ("--style-weight is 0", "above 0"),
+        ("--style-weight is 0", "from 1e-09 to 1e+09"),
     ),
     "stylize with unknown setting": (
         ["stylize", "a.png", "s.png", "-o", "x.png", "--set", "stepz=3"],

@@ -51,6 +51,8 @@ def test_content_is_not_a_list() -> None:
         ([{"uri": "a.png", "weight": True}], "weight true"),
         ([{"uri": "a.png", "weight": float("nan")}], "weight"),
         ([{"uri": "a.png", "weight": float("inf")}], "weight"),
+        ([{"uri": "a.png", "weight": 1e308}], "a number from 1e-09 to 1e+09"),
+        ([{"uri": "a.png", "weight": 1e-320}], "a number from 1e-09 to 1e+09"),
         ([{"uri": "a.png", "weight": 10**400}], "weight"),
         ('[{"uri": "a.png", "weight": NaN}]', "NaN"),
         ('[{"uri": "a.png", "weight": 1e999}]', "1e999"),
