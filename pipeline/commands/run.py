@@ -39,6 +39,7 @@ from pipeline.report.after_run import report_after_run
 from pipeline.runners import submission
 from pipeline.runners.job_results import job_of
 from pipeline.runners.shutdown import death_sentence, heeding
+from pipeline.storage.credentials import without_keys
 from pipeline.worker import checkpoints
 from pipeline.worker.weights import check_weights, warn_of_small_features
 
@@ -148,7 +149,7 @@ def _begun(
         )
     )
     about = About(
-        command=shlex.join(command),
+        command=shlex.join(without_keys(command)),
         manifest=options.manifest_name,
         schemes=options.schemes,
         private_hosts=options.allow_private_hosts,

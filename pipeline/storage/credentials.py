@@ -1,9 +1,10 @@
-"""What in a web address lets its holder in: kept out of records, logs and messages."""
+"""What in a web address or an option lets its holder in: kept out of records, logs and messages."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 
 HIDDEN = "***"
 # A user's name and password before the host.
@@ -18,6 +19,8 @@ _NAMES = (
 _SIGNED = re.compile(rf"(?i)([?&](?:{_NAMES})=)([^&#\"'\\\s,;|<>]+)")
 # In an address that stands alone, whatever it has in it; what is hidden already ends where it does.
 _SIGNED_ALONE = re.compile(rf"(?i)([?&](?:{_NAMES})=)(?!{re.escape(HIDDEN)})[^&#]+")
+# Of Beam's filesystems: --s3_secret_access_key, --s3_session_token, --azure_connection_string.
+_OPTION = re.compile(r"(?i)--[\w-]*(?:secret|token|password|access_key|connection_string)[\w-]*")
 _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
@@ -35,6 +38,21 @@ def without_credentials(text: str) -> str:
             text = f"{web[0]}{HIDDEN}@{text[host:]}"
         text = _SIGNED_ALONE.sub(rf"\1{HIDDEN}", text)
     return _SIGNED.sub(rf"\1{HIDDEN}", _USER.sub(rf"\1{HIDDEN}@", text))
+
+
+def without_keys(words: Iterable[str]) -> list[str]:
+    """The words of a command line with `***` for the values of options that are keys."""
+    shown: list[str] = []
+    is_value = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_key = _OPTION.fullmatch(name) is not None
+        if is_value and not is_key:
+            shown.append(HIDDEN)
+        else:
+            shown.append(f"{name}={HIDDEN}" if is_key and equals else word)
+        is_value = is_key and not equals
+    return shown
 
 
 def _string_without_credentials(found: re.Match[str]) -> str:

@@ -58,6 +58,23 @@ def retold(catalog: Catalog, run: str, **changes: Any) -> None:
     catalog.write(name, json.dumps(told).encode())
 
 
+def test_options_that_are_keys_stand_in_nothing_that_is_written(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.pairs(("a.png",))
+    keys = ("--s3_secret_access_key", "my-secret", "--s3_session_token=my-secret")
+    assert catalog.run(*keys, "--azure_connection_string=Key=my-secret", "--limit=1") == 0
+    assert not [name for name, data in catalog.files().items() if b"my-secret" in data]
+    assert main(["status", catalog.uri("out")]) == 0
+    captured = capsys.readouterr()
+    assert "my-secret" not in captured.out + captured.err
+    told = json.loads(catalog.read(f"{catalog.run_folder}/run.json"))
+    assert told["command"].endswith(
+        "--s3_secret_access_key '***' '--s3_session_token=***' '--azure_connection_string=***' "
+        "--limit=1"
+    )
+
+
 def test_marked_pairs_are_not_counted_twice(catalog: Catalog, status: Status) -> None:
     catalog.pairs(("a.png", "b.png"))
     assert catalog.run() == 0
