@@ -333,6 +333,10 @@ def new_run_name() -> str:
 
 
 def config_yaml(config: StyleConfig) -> bytes:
-    """The effective configuration as a file that `--config` takes."""
-    text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+    """The effective configuration as a file that `--config` takes, without signatures of URLs."""
+    told = {
+        name: storage.without_credentials(value) if isinstance(value, str) else value
+        for name, value in config.to_dict().items()
+    }
+    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
     return text.encode()
