@@ -16,9 +16,15 @@ _NAMES = (
     "|signature|sig|awsaccesskeyid|googleaccessid|key-pair-id|policy"
     "|token|access_token|auth_token|auth|hdnea|hdnts|api_key|apikey|password|secret|jwt"
 )
-_SIGNED = re.compile(rf"(?i)([?&](?:{_NAMES})=)([^&#\"'\\\s,;|<>]+)")
+# As HTML has the sign between two parameters, too.
+_SIGN = "[?&](?:amp;)?"
+_SIGNED = re.compile(rf"(?i)({_SIGN}(?:{_NAMES})=)([^&#\"'\\\s,;|<>]+)")
 # In an address that stands alone, whatever it has in it; what is hidden already ends where it does.
-_SIGNED_ALONE = re.compile(rf"(?i)([?&](?:{_NAMES})=)(?!{re.escape(HIDDEN)})[^&#]+")
+_SIGNED_ALONE = re.compile(rf"(?i)({_SIGN}(?:{_NAMES})=)(?!{re.escape(HIDDEN)})[^&#]+")
+# In the address that is a parameter of another one, escaped once or more.
+_SIGNED_INSIDE = re.compile(
+    rf"(?i)(%(?:25)*(?:3F|26)(?:{_NAMES})%(?:25)*3D)((?:(?!%(?:25)*(?:26|23))[^&#\"'\\\s,;|<>])+)"
+)
 # Of Beam's filesystems: --s3_secret_access_key, --s3_session_token, --azure_connection_string.
 _OPTION = re.compile(r"(?i)--[\w-]*(?:secret|token|password|access_key|connection_string)[\w-]*")
 _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
@@ -37,6 +43,8 @@ def without_credentials(text: str) -> str:
         if host := _after_user(text):
             text = f"{web[0]}{HIDDEN}@{text[host:]}"
         text = _SIGNED_ALONE.sub(rf"\1{HIDDEN}", text)
+    if "%" in text:
+        text = _SIGNED_INSIDE.sub(rf"\1{HIDDEN}", text)
     return _SIGNED.sub(rf"\1{HIDDEN}", _USER.sub(rf"\1{HIDDEN}@", text))
 
 
@@ -89,4 +97,4 @@ def names_user(uri: str) -> bool:
 
 def has_hidden(uri: str) -> bool:
     """Whether something in a web address was hidden before: nobody can be asked for it any more."""
-    return f"={HIDDEN}" in uri
+    return re.search(rf"(?i)(?:=|%(?:25)*3D){re.escape(HIDDEN)}", uri) is not None

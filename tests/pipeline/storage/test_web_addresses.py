@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -102,6 +103,26 @@ def test_a_key_of_any_characters_is_hidden_up_to_the_next_parameter(value: str) 
     assert json.loads(storage.without_credentials(json.dumps(row))) == {**row, "content": safe}
 
 
+@pytest.mark.parametrize("escaped", [1, 2])
+def test_a_key_in_an_address_that_is_another_s_parameter_is_hidden(escaped: int) -> None:
+    def within(key: str) -> str:
+        inner = f"https://h/a.jpg?X-Amz-Date=1&X-Amz-Signature={key}&v=2#top"
+        for _ in range(escaped):
+            inner = quote(inner, safe="*")
+        return f"https://img.example/resize?url={inner}&w=3"
+
+    assert storage.without_credentials(within("SECRET%2B")) == within("***")
+    row = {"content": within("SECRET"), "error": f"{within('SECRET')} does not exist."}
+    assert "SECRET" not in storage.without_credentials(json.dumps(row))
+    with pytest.raises(storage.NoFilesystem, match="the manifest that has it"):
+        storage.read_bytes(within("***"))
+
+
+def test_a_key_behind_an_escaped_ampersand_is_hidden() -> None:
+    hidden = storage.without_credentials("https://h/a.jpg?w=3&amp;sig=SECRET&amp;v=2")
+    assert hidden == "https://h/a.jpg?w=3&amp;sig=***&amp;v=2"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -111,6 +132,7 @@ def test_a_key_of_any_characters_is_hidden_up_to_the_next_parameter(value: str) 
         "see https://h.example/a b, or ask me@h.example",
         '{"content": "https://h.example/a.jpg", "note": "c/o: me@h.example"}',
         "gs://bucket/user:me@h/a.jpg",
+        "https://h.example/resize?url=https%3A%2F%2Fh%2Fa.jpg%3Fw%3D3%26mytoken%3D4",
         '[job] https://h.example/a.jpg "\\x, me@h',
     ],
 )
@@ -120,7 +142,7 @@ def test_what_is_no_credential_stays(text: str) -> None:
 
 
 def test_texts_of_a_million_characters_are_soon_looked_through() -> None:
-    for part in (":", '\\"', "https://", "?token=", '["'):
+    for part in (":", '\\"', "https://", "?token=", '["', "%3Ftoken%3D", "%2525"):
         text = 1_000_000 // len(part) * part
         for whole in (f"https://{text}", f'["https://{text}', f"https://{text}@", f'["{text}@://'):
             assert storage.without_credentials(whole)
