@@ -25,7 +25,7 @@ from pipeline.records.reports import Gatherer, Place
 from pipeline.records.retry import retry_arguments
 from pipeline.records.run_file import RunFile
 from pipeline.records.tasks import NO_FAILURES, counts_by_kind
-from pipeline.runners.job_results import bytes_of
+from pipeline.runners.job_results import LostJobError, bytes_of
 from pipeline.runners.shutdown import Ending
 
 
@@ -75,6 +75,10 @@ class LiveRun:
         sentence = str(error) or type(error).__name__
         with contextlib.suppress(JobError):
             self._look_elsewhere()
+        if isinstance(error, LostJobError):
+            # As one that was only launched: it writes its reports, and its summary says the end.
+            self.run_file.end("launched", sentence)
+            return
         self.run_file.end("stopped" if is_stopped else "failed", sentence)
         self._write_so_far()
 

@@ -37,7 +37,7 @@ from pipeline.records.run_file import About, RunFile
 from pipeline.records.tasks import NO_FAILURES, Outcome, Task
 from pipeline.report.after_run import report_after_run
 from pipeline.runners import submission
-from pipeline.runners.job_results import job_of
+from pipeline.runners.job_results import LostJobError, job_of, wait_for
 from pipeline.runners.shutdown import death_sentence, heeding
 from pipeline.storage.credentials import without_keys
 from pipeline.worker import checkpoints
@@ -218,6 +218,7 @@ def execute(pipeline: Any, live: LiveRun) -> None:
     Where the workers are in this process, in waves, each in a pipeline of its own.
 
     Raises:
+        LostJobError: see `wait_for`.
         JobError: the job failed; the sentence of the worker where there is one.
     """
     options, place = live.options, live.place
@@ -236,6 +237,8 @@ def execute(pipeline: Any, live: LiveRun) -> None:
                 build(pipeline, options, place, about)
                 with _foreseen(options):
                     _wait_for(pipeline, live)
+    except LostJobError:
+        raise
     except Exception as error:
         with contextlib.suppress(JobError):
             # Of workers that were killed; what goes wrong with it is not what went wrong.
@@ -273,8 +276,9 @@ def _execute_in_waves(pipeline: Any, live: LiveRun, about: dict[str, Any]) -> No
 
 def _wait_for(pipeline: Any, live: LiveRun) -> None:
     live.results[:] = [pipeline.run()]
-    live.run_file.name_job(job_of(live.results[0], pipeline.options))
-    live.results[0].wait_until_finish()
+    job = job_of(live.results[0], pipeline.options)
+    live.run_file.name_job(job)
+    wait_for(live.results[0], job)
     live.count_bytes()
 
 

@@ -331,6 +331,8 @@ def _details(run: RunState, now: datetime.datetime) -> Iterator[str]:
     job = run.told.get("job")
     if isinstance(job, dict):
         yield f"Job: {job.get('console') or job.get('id')}"
+        if run.state == "died":
+            yield "It may go on without that process: let it end or cancel it before the next run."
     oldest = run.told.get("oldest")
     if run.state in ("running", "died") and isinstance(oldest, dict):
         since = records.parse_time(oldest.get("since"))

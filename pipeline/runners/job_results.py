@@ -5,8 +5,36 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from nst_core.errors import JobError
+
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs/{region}/{id}?project={project}"
 BYTES = {"bytes_read": "read", "bytes_written": "written"}
+
+
+class LostJobError(JobError):
+    """Nobody here hears any more of a job that was not at its end when it was last heard of."""
+
+
+def wait_for(result: Any, job: dict[str, str] | None) -> None:
+    """Wait for a job's end.
+
+    Args:
+        job: as of `job_of`.
+
+    Raises:
+        LostJobError: Dataflow cannot be asked any more how the job is, which goes on by itself.
+    """
+    try:
+        result.wait_until_finish()
+    except Exception as error:
+        has_ended = getattr(result, "is_in_terminal_state", None)
+        if has_ended is None or has_ended():
+            raise
+        place = job and (job.get("console") or job["id"])
+        raise LostJobError(
+            f"Dataflow cannot be asked any more how the job is, and it may go on there: look at "
+            f"{place}, and before the same command is given again let it end or cancel it."
+        ) from error
 
 
 def job_of(result: Any, options: Any) -> dict[str, str] | None:

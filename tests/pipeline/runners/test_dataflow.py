@@ -183,6 +183,35 @@ def test_a_job_that_goes_on_is_named_at_once(
     assert named == ["2026-job-1"]
 
 
+def test_a_job_that_cannot_be_asked_any_more_is_said_to_go_on(
+    recorder: Recorder, gcs: EmulatedBucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish, recorder.at_submission = recorder.at_submission, lambda _: None
+    # As with credentials that have expired: what asks for the job ends, and the job does not.
+    recorder.state = "JOB_STATE_RUNNING"
+    poll = "apache_beam.runners.dataflow.dataflow_runner.DataflowRunner.poll_for_job_completion"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(poll, lambda *_: None)
+        assert submit(recorder) == 1
+    said = capsys.readouterr().err
+    page = "https://console.cloud.google.com/dataflow/jobs/us-central1/2026-job-1?project=proj"
+    assert f"it may go on there: look at {page}, and before" in said
+    assert main(["status", "gs://catalog/out"]) == 5
+    assert "Next: nst status gs://catalog/out --watch" in capsys.readouterr().out
+    finish({})
+    assert main(["status", "gs://catalog/out"]) == 0
+    capsys.readouterr()
+
+    # Nor does it with the process that waits for it.
+    place = gcs.uri("out/runs/tonight/run.json")
+    told = {**json.loads(storage.read_bytes(place)), "state": "running", "process": "0-0-0"}
+    told["renewed_at"] = "2026-01-01T00:00:00+00:00"
+    storage.write_bytes(place, json.dumps(told).encode(), "application/json")
+    storage.delete(gcs.uri("out/runs/tonight/summary.json"))
+    assert main(["status", "gs://catalog/out"]) == 6
+    assert f"Job: {page}\nIt may go on without" in capsys.readouterr().out
+
+
 def test_with_a_template_location_the_job_is_written_there_and_not_submitted(
     recorder: Recorder,
     gcs: EmulatedBucket,
