@@ -64,14 +64,15 @@ class Lock:
         self.output = output
         self.run = run
         self.started_at = records.now()
-        self._written = b""
+        # What may stand there of this run: of a write whose answer was lost, either.
+        self._written: tuple[bytes, ...] = ()
 
     def take(self) -> None:
         """Take the lock where it is free, or its run is dead.
 
         Raises:
             LockedError: another run has it.
-        StorageError: it cannot be read or written.
+            StorageError: it cannot be read or written.
         """
         mine = self._content()
         for _ in range(TRIES):
@@ -89,22 +90,24 @@ class Lock:
                 f"{self.uri} is in the way of a lock and cannot be read as a file; remove it if no "
                 f"run works on {self.output}, or leave --lock out."
             )
-        self._written = mine
+        self._written = (mine,)
 
     def renew(self) -> bool:
         """Say that the run lives; False where another one has taken the lock over."""
-        if self._read() != self._written:
+        found = self._read()
+        if found is None or found not in self._written:
             _LOGGER.warning("The lock %s is no longer this run's; another may run too.", self.uri)
             return False
         mine = self._content()
+        self._written = (found, mine)
         storage.write_bytes(self.uri, mine, "application/json")
-        self._written = mine
+        self._written = (mine,)
         return True
 
     def release(self) -> None:
         """Remove the lock, if it is still this run's; it lapses where it cannot be removed."""
         try:
-            if self._read() == self._written:
+            if self._read() in self._written:
                 storage.delete(self.uri)
         except JobError as error:
             _LOGGER.warning("The lock could not be removed: %s", error)

@@ -7,13 +7,16 @@ import json
 import pathlib
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipeline import processes, storage
 from pipeline.records import lock
 from pipeline.records.lock import Lock, LockedError
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import BadBucket
 
 OTHER = {"host": "other-machine", "pid": 7, "process": "0123456789ab-7-1"}
 
@@ -140,3 +143,18 @@ def test_a_renewal_is_written_and_a_lost_lock_is_left_to_who_has_it(output: str)
     assert not first.renew()
     first.release()
     assert storage.read_bytes(first.uri) == other
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_renewal_that_landed_unheard_is_this_run_s_own(bad_bucket: BadBucket) -> None:
+    first = Lock(bad_bucket.uri("out"), "first")
+    first.take()
+    for end in (first.renew, first.release):
+        # Written, and no answer; then nothing goes through any more, for longer than is tried.
+        bad_bucket.proxy.fail("unheard", "write", "*.lock")
+        bad_bucket.proxy.fail(503, "write", "*.lock", times=sys.maxsize)
+        with pytest.raises(storage.StorageError):
+            first.renew()
+        bad_bucket.proxy.heal()
+        end()
+    assert not storage.exists(first.uri)
