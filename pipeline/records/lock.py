@@ -2,8 +2,10 @@
 
 It saves work; that nothing is done twice does not hang on it. Whoever finds a lock ends at once,
 unless its run is dead: its process, where that is on this machine, has gone, or it has not renewed
-the lock for a while. What no run can have written, or says that it was renewed in the future,
-locks nothing: it would do so for ever, and two runs at once lose only time.
+the lock for a while. Another try of the same run, by `--run-id`, waits to see whether the lock is
+still renewed, which it is no more where a machine was taken away. What no run can have written, or
+says that it was renewed in the future, locks nothing: it would do so for ever, and two runs at once
+lose only time.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -27,6 +30,9 @@ RENEW_SECONDS = 60.0
 TRIES = 3
 # Longer than any pause of a run that lives, and than clocks of two machines differ.
 LAPSE = datetime.timedelta(minutes=15)
+# Longer than from one renewal to the next, with all that a storage is tried again between them.
+SILENT_SECONDS = 300.0
+LOOK_SECONDS = 5.0
 # Several times what a lock has.
 _MOST_BYTES = 8192
 _MOST_SHOWN = 100
@@ -82,7 +88,11 @@ class Lock:
             if found is None:  # It has just been released.
                 continue
             if not self._is_dead(found):
-                raise self._refusal(found)
+                now = self._heard_after(found) if _parsed(found).run == self.run else found
+                if now is None:
+                    continue
+                if now != found or _parsed(now).run != self.run:
+                    raise self._refusal(now)
             self._take_over(found, mine)
             break
         else:
@@ -91,6 +101,18 @@ class Lock:
                 f"run works on {self.output}, or leave --lock out."
             )
         self._written = (mine,)
+
+    def _heard_after(self, found: bytes) -> bytes | None:
+        """What is there once the lock has changed, or has been silent for long: then the same."""
+        _LOGGER.warning(
+            "A try of run %s has the lock; taken over if not renewed within %.0f s.",
+            self.run,
+            SILENT_SECONDS,
+        )
+        until = time.monotonic() + SILENT_SECONDS
+        while (now := self._read()) == found and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+        return now
 
     def renew(self) -> bool:
         """Say that the run lives; False where another one has taken the lock over."""

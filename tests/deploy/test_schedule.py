@@ -268,10 +268,15 @@ def test_kubernetes_runs_the_command_on_one_gpu_without_root() -> None:
     job = found["spec"]["jobTemplate"]["spec"]
     pod = job["template"]["spec"]
     (container,) = pod["containers"]
-    # Kubernetes puts in the pod's name, lower-case letters, digits and dashes.
-    arguments = [one.replace("$(POD_NAME)", "nst-nightly-1-x") for one in container["args"]]
-    assert container["env"][0]["name"] == "POD_NAME"
+    # Kubernetes puts in the job's name, of lower-case letters, digits and dashes.
+    arguments = [one.replace("$(JOB_NAME)", "nst-nightly-1") for one in container["args"]]
+    label = container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert (container["env"][0]["name"], label) == (
+        "JOB_NAME",
+        "metadata.labels['batch.kubernetes.io/job-name']",
+    )
     options = run_options(arguments)
+    assert options.run_id == "nst-nightly-1"
     assert options.manifest == "gs://bucket/incoming/*.jsonl"
     assert (options.lock, options.config.device) == (True, "gpu")
     assert cli.parse(arguments).log_format == "json"

@@ -14,10 +14,13 @@ TASK = yaml.safe_load((DEPLOY / "schedule/skypilot/nst.yaml").read_text(encoding
 
 
 def test_its_command_is_one_that_the_program_takes() -> None:
-    words = shlex.split(TASK["run"].replace("BUCKET", "bucket"))
+    # The same on each machine that a task gets.
+    task = "sky-managed-2026-10-06-05-17-09-750781_nst_8-0"
+    command = TASK["run"].replace("BUCKET", "bucket").replace("$SKYPILOT_TASK_ID", task)
+    words = shlex.split(command)
     options = dataflow.completed(cli.run_options(cli.parse(words[1:])))
     assert words[0] == "nst"
-    assert options.lock
+    assert (options.lock, options.run_id) == (True, task)
     assert options.config.device == "gpu"
     assert options.output == "gs://bucket/stylized"
 

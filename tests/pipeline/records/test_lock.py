@@ -7,6 +7,8 @@ import json
 import pathlib
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +76,33 @@ def test_a_process_that_has_gone_from_this_machine_is_known_to_be_dead_at_once(o
         holder(output, process=name)
         Lock(output, "second").take()
         assert run_of(output) == "second"
+
+
+def test_another_try_of_a_run_takes_over_what_is_silent_and_waits_for_what_is_not(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(lock, "SILENT_SECONDS", 0.05)
+    holder(output)
+    with pytest.raises(LockedError):
+        Lock(output, "second").take()
+    again = Lock(output, "first")
+    again.take()
+    assert again.renew()
+
+    monkeypatch.setattr(lock, "SILENT_SECONDS", 60.0)
+    uri, sleep = again.uri, time.sleep
+
+    def meanwhile(change: Callable[[], object]) -> None:
+        monkeypatch.setattr(time, "sleep", lambda seconds: (change(), sleep(seconds)))
+
+    meanwhile(again.renew)
+    with pytest.raises(LockedError):
+        Lock(output, "first").take()
+    meanwhile(lambda: storage.delete(uri))
+    third = Lock(output, "first")
+    third.take()
+    assert third.renew()
 
 
 @pytest.mark.parametrize("content", [b"", b"no lock", b"[3]"])
