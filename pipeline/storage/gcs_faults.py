@@ -2,6 +2,7 @@
 
 import http.client
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,8 @@ _FAULTS = (
     DataCorruption,
     OSError,
 )
+# What is said of an object that may not be replaced or deleted yet.
+_KEPT = re.compile("(?i)retention polic|object retention|under (active )?[a-z- ]*hold")
 # 410: an upload that the service has forgotten halfway.
 _TRANSIENT_CODES = {408, 410, 429, 500, 502, 503, 504}
 _TRANSIENT = (
@@ -81,6 +84,14 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
 
 
+def _wants_payer(error: Exception) -> bool:
+    """Whether the bucket is one whose requests are paid by who makes them, and nobody is named."""
+    return getattr(error, "code", None) == 400 and "user project" in str(error).lower()
+
+
+_PAYER = "set GOOGLE_CLOUD_QUOTA_PROJECT to the project that pays for the requests"
+
+
 def _trouble(uri: str, error: Exception, action: str) -> StorageError:
     """The StorageError for a fault that is not the object's own."""
     bucket, _ = split(uri)
@@ -94,6 +105,13 @@ def _trouble(uri: str, error: Exception, action: str) -> StorageError:
         text = f"{error}: correct the URI"
     elif code == 404:
         text = f"bucket {bucket} does not exist: create it or correct the URI"
+    elif _wants_payer(error):
+        text = f"its bucket wants a payer ({_reason(error)}): {_PAYER}"
+    elif code == 403 and _KEPT.search(str(error)):
+        text = (
+            f"its bucket keeps what is written ({_reason(error)}), and a run replaces and deletes "
+            "files of its own: name an output in a bucket without retention and holds"
+        )
     elif code in (401, 403):
         text = (
             f"no permission ({_reason(error)}): grant this account roles/storage.objectUser on "
@@ -128,6 +146,10 @@ def reading(uri: str) -> Iterator[None]:
             ) from error
         if code == 404:
             raise missing(uri) from error
+        if _wants_payer(error):
+            raise AccessDenied(
+                f"{uri} may not be read without a payer ({_reason(error)}): {_PAYER}."
+            ) from error
         # 400 and 414: a name that the service does not take, which no object can have.
         if code in (400, 414):
             raise NotFound(f"{uri} cannot be read ({_reason(error)}): correct the URI.") from error

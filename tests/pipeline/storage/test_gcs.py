@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from gcp_storage_emulator.server import Server
+from google.api_core import exceptions as api_exceptions
 
 from pipeline import storage
 from pipeline.storage import gcs as storage_gcs
+from pipeline.storage import gcs_faults
 from tests.conftest import EmulatedBucket
 from tests.pipeline.storage.names import PNG, below
 
@@ -109,3 +111,35 @@ def test_a_service_out_of_reach_is_the_jobs_trouble(monkeypatch: pytest.MonkeyPa
         with pytest.raises(storage.StorageError, match="in spite of retries"):
             storage.write_bytes("gs://b1c/x.png", b"pixels", PNG)
         storage_gcs.forget_client()
+
+
+def test_a_bucket_that_wants_a_payer_or_keeps_what_is_written_is_told_apart() -> None:
+    payer = "Bucket is a requester pays bucket but no user project provided."
+    with (
+        pytest.raises(storage.AccessDenied, match="set GOOGLE_CLOUD_QUOTA_PROJECT to the project"),
+        gcs_faults.reading("gs://b1c/a.png"),
+    ):
+        raise api_exceptions.BadRequest(payer)
+    with (
+        pytest.raises(storage.StorageError, match="set GOOGLE_CLOUD_QUOTA_PROJECT to the project"),
+        gcs_faults.changing("gs://b1c/out"),
+    ):
+        raise api_exceptions.BadRequest(payer)
+    for why in (
+        "is subject to bucket's retention policy or object retention and cannot be deleted or "
+        "overwritten until 2026-12-01T00:00:00",
+        "is under active Event-Based hold and cannot be deleted, overwritten or archived until "
+        "hold is removed.",
+        "is under active Temporary hold and cannot be deleted, overwritten or archived until hold "
+        "is removed.",
+    ):
+        with (
+            pytest.raises(storage.StorageError, match="an output in a bucket without retention"),
+            gcs_faults.changing("gs://b1c/out"),
+        ):
+            raise api_exceptions.Forbidden(f"Object 'b1c/out/x' {why}")
+    with (
+        pytest.raises(storage.StorageError, match=r"roles/storage\.objectUser"),
+        gcs_faults.changing("gs://b1c/out"),
+    ):
+        raise api_exceptions.Forbidden("x does not have storage.objects.delete access")
