@@ -307,7 +307,6 @@ def bad_bucket(
     """
     quick = gcs_faults.RETRY.with_delay(initial=0.01, maximum=0.05)
     monkeypatch.setattr(gcs_faults, "RETRY", quick)
-    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     name = f"catalog-{zlib.crc32(request.node.nodeid.encode()):08x}"
     with FaultProxy(fake_gcs_port).running() as proxy:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)

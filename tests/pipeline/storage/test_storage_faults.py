@@ -59,6 +59,20 @@ def find(uri: str) -> bool:
     return list(storage.list_uris(storage.directory(uri))) == [uri]
 
 
+def test_an_object_that_is_not_there_is_one_request(bad_bucket: BadBucket) -> None:
+    storage.write_bytes(bad_bucket.uri("there"), b"bytes", "text/plain")
+    missing = [bad_bucket.uri(f"missing-{number}") for number in range(5)]
+    bad_bucket.proxy.heal()
+    for uri in missing:
+        with pytest.raises(storage.NotFound):
+            storage.read_bytes(uri)
+        assert not storage.exists(uri)
+    # What the library asks for beside that, it asks on threads of its own.
+    time.sleep(0.2)
+    asked = [operation for operation, _, _ in bad_bucket.proxy.requests]
+    assert asked == ["read", "metadata"] * len(missing)
+
+
 @pytest.mark.parametrize("what", [429, 500, 503, RESET, UNHEARD, CUT, CORRUPT])
 def test_a_fault_that_passes_is_not_noticed(bad_bucket: BadBucket, what: Any) -> None:
     attempts: list[tuple[str, Callable[[str], bool]]] = [
