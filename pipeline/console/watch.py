@@ -255,12 +255,14 @@ def watching(
 
 
 def _count_records(tracker: Tracker, ended: threading.Event, show: Show) -> None:
-    # A count that fails is no reason to disturb the run, which meets the same storage itself.
-    with contextlib.suppress(JobError):
-        tracker.count_records()
-        while not ended.wait(SECONDS_PER_LINE) and not tracker.has_events:
+    while not tracker.has_events:
+        # A count that fails is no reason to disturb the run, which meets the same storage itself;
+        # the next one may not.
+        with contextlib.suppress(JobError):
             tracker.count_records()
             show()
+        if ended.wait(SECONDS_PER_LINE):
+            break
 
 
 @contextlib.contextmanager

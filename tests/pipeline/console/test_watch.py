@@ -17,6 +17,7 @@ import pytest
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.results import Compiling, Progress
+from pipeline import storage
 from pipeline.__main__ import main
 from pipeline.commands import run
 from pipeline.commands.endings import LiveRun
@@ -265,6 +266,26 @@ def test_pairs_that_other_processes_do_are_counted_by_their_records(
         waited_until(lambda: "2 done, 0 failed in other" in capsys.readouterr().err)
         events.emit(PairsPlanned(1))
         waited_until(lambda: events.emit(STEPS) or "1 left" in capsys.readouterr().err)
+
+
+def test_a_count_that_fails_is_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], catalog: Catalog
+) -> None:
+    monkeypatch.setattr(watch, "SECONDS_PER_LINE", 0.01)
+    list_uris, failed = storage.list_uris, list[str]()
+
+    def list_badly(uri: str) -> Iterator[str]:
+        if len(failed) < 3:
+            failed.append(uri)
+            raise storage.StorageError(f"{uri} cannot be listed.")
+        return list_uris(uri)
+
+    with watching(verbose=False, elsewhere=Place(catalog.uri("out"), "r", 1)):
+        waited_until(lambda: "0 done, 0 failed in other" in capsys.readouterr().err)
+        monkeypatch.setattr(storage, "list_uris", list_badly)
+        waited_until(lambda: len(failed) == 3)
+        catalog.write("out/records/a.json", b"{}")
+        waited_until(lambda: "1 done, 0 failed in other" in capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
