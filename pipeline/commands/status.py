@@ -120,13 +120,22 @@ def _nothing(output: str, run: str | None, now: datetime.datetime) -> str:
 def _exit_status(
     runs: list[RunState], heads: tuple[RunState, ...], catalog: CatalogState | None
 ) -> int:
-    if any(run.state in ACTIVE for run in runs):
+    if _may_be_at_work(runs, heads):
         return EXIT_RUNNING
     if any(run.state in ENDED_EARLY for run in heads):
         return EXIT_ENDED_EARLY
     if _count("failed", heads, catalog):
         return EXIT_SOME_FAILED
     return EXIT_ENDED_EARLY if _count("postponed", heads, catalog) else EXIT_ALL_DONE
+
+
+def _may_be_at_work(runs: list[RunState], heads: tuple[RunState, ...]) -> bool:
+    """Whether a run goes on: of a launched one nothing more is heard where its job has failed.
+
+    So it counts until another of its manifest begins.
+    """
+    last = {run.run for run in heads}
+    return any(run.state in ACTIVE and (run.state == "running" or run.run in last) for run in runs)
 
 
 def _count(name: str, heads: tuple[RunState, ...], catalog: CatalogState | None) -> int:
@@ -141,7 +150,7 @@ def next_command(
     catalog: CatalogState | None = None,
 ) -> str | None:
     """The command to give next: watch, go on, or retry what has failed; None: nothing is left."""
-    if any(run.state in ACTIVE for run in runs):
+    if _may_be_at_work(runs, heads):
         return shlex.join(["nst", "status", output, "--watch"])
     latest = list(reversed(heads))
     for run in latest:

@@ -75,6 +75,22 @@ def test_options_that_are_keys_stand_in_nothing_that_is_written(
     )
 
 
+def test_a_launched_run_that_was_never_heard_of_counts_until_the_next_one(
+    catalog: Catalog, status: Status
+) -> None:
+    catalog.pairs(("a.png",))
+    assert catalog.run("--run-id=first") == 0
+    storage.delete(catalog.uri("out/runs/first/summary.json"))
+    # As a template's job leaves it that found no GPU.
+    retold(catalog, "first", state="launched", done=0, left=1)
+    found = status()
+    assert (found["exit_status"], found["next"].split()[-1]) == (5, "--watch")
+    assert catalog.run("--run-id=second") == 0
+    found = status()
+    assert (found["exit_status"], found["next"]) == (0, None)
+    assert [run["state"] for run in found["runs"]] == ["launched", "finished"]
+
+
 def test_marked_pairs_are_not_counted_twice(catalog: Catalog, status: Status) -> None:
     catalog.pairs(("a.png", "b.png"))
     assert catalog.run() == 0
