@@ -92,6 +92,26 @@ def test_cloud_scheduler_s_body_launches_the_template_and_its_accounts_may_do_no
     )
 
 
+def test_the_script_for_cloud_scheduler_given_again_goes_on_where_it_stopped(
+    stand_ins: StandIns,
+) -> None:
+    stand_ins.add("gcloud")
+    gcloud = stand_ins.folder / "gcloud"
+    # What it makes is there already.
+    gcloud.write_text(gcloud.read_text() + 'case "$*" in *" create "*) exit 1 ;; esac\n')
+    done = stand_ins.run(CREATE, "proj", "us-central1", "bucket", "images", "0 3 * * *")
+    assert done.returncode == 0, done.stderr
+    described = [call[4] for call in stand_ins.calls() if call[3] == "describe"]
+    accounts = [f"nst-{name}@proj.iam.gserviceaccount.com" for name in ("launcher", "worker")]
+    assert described == accounts
+    *_, created, updated = stand_ins.calls()
+    assert (created[3], updated[3]) == ("create", "update")
+    assert created[4:] == updated[4:]
+    # An account that can be neither made nor found is the end.
+    gcloud.write_text(gcloud.read_text() + 'case "$*" in *" describe "*) exit 1 ;; esac\n')
+    assert stand_ins.run(CREATE, "proj", "us-central1", "bucket", "images").returncode == 1
+
+
 def test_the_script_for_cloud_scheduler_says_what_it_wants(stand_ins: StandIns) -> None:
     stand_ins.add("gcloud")
     done = stand_ins.run(CREATE, "proj")

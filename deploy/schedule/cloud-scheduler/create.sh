@@ -6,7 +6,8 @@
 # nst-launcher starts jobs and lets them run as nst-worker, which reads and writes the bucket and
 # pulls the image from the Artifact Registry repository. The template must lie at
 # gs://BUCKET/templates/nst.json (deploy/dataflow/build.sh). One job of a name runs at a time: while
-# last night's still runs, Dataflow refuses the next one.
+# last night's still runs, Dataflow refuses the next one. Given again it goes on, and changes the job:
+# a role can be refused for a minute after its account is made.
 set -euo pipefail
 
 if [ $# -lt 4 ] || [ $# -gt 5 ]; then
@@ -23,7 +24,9 @@ trap 'rm -f "$body"' EXIT
 sed -e "s/PROJECT/$project/g" -e "s/BUCKET/$bucket/g" "$here/launch.json" > "$body"
 
 for account in nst-launcher nst-worker; do
-    gcloud iam service-accounts create "$account" --project "$project"
+    gcloud iam service-accounts create "$account" --project "$project" ||
+        gcloud iam service-accounts describe "$account@$project.iam.gserviceaccount.com" \
+            --project "$project" > /dev/null
 done
 gcloud projects add-iam-policy-binding "$project" \
     --member "serviceAccount:$launcher" --role roles/dataflow.developer --condition None
@@ -37,8 +40,11 @@ gcloud storage buckets add-iam-policy-binding "gs://$bucket" \
     --member "serviceAccount:$worker" --role roles/storage.objectUser
 gcloud artifacts repositories add-iam-policy-binding "$repository" --project "$project" \
     --location "$region" --member "serviceAccount:$worker" --role roles/artifactregistry.reader
-gcloud scheduler jobs create http nst-nightly --project "$project" --location "$region" \
-    --schedule "$schedule" --http-method POST --message-body-from-file "$body" \
-    --uri "https://dataflow.googleapis.com/v1b3/projects/$project/locations/$region/flexTemplates:launch" \
-    --oauth-service-account-email "$launcher" \
+job=(
+    nst-nightly --project "$project" --location "$region"
+    --schedule "$schedule" --http-method POST --message-body-from-file "$body"
+    --uri "https://dataflow.googleapis.com/v1b3/projects/$project/locations/$region/flexTemplates:launch"
+    --oauth-service-account-email "$launcher"
     --oauth-token-scope https://www.googleapis.com/auth/cloud-platform
+)
+gcloud scheduler jobs create http "${job[@]}" || gcloud scheduler jobs update http "${job[@]}"
