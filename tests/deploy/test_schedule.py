@@ -219,6 +219,9 @@ def test_airflow_runs_the_command_on_flink_with_lock_and_json_logs(
     assert cli.parse(arguments).log_format == "json"
     options = run_options(arguments)
     assert (options.runner, options.lock) == ("FlinkRunner", True)
+    # As the pool is started by the manual.
+    (pool,) = options.beam_values("--environment_config")
+    assert f"--environment_config={pool}" in (ROOT / "docs/flink.md").read_text()
     assert options.run_id == "nightly-20260101T020000"
     assert [*given["skip_on_exit_code"]] == [4]
     # What bash makes of each status, and the next task of 3: below, with Airflow itself.

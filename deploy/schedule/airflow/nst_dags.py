@@ -111,7 +111,7 @@ with DAG("nst_flink", **COMMON):
             f"nst run --manifest '{BUCKET}/incoming/*.jsonl' --output {BUCKET}/stylized "
             f"--weights imagenet --run-id {RUN_ID} --lock --log-format json "
             "--runner=FlinkRunner --flink_master={{ var.value.nst_flink_master }} "
-            "--environment_type=EXTERNAL --environment_config=localhost:50000"
+            "--environment_type=EXTERNAL --environment_config=127.0.0.1:8083"
             " || { status=$?; [ $status -eq 3 ] || exit $status; }"
         ),
     )
