@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from nst_core.canvas import Size, canvas_identity, size_of
 from nst_core.config import SETTINGS, StyleConfig
-from nst_core.engine import batch_sizes, memory
+from nst_core.engine import batch_sizes, given, memory
 from nst_core.engine.batch import Batch
 from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, layout
 from nst_core.engine.compilation import store_for
@@ -154,6 +154,7 @@ class StyleEngine:
 
         Raises:
             PairError: the pair cannot be stylized.
+            ValueError: as `stylize_batch`.
         """
         result = self.stylize_batch(
             [content],
@@ -210,16 +211,12 @@ class StyleEngine:
             network, a style is of one colour or transparent all over, …
 
         Raises:
-            ValueError: no contents, no styles, or masks that are not one for each style.
+            ValueError: what is given is no picture, style or mask of the shape and range above, or
+                not one for each.
         """
         names = names or [f"content {index + 1}" for index in range(len(contents))]
-        of_each = _of_each(styles, len(contents))
-        if any(len(one) != len(own) for one, own in zip(masks or (), of_each, strict=False)):
-            raise ValueError(
-                f"masks holds {[len(one) for one in masks or ()]} masks for "
-                f"{[len(own) for own in of_each]} styles; "
-                "give every content one mask or None for each style."
-            )
+        of_each = given.styles_of_each(styles, len(contents))
+        given.check(contents, of_each, names, inits, masks, keeps)
         regions = Regions(
             list(masks) if masks else None, list(keeps) if keeps else None, config.resample
         )
@@ -352,18 +349,3 @@ class StyleEngine:
             *(value for style in styles for value in (*pixels_of(style), style.weight)),
             *inputs,
         )
-
-
-def _of_each(
-    styles: Sequence[Style] | Sequence[Sequence[Style]], count: int
-) -> list[Sequence[Style]]:
-    """The styles of each of so many contents."""
-    shared = [one for one in styles if isinstance(one, Style)]
-    own = [one for one in styles if not isinstance(one, Style)]
-    found = own or [shared] * count
-    if not count or (own and shared) or len(found) != count or not all(map(len, found)):
-        raise ValueError(
-            f"{count} contents have {len(shared)} styles for all and {len(own)} lists of their "
-            "own; give at least one content, and at least one style for all or for each of them."
-        )
-    return found
