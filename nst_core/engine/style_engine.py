@@ -191,6 +191,8 @@ class StyleEngine:
             contents: RGB `[H, W, 3]` (uint8 or float32, 0…255), of any sizes.
             styles: one or more for all contents, or as many lists of them as there are contents;
                 several are mixed by their weights.
+            config: the settings, but for `weights`, `pooling`, `padding`, `precision` and `device`:
+                these are the engine's, whatever stands there (see `for_config`).
             inits: starts of the optimisation, one per content, where `config.init` names an
                 image.
             names: of the contents, for errors.
