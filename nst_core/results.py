@@ -1,4 +1,7 @@
-"""What the engine takes and returns: styles; images, loss logs, and how they came about."""
+"""What the engine takes and returns: styles; images, loss logs, and how they came about.
+
+What holds arrays is equal to itself alone: arrays have no one answer to whether they are equal.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from nst_core.canvas import Size, size_of
 LOG_COLUMNS = ("step", "scale", "width", "height", "seconds")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Style:
     """One style image: RGB `[H, W, 3]` (uint8 or float32, 0…255), its weight among several.
 
@@ -36,7 +39,7 @@ class Style:
         return self.source or size_of(self.rgb)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class LossLog:
     """The weighted terms after every step.
 
@@ -69,7 +72,7 @@ class Quality:
     ssim: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class StyleResult:
     """One stylized image.
 
@@ -109,7 +112,7 @@ class Progress:
     totals: tuple[float, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Snapshot:
     """An image on its way: of which content of the batch, after how many of its steps.
 
