@@ -299,7 +299,8 @@ _decoders: dict[int, Decoder] = {}
 
 def decoder() -> Decoder:
     """This process's decoder; a fork makes its own, since an answer has one reader."""
-    return _decoders.setdefault(os.getpid(), Decoder())
+    # Made only where there is none: it looks how many processors there are, in the system's files.
+    return _decoders.get(os.getpid()) or _decoders.setdefault(os.getpid(), Decoder())
 
 
 @atexit.register

@@ -306,6 +306,13 @@ def test_threads_share_a_decoder_and_leave_the_warning_filters_alone(decoder: De
     assert warnings.filters == filters
 
 
+def test_the_processors_are_counted_once_for_all_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+    monkeypatch.setattr(pool, "_decoders", {})
+    monkeypatch.setattr(host, "processors", lambda: counted.append(1) or 2)
+    assert len({pool.decoder() for _ in range(10)}) == len(counted) == 1
+
+
 PARENT = """
 import os, sys
 from nst_core.decoding import decoder
