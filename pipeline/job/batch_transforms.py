@@ -6,7 +6,7 @@ import collections
 import concurrent.futures
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -88,7 +88,11 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
         self._threads.shutdown()
 
     def _formed(self) -> Iterator[Any]:
-        tasks, self._waiting = self._waiting, []
+        tasks, self._waiting = iter(self._waiting), []
+        while some := list(itertools.islice(tasks, HEADERS_AT_ONCE)):
+            yield from self._keyed(some)
+
+    def _keyed(self, tasks: Sequence[Task]) -> Iterator[Any]:
         key_of = functools.partial(planning.batch_key, headers=self._headers)
         keys = list(self._threads.map(key_of, tasks))
         ended = Chunk(key for key in keys if isinstance(key, Outcome))

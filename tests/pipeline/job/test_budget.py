@@ -129,6 +129,18 @@ def test_what_is_done_stays_done_and_the_next_run_goes_on(
     assert before.items() <= catalog.records().items()
 
 
+def test_past_the_limit_no_more_headers_are_read_than_at_once(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.job.batch_transforms.HEADERS_AT_ONCE", 3)
+    names = [f"{letter}.png" for letter in "abcdefghijkl"]
+    catalog.pairs(names)
+    for name in names:
+        os.remove(catalog.uri(name))
+    assert catalog.run("--max-failures=1") == 1
+    assert [row["id"] for row in catalog.failures()] == ["a", "b", "c"]
+
+
 def test_workers_of_one_process_count_together(
     catalog: Catalog, capsys: pytest.CaptureFixture[str]
 ) -> None:
