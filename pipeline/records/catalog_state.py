@@ -160,10 +160,9 @@ def _last_retries(
 
 def _chain(run: RunState, by_name: Mapping[str, RunState]) -> list[RunState]:
     """The run, that whose failures it retries, and so on."""
-    chain = [run]
-    while name := retried_run(chain[-1].manifest):
-        before = by_name.get(name)
-        if before is None or before in chain:
-            break
-        chain.append(before)
-    return chain
+    chain = {run.run: run}
+    before: RunState | None = run
+    while before and (name := retried_run(before.manifest)) and name not in chain:
+        if before := by_name.get(name):
+            chain[name] = before
+    return [*chain.values()]

@@ -393,3 +393,25 @@ def test_runs_that_name_each_other_s_failures_end(output: Output) -> None:
     output.run("a", "finished", manifest="/o/runs/b/failures.csv", pairs=2, failed=2)
     output.run("b", "finished", manifest="/o/runs/a/failures.csv", pairs=2, failed=2)
     assert catalog_of(output.read()).manifests >= 1
+
+
+def test_of_a_long_chain_of_retries_each_is_compared_with_few(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, runs = "/m.csv", 30
+    for number in range(runs):
+        when = {"started_at": ago(hours=runs - number)}
+        output.run(
+            f"r{number}", "finished", manifest=manifest, pairs=99, done=1, failed=runs, **when
+        )
+        manifest = f"{output.root}/runs/r{number}/failures.csv"
+    several = output.read()
+    compared, real = [], RunState.__eq__
+
+    def counted(one: RunState, other: object) -> bool:
+        compared.append(1)
+        return real(one, other)
+
+    monkeypatch.setattr(RunState, "__eq__", counted)
+    assert catalog_of(several).manifests == 1
+    assert len(compared) < 2 * runs * runs
