@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -73,19 +74,30 @@ def _spans(tries: Sequence[Run]) -> Iterator[tuple[int, int, set[str]]]:
     start, ids = 0, set[str]()
     for end, run in enumerate(tries, 1):
         if end > 1:
-            ids |= {one.id for one in _failures_in(run)} - {""}
+            ids |= _failed_ids(run)
         if len(ids) > MOST_IDS or end == len(tries):
             yield start, end, ids
             start, ids = end, set()
 
 
+def _failed_ids(run: Run) -> set[str]:
+    """The ids of what failed in a run, without all else that there is to say of it."""
+    found = set()
+    for row in _rows_of(run):
+        with contextlib.suppress(PairError):
+            found.add(parse_pair(row, run.failures).id)
+    return found
+
+
 def _failures_in(run: Run) -> Iterator[Failure]:
-    if not run.failed:
-        return
-    config = _config_of(run)
-    with contextlib.suppress(ManifestError):
-        for row in itertools.islice(read_rows(run.failures), MOST_FAILURES + 1):
-            yield _failure(row, run, config)
+    config = _config_of(run) if run.failed else StyleConfig()
+    return (_failure(row, run, config) for row in _rows_of(run))
+
+
+def _rows_of(run: Run) -> Iterator[Row]:
+    if run.failed:
+        with contextlib.suppress(ManifestError):
+            yield from itertools.islice(read_rows(run.failures), MOST_FAILURES + 1)
 
 
 def _failure(row: Row, run: Run, config: StyleConfig) -> Failure:
@@ -113,10 +125,15 @@ def _failure(row: Row, run: Run, config: StyleConfig) -> Failure:
 def _options(pair: Pair, config: StyleConfig) -> dict[str, str]:
     """All that the run and the row have set, as the row's own options."""
     try:
-        changes = json.loads(config.updated(pair.options).changes())
+        return _cells_of((config.updated(pair.options) if pair.options else config).changes())
     except ConfigError:
-        changes = {**json.loads(config.changes()), **pair.options}
-    return settings.option_cells(changes)
+        return settings.option_cells({**json.loads(config.changes()), **pair.options})
+
+
+@functools.lru_cache(maxsize=1024)
+def _cells_of(changes: str) -> dict[str, str]:
+    """Most rows share theirs, and finding out how YAML reads a text takes long."""
+    return settings.option_cells(json.loads(changes))
 
 
 def _config_of(run: Run) -> StyleConfig:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from pipeline.__main__ import main
+from pipeline.report import settings
+from pipeline.report.failing import failures_of
 from pipeline.report.making import Made
+from pipeline.report.runs import runs_of
 
 Catalog = Any
 
@@ -65,3 +71,34 @@ def test_a_pair_that_is_done_is_so_beside_a_row_that_has_its_id(catalog: Catalog
 def test_one_pair_is_no_pairs() -> None:
     assert "(1 pair in 0.1 s)" in Made("O", 1, 0, 0.1).sentence
     assert "(2 pairs in 0.1 s) (1 record cannot be read)" in Made("O", 2, 1, 0.1).sentence
+
+
+def test_settings_that_many_failures_share_become_cells_once(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in (1, 2):
+        folder, time = f"out/runs/{day}", f"2026-01-0{day}"
+        about = {"manifest": f"/{day}.csv", "statuses": {"input_not_found": 9}}
+        times = {"started_at": time, "finished_at": time}
+        catalog.write(f"{folder}/summary.json", json.dumps({**about, **times}).encode())
+        catalog.write(f"{folder}/config.yaml", f"steps: {day}".encode())
+        row = {"content": "a.png", "style": "s.png", "status": "input_not_found"}
+        rows = [{"id": f"{day}-{number}", **row} for number in range(8)]
+        own = {"id": f"{day}-own", **row, "options.tv_weight": "2"}
+        catalog.manifest([*rows, own], f"{folder}/failures.csv")
+    made = []
+    real = settings.option_cells
+
+    def counted(changes: Mapping[str, Any]) -> dict[str, str]:
+        made.append(changes)
+        return real(changes)
+
+    monkeypatch.setattr(settings, "option_cells", counted)
+    found = {one.id: one.cells for one in failures_of(runs_of(catalog.uri("out")), "out")}
+    assert len(found) == 18
+    assert {found[f"1-{number}"]["options.steps"] for number in range(8)} == {"1"}
+    assert {name: found["2-own"].get(f"options.{name}") for name in ("steps", "tv_weight")} == {
+        "steps": "2",
+        "tv_weight": "2.0",
+    }
+    assert len(made) == 4
