@@ -27,7 +27,11 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._samples = collections.deque([(clock(), 0)])
+        self.begin()
+
+    def begin(self) -> None:
+        """The work begins only now."""
+        self._samples = collections.deque([(self._clock(), 0)])
 
     def per_hour(self, done: int) -> float | None:
         """With so many done now; None where no time has passed."""
@@ -46,6 +50,7 @@ class Pulse:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._begun: dict[str, float] = {}
+        self._has_begun = False
         self._reasons = Reasons()
         self._pace = Pace()
 
@@ -53,6 +58,10 @@ class Pulse:
         """Take note of an event."""
         if isinstance(event, events.PairBegun):
             with self._lock:
+                if not self._has_begun:
+                    # Before, what is done already was looked through, which can take minutes.
+                    self._pace.begin()
+                self._has_begun = True
                 self._begun[event.pair_id] = time.time()
         elif isinstance(event, events.PairEnded):
             with self._lock:

@@ -93,6 +93,9 @@ class Tracker:
         """Count one event."""
         with self._lock:
             if isinstance(event, events.PairsPlanned):
+                if not self.planned:
+                    # A catalog of which nearly all is done takes minutes before.
+                    self.started = self.last_end = time.monotonic()
                 self.planned += event.count
                 self.waiting = max(0, self.waiting - event.count)
             elif isinstance(event, events.PairsWaiting):

@@ -25,11 +25,13 @@ from pipeline.console import events, watch
 from pipeline.console.events import (
     CatalogPlanned,
     Compilation,
+    PairBegun,
     PairEnded,
     PairsPlanned,
     PairsWaiting,
     Steps,
 )
+from pipeline.console.pulse import Pace, Pulse
 from pipeline.console.verdict import duration
 from pipeline.console.watch import Tracker, watching
 from pipeline.job.options import RunOptions
@@ -199,6 +201,30 @@ def test_the_time_left_is_estimated_once_a_pair_has_ended() -> None:
     assert tracker_of(PairsPlanned(1), DONE).estimate() == ""
 
 
+def test_the_time_left_is_not_that_of_looking_through_what_is_done_already() -> None:
+    tracker = tracker_of(PairsWaiting(4), SKIPPED)
+    tracker.started -= 7200
+    tracker.last_end -= 7200
+    tracker.take(PairsPlanned(4))
+    tracker.take(DONE)
+    tracker.started -= 120
+    assert tracker.estimate() == "about 6 min left"
+
+
+def test_the_pace_begins_with_the_work_not_with_looking_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("pipeline.console.pulse.Pace", lambda: Pace(lambda: clock[0]))
+    pulse, tracker = Pulse(), tracker_of(PairsPlanned(4), DONE)
+    clock[0] = 540.0
+    pulse.take(PairBegun("a"))
+    clock[0] = 600.0
+    pulse.take(PairBegun("b"))
+    # One in a minute.
+    assert pulse.counts(tracker)["pairs_per_hour"] == 60.0
+
+
 def test_the_time_left_runs_down_while_a_batch_is_in_work() -> None:
     tracker = tracker_of(*PLANNED, *PLANNED, DONE, DONE)
     tracker.started -= 300 + 120
@@ -308,8 +334,10 @@ def waited_until(happened: Callable[[], bool]) -> None:
 def test_in_a_terminal_there_is_a_bar(terminal: Terminal, catalog: Catalog) -> None:
     elsewhere = Place(catalog.uri("out"), "r", 1)
     with terminal.shown(), watching(verbose=False, elsewhere=elsewhere) as tracker:
+        for event in PLANNED:
+            events.emit(event)
         tracker.started -= 120
-        for event in (*PLANNED, DONE, DIVERGED, STEPS):
+        for event in (DONE, DIVERGED, STEPS):
             events.emit(event)
     shown = terminal.text()
     # However close together the pairs of a batch end.
