@@ -54,7 +54,7 @@ class ProgramCache:
                 if FILE.fullmatch(name := _name(uri)) and name not in there
             ]
             with concurrent.futures.ThreadPoolExecutor(FETCHING_THREADS) as threads:
-                for uri, archive in zip(uris, threads.map(storage.read_bytes, uris), strict=True):
+                for uri, archive in zip(uris, threads.map(_read, uris), strict=True):
                     room -= len(archive)
                     if room < 0:
                         threads.shutdown(wait=False, cancel_futures=True)
@@ -93,3 +93,11 @@ class ProgramCache:
 
 def _name(uri: str) -> str:
     return uri.rpartition("/")[2]
+
+
+def _read(uri: str) -> bytes:
+    """Nothing where it has gone since it was listed, as a rule of a bucket removes what is old."""
+    try:
+        return storage.read_bytes(uri)
+    except storage.NotFound:
+        return b""

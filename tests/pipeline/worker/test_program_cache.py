@@ -92,6 +92,21 @@ def test_what_is_no_program_is_not_fetched(shared: str, tmp_path: pathlib.Path) 
     assert not machine.store.files()
 
 
+def test_what_has_gone_since_it_was_listed_keeps_nobody_from_the_others(
+    shared: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Machine(tmp_path / "1"), Machine(tmp_path / "2")
+    worker = first.worker(shared)
+    for name in ("nst_a", "nst_b"):
+        first.store.write(name, PROGRAM)
+    worker.give_back()
+    there = list(storage.list_uris(shared))
+    storage.delete(storage.join(shared, first.store.folder.name, "nst_a.zip"))
+    monkeypatch.setattr(storage, "list_uris", lambda _: iter(there))
+    second.worker(shared)
+    assert second.store.files() == ["nst_b.zip"]
+
+
 def test_a_folder_out_of_reach_is_a_warning(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
