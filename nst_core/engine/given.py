@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from nst_core.canvas import size_of
+from nst_core.config import StyleConfig
 from nst_core.config_checks import is_number
 from nst_core.errors import shown
 from nst_core.results import Style
+from nst_core.setting_text import URI_SETTINGS
 
 # Filters go beyond black and white by a part of the range; what goes further has another range.
 BEYOND = 2
@@ -42,6 +44,7 @@ def styles_of_each(styles: Styles, count: int) -> list[Sequence[Style]]:
 
 
 def check(
+    config: StyleConfig,
     contents: Sequence[np.ndarray],
     styles: Sequence[Sequence[Style]],
     names: Sequence[str],
@@ -54,6 +57,13 @@ def check(
     Raises:
         ValueError: with what to give instead.
     """
+    named = {"init": (config.init, inits), "keep": (config.keep, keeps)}
+    for key, (value, images) in named.items():
+        if value not in URI_SETTINGS[key] and not any(one is not None for one in images or ()):
+            raise ValueError(
+                f"{key} is {shown(value)}, which names an image, and no files are read here; "
+                f"give it as an array by {key} or {key}s, too."
+            )
     for what, given in (("names", names), ("inits", inits), ("masks", masks), ("keeps", keeps)):
         if given and len(given) != len(contents):
             raise ValueError(

@@ -218,7 +218,7 @@ class StyleEngine:
         """
         names = names or [f"content {index + 1}" for index in range(len(contents))]
         of_each = given.styles_of_each(styles, len(contents))
-        given.check(contents, of_each, names, inits, masks, keeps)
+        given.check(config, contents, of_each, names, inits, masks, keeps)
         regions = Regions(
             list(masks) if masks else None, list(keeps) if keeps else None, config.resample
         )

@@ -81,3 +81,12 @@ def test_there_is_one_for_each_content(
     with pytest.raises(ValueError, match=f"{what} holds 1 for 3 contents; give") as caught:
         engine.stylize_batch(contents, [style], QUICK, **{what: [one]})  # type: ignore[arg-type]
     assert_one_sentence(caught.value)
+
+
+def test_an_image_that_a_setting_names_is_given(
+    engine: StyleEngine, draw: Draw, style: Style
+) -> None:
+    for key in ("init", "keep"):
+        with pytest.raises(ValueError, match=f'{key} is "a.png", which names an image') as caught:
+            engine.stylize(draw(64, 64, 1), [style], QUICK.updated({key: "a.png"}))
+        assert_one_sentence(caught.value)
