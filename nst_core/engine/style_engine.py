@@ -44,6 +44,9 @@ CAREFUL_LEARNING_RATE = 0.25
 class StyleEngine:
     """Stylizes images with one network; keeps what a catalog shares.
 
+    Make one for each network and keep it: TensorFlow frees neither the network of one that is gone
+    (about 100 MB) nor the steps of other layers or other terms (about 40 MB each).
+
     Args:
         weights: `imagenet`, `procedural`, a local `.h5` path, or weights already loaded.
         pooling: `average`, `max` or `l2`.
