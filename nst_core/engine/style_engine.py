@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,12 +60,12 @@ class StyleEngine:
 
     Raises:
         WeightsError, DeviceError: what is asked for cannot be had.
-        ConfigError: the limit for compiled programs is no number.
+        ConfigError: an argument is none of these, or the limit for compiled programs is no number.
     """
 
     def __init__(
         self,
-        weights: str | VggWeights = "imagenet",
+        weights: str | os.PathLike[str] | VggWeights = "imagenet",
         *,
         pooling: str = "average",
         padding: str = "reflect",
@@ -72,11 +73,16 @@ class StyleEngine:
         device: str = "auto",
         on_compiling: OnCompiling | None = None,
     ) -> None:
+        # These arguments are settings, and may be what those may be.
+        of_device = "auto" if device.startswith("/") else device
+        StyleConfig(pooling=pooling, padding=padding, precision=precision, device=of_device)
         limit_bytes()
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.device_name = describe(self.device)
-        self.weights = load_weights(weights) if isinstance(weights, str) else weights
+        if isinstance(weights, str | os.PathLike):
+            weights = load_weights(os.fspath(weights))
+        self.weights = weights
         self.programs = Programs(self.weights, pooling, padding, self.device, on_compiling)
         self.batches = 0
 

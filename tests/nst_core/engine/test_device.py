@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 from nst_core.engine import batch, device, program, scale
 from nst_core.engine import style_engine as engine_module
 from nst_core.engine.style_engine import StyleEngine
-from nst_core.errors import DeviceError
+from nst_core.errors import ConfigError, DeviceError, WeightsError
 from nst_core.network.weights import VggWeights
 from nst_core.results import Style, StyleResult
 from tests.nst_core.engine.quick import HAS_GPU, QUICK, assert_one_sentence, pictures, quick, totals
@@ -112,6 +113,20 @@ class TestDevice:
         )
         assert found.device == device.CPU
         assert found.weights is procedural
+
+    @pytest.mark.parametrize(
+        ("argument", "value"),
+        [("pooling", "avg"), ("padding", "same"), ("precision", "float16"), ("device", "cuda")],
+    )
+    def test_what_is_no_setting_is_refused_when_the_engine_is_made(
+        self, procedural: VggWeights, argument: str, value: str
+    ) -> None:
+        with pytest.raises(ConfigError, match=f'{argument} is "{value}"; give one of '):
+            StyleEngine(procedural, **{argument: value})  # type: ignore[arg-type]
+
+    def test_weights_may_be_a_path(self, tmp_path: pathlib.Path) -> None:
+        with pytest.raises(WeightsError, match=r"missing\.h5 does not exist"):
+            StyleEngine(tmp_path / "missing.h5")
 
     def test_the_compiled_program_of_gpus_gives_the_same_numbers(
         self, engine: StyleEngine, contents: list[np.ndarray], style: Style
