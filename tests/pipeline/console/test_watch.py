@@ -334,8 +334,7 @@ def waited_until(happened: Callable[[], bool]) -> None:
 def test_in_a_terminal_there_is_a_bar(terminal: Terminal, catalog: Catalog) -> None:
     elsewhere = Place(catalog.uri("out"), "r", 1)
     with terminal.shown(), watching(verbose=False, elsewhere=elsewhere) as tracker:
-        for event in PLANNED:
-            events.emit(event)
+        events.emit(*PLANNED)
         tracker.started -= 120
         for event in (DONE, DIVERGED, STEPS):
             events.emit(event)
