@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from nst_core.canvas import Size, canvas_size, content_size
 from nst_core.config import SETTINGS, StyleConfig, unknown_setting
@@ -39,6 +40,8 @@ from pipeline.worker.weights import weights_identity
 # after an interruption is little. Workers put several together where their devices take more.
 BATCH_PIXELS = 4 * 512 * 512
 MOST_IN_A_BATCH = 4
+# Of rows with options of their own.
+CONFIGS_KEPT = 1024
 
 
 def plan_row(
@@ -103,12 +106,27 @@ def row_config(
             # Before anything reads it: weights are identified by their bytes.
             check_option(key, options[key], schemes)
     try:
-        own = config.updated(options)
+        own = _updated(config, options)
         if "weights" in options:
             weights_identity(own.weights)
     except (ConfigError, WeightsError) as error:
         raise OptionsInvalid(f"options of {pair.id}: {error}") from error
     return own
+
+
+_shared: dict[tuple[str, str], StyleConfig] = {}
+
+
+def _updated(config: StyleConfig, options: Mapping[str, Any]) -> StyleConfig:
+    """The configuration with these options: one object for all rows that share them."""
+    # As they are written, since 1 and True are equal and no list is a key.
+    key = (config.changes(), repr(options))
+    found = _shared.get(key)
+    if found is None:
+        if len(_shared) >= CONFIGS_KEPT:
+            _shared.clear()
+        found = _shared[key] = config.updated(options)
+    return found
 
 
 def postponed(task: Task) -> Outcome:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from apache_beam import coders
 
+from nst_core import yaml_values
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import JobError, OptionsInvalid
@@ -132,6 +133,29 @@ def test_row_config_names_the_option_that_is_wrong() -> None:
     pair = dataclasses.replace(task().pair, options={"image_siz": 3})
     with pytest.raises(OptionsInvalid, match=r"options\.image_siz.*image_size"):
         planning.row_config(pair, CONFIG, MANIFEST, SCHEMES)
+
+
+def test_options_that_rows_share_are_read_and_checked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = []
+    real = yaml_values.read_yaml
+
+    def counted(text: str, name: str) -> Any:
+        read.append(text)
+        return real(text, name)
+
+    monkeypatch.setattr("nst_core.setting_text.read_yaml", counted)
+    own: dict[str, Any] = {"options.steps": "[7, 9]", "options.scales": "[0.25, 1]"}
+    tasks = [plan(number, **own) for number in range(9)]
+    assert {one.config.steps for one in tasks} == {(7, 9)}
+    assert len({id(one.config) for one in tasks}) == 1
+    assert len({id(one.pair.options["steps"]) for one in tasks}) == len(tasks)
+    assert len(read) <= 2
+    # Equal in Python, and none of them is the other.
+    one: dict[str, Any] = {"options.steps": "1", "options.scales": "[1]"}
+    assert plan(**one).config.steps == 1
+    assert plan(**{**one, "options.steps": "true"}).status == "options_invalid"
 
 
 def test_a_new_id_is_done() -> None:
