@@ -1,11 +1,13 @@
-"""Fixtures for every test: made weights, a Cloud Storage emulator inside this process."""
+"""Fixtures for every test: made weights, a Cloud Storage emulator in this process, a browser."""
 
 import os
 import pathlib
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from gcp_storage_emulator.server import Server, create_server
@@ -111,3 +113,16 @@ def gcs(
     storage_gcs.client().create_bucket("catalog", project="nst")
     yield EmulatedBucket("catalog", host)
     storage_gcs.forget_client()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()

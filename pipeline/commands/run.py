@@ -46,7 +46,7 @@ from pipeline.worker.weights import check_weights, warn_of_small_features
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3
 
-# Below an output; the others a run does without, or their names are files' own.
+# Of an output, into which every run writes.
 FOLDERS = ("images", "losses", "records", "runs")
 
 _LOGGER = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ import http.server
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -20,7 +19,6 @@ from tests.manual.pages import ROOT
 
 pytest.importorskip("mkdocs", reason="needs the packages of the extra docs")
 pytest.importorskip("mkdocstrings", reason="needs the packages of the extra docs")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 NARROW, WIDE = 390, 1440  # px: a telephone, a desk
 
 
@@ -38,18 +36,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     )
     assert done.returncode == 0, done.stderr
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
