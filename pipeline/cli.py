@@ -62,7 +62,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     top = parser()
     command, options = next(iter(arguments), ""), arguments[1:]
-    if own := [name for action in options_of(command) for name in action.option_strings]:
+    actions = _actions_of(top, command)
+    if own := [name for action in actions for name in action.option_strings]:
         # Before argparse looks: a misspelt --manifest is misspelt, not missing.
         check_option_names(options, command, own)
     known, rest = top.parse_known_args(arguments)
@@ -73,7 +74,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         check_beam_arguments(rest)
     elif rest:
         top.error(f"{rest[0]!r} is not an option of nst {known.command}")
-    command_options.check_names(_actions_of(command), known)
+    command_options.check_names(actions, known)
     known.beam_arguments = tuple(rest)
     return known
 
@@ -198,11 +199,11 @@ def _folder(flag: str, given: str) -> str:
 
 def options_of(command: str) -> list[argparse.Action]:
     """The options of a command; none where there is no such command."""
-    return [action for action in _actions_of(command) if action.option_strings]
+    return [action for action in _actions_of(parser(), command) if action.option_strings]
 
 
-def _actions_of(command: str) -> list[argparse.Action]:
-    (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+def _actions_of(top: argparse.ArgumentParser, command: str) -> list[argparse.Action]:
+    (commands,) = (a for a in top._actions if isinstance(a, argparse._SubParsersAction))
     chosen = commands.choices.get(command)
     return chosen._actions if chosen else []
 

@@ -56,17 +56,20 @@ def check_names(actions: Sequence[argparse.Action], known: argparse.Namespace) -
             continue
         given = getattr(known, action.dest, None)
         called = action.option_strings[-1] if action.option_strings else action.metavar
-        for name in given if isinstance(given, list) else [given]:
-            if isinstance(name, str) and not name.strip():
+        names = given if isinstance(given, list) else [given]
+        for name in (one for one in names if isinstance(one, str)):
+            if not name.strip():
                 raise ConfigError(
                     f"{called} is empty; give a name, or set the variable that it is taken from."
                 )
-            if isinstance(name, str) and action.dest in _WRITTEN and re.match("~(/|$)", name):
+            if action.dest not in _WRITTEN:
+                continue
+            if re.match("~(/|$)", name):
                 raise ConfigError(
                     f"{called} is {name}, where ~ would be a folder of that name, since the shell "
                     "has not replaced it; write the path out."
                 )
-            if isinstance(name, str) and action.dest in _WRITTEN and DRIVE.match(name):
+            if DRIVE.match(name):
                 raise ConfigError(
                     f"{called} is {name}, a path of Windows, which would be a name within the "
                     "current folder here; write the path as this system has it."

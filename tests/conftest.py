@@ -106,8 +106,6 @@ def gcs(
     """An empty emulated bucket, which `gs://` URIs reach for the length of one test."""
     server, host = storage_emulator
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", host)
-    # For traces that nobody collects, a thread of the library's asks for every bucket.
-    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     storage_gcs.forget_client()
     server.wipe()
     storage_gcs.client().create_bucket("catalog", project="nst")

@@ -11,6 +11,7 @@ from nst_core.imaging import formats
 from pipeline import storage
 from pipeline.manifest.outputs import written_by_runs
 from pipeline.manifest.values import defect
+from pipeline.storage.uris import escaped
 
 _NO_PICTURE = f"no {formats.COMMON}"
 _OUTPUT = "written by a run"
@@ -70,8 +71,7 @@ def _sentences(left: dict[str, list[str]], below: dict[str, list[str]]) -> Itera
     for reason, uris in left.items():
         several = len(set(uris))
         what = "file is" if several == 1 else "files are"
-        such = uris[0].encode("utf-8", "backslashreplace").decode()
-        yield f"Left out: {several} {what} {reason}, such as {such}."
+        yield f"Left out: {several} {what} {reason}, such as {escaped(uris[0])}."
     for folder, uris in below.items():
         what = "picture is" if len(uris) == 1 else "pictures are"
         everything = shlex.quote(storage.join(folder, "**"))

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 
-from pipeline.storage.uris import local_path
+from pipeline.storage.uris import escaped, local_path
 
 _LOGGER = logging.getLogger("nst")
 
@@ -78,9 +78,8 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 @functools.lru_cache(maxsize=1000)
 def _tell_of(folder: str) -> None:
     """Say once that what is in a folder is in no list."""
-    shown = folder.encode("utf-8", "backslashreplace").decode()
     _LOGGER.warning(
-        "The folder %s may not be listed by this user; what is in it is left out.", shown
+        "The folder %s may not be listed by this user; what is in it is left out.", escaped(folder)
     )
 
 

@@ -106,3 +106,8 @@ def temporary_writer(uri: str) -> str | None:
     if not name.startswith(_TEMPORARY_PREFIX):
         return None
     return name.removeprefix(_TEMPORARY_PREFIX).rpartition("-")[0]
+
+
+def escaped(name: str) -> str:
+    """A file's name in letters that can be written anywhere, also where it is not UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -16,18 +16,20 @@ class Threads(concurrent.futures.Executor):
     Args:
         each: for one device; there is one until `serve` says otherwise.
         name: of the threads.
+
+    `devices`: for how many there are threads.
     """
 
     def __init__(self, each: int, name: str) -> None:
         self._each = each
         self._name = name
-        self._devices = 1
+        self.devices = 1
         self._pools = [self._pool()]
 
     def serve(self, devices: int) -> None:
         """Have threads for so many devices from here on, where there were fewer."""
-        if devices > self._devices:
-            self._devices = devices
+        if devices > self.devices:
+            self.devices = devices
             # What was submitted before is still done by those before.
             self._pools.append(self._pool())
 
@@ -41,5 +43,5 @@ class Threads(concurrent.futures.Executor):
             pool.shutdown(wait, cancel_futures=cancel_futures)
 
     def _pool(self) -> ThreadPoolExecutor:
-        count = self._each * self._devices
+        count = self._each * self.devices
         return ThreadPoolExecutor(count, self._name, initializer=host.yield_to_others)

@@ -114,7 +114,6 @@ class BatchWorker:
         self._on_devices: list[Future[list[Outcome | Stylized]]] = []
         self._writing: collections.deque[_Writing] = collections.deque()
         self._sizes: dict[str, int] = {}
-        self._devices = 1  # As far as is known.
         self._failure: BaseException | None = None
 
     def close(self) -> None:
@@ -161,7 +160,7 @@ class BatchWorker:
         """Whether no more is to be read before a device is through."""
         if not self._reading or len(self._on_devices) < self._lanes():
             return False
-        if _nbytes(self._reading) > BYTES_BESIDE * self._devices:
+        if _nbytes(self._reading) > BYTES_BESIDE * self._readers.devices:
             return True
         full = max(self._size(one.batch) for one in self._reading)
         batches = BATCHES_BESIDE if self._next(whole=True) else BATCHES_GATHERED
@@ -175,7 +174,6 @@ class BatchWorker:
             count = len(self.engines.devices(self._reading[0].batch.tasks[0].config))
         except DeviceError:
             return 1  # The device's thread meets it too, and says so.
-        self._devices = max(self._devices, count)
         for threads in (self._readers, self._writers):
             threads.serve(count)
         return count
@@ -186,7 +184,7 @@ class BatchWorker:
             return False
         full = max(self._size(one.batch) for one in self._reading)
         is_much = _pairs(self._reading) >= BATCHES_GATHERED * full
-        is_much = is_much or _nbytes(self._reading) > BYTES_BESIDE * self._devices
+        is_much = is_much or _nbytes(self._reading) > BYTES_BESIDE * self._readers.devices
         chosen = self._next(whole=not (is_much or to_the_end))
         for one in chosen:
             self._reading.remove(one)
@@ -302,9 +300,11 @@ class BatchWorker:
     @property
     def _writes_much(self) -> bool:
         """Whether more is being written than is to be beside the devices."""
-        bounds = [self._devices * one for one in (BYTES_BESIDE, BATCHES_BESIDE, PAIRS_BESIDE)]
-        are_many = len(self._writing) > bounds[1] and _pairs(self._writing) > bounds[2]
-        return are_many or _nbytes(self._writing) > bounds[0]
+        devices = self._writers.devices
+        if _nbytes(self._writing) > BYTES_BESIDE * devices:
+            return True
+        batches, pairs = len(self._writing), _pairs(self._writing)
+        return batches > BATCHES_BESIDE * devices and pairs > PAIRS_BESIDE * devices
 
     def _heard(self, future: Future[T]) -> Future[T]:
         """The future; what goes wrong in it stops the devices."""
