@@ -9,6 +9,7 @@ import gc
 import io
 import itertools
 import logging
+import os
 import re
 import secrets
 import shlex
@@ -203,13 +204,16 @@ def new_pipeline(options: RunOptions) -> Any:
         with contextlib.redirect_stderr(usage):
             # Beam parses an option when it is first wanted: here all are.
             beam_options.get_all_options()
-        return beam.Pipeline(runner, beam_options)
+        pipeline = beam.Pipeline(runner, beam_options)
     except SystemExit as error:
         reason = usage.getvalue().rpartition("error: ")[2].partition("\n")[0]
         raise ConfigError(f"Beam cannot use its options ({reason}); correct them.") from error
     except (ValueError, ImportError, AttributeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ConfigError(f"Beam cannot use its options ({reason}); correct them.") from error
+    # For transforms in other languages, which a job has none of; who is stopped would leave it.
+    os.rmdir(pipeline.local_tempdir)
+    return pipeline
 
 
 def execute(pipeline: Any, live: LiveRun) -> None:

@@ -286,15 +286,19 @@ def stopped(
 
 
 @pytest.mark.timeout(1800)
-def test_sigterm_ends_the_run_within_seconds_with_what_was_done(catalog: Catalog) -> None:
+def test_sigterm_ends_the_run_within_seconds_with_what_was_done(
+    catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     catalog.pairs(NAMES[:3])
-    with started(*catalog.arguments(*SLOW)) as process:
+    temporary_folder = tmp_path_factory.mktemp("temporary")
+    with started(*catalog.arguments(*SLOW), TMPDIR=str(temporary_folder)) as process:
 
         def end() -> tuple[int, str, str]:
             out, error = process.communicate(timeout=PATIENCE)
             return process.returncode, out, error
 
         stopped(catalog, signal.SIGTERM, process.pid, end)
+    assert [*temporary_folder.iterdir()] == []
 
 
 @pytest.mark.timeout(1800)
