@@ -13,6 +13,7 @@ from collections.abc import Sequence
 OWN = ("pipeline", "nst_core")
 HERE = pathlib.Path(__file__).resolve().parent
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,8 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sentence := intruder(name):
             print(sentence, file=sys.stderr)
             return EXIT_USAGE
-    from pipeline.__main__ import main as command
-
+    try:
+        from pipeline.__main__ import main as command
+    except KeyboardInterrupt:
+        print("nst: Stopped; give the same command again.", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return command(arguments)
 
 

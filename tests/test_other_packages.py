@@ -1,4 +1,4 @@
-"""The command among other packages that have the names of its own."""
+"""The command as it starts: among other packages that have the names of its own, and stopped."""
 
 from __future__ import annotations
 
@@ -58,3 +58,11 @@ def test_presets_are_found_beside_another_configs(tmp_path: pathlib.Path) -> Non
     done = nst("plan", "--manifest=no.csv", "--output=o", "--config=quality", path=[tmp_path])
     assert done.returncode == 2
     assert "no.csv" in done.stderr
+
+
+def test_ctrl_c_while_it_still_starts_is_one_sentence(tmp_path: pathlib.Path) -> None:
+    # The first package that is not the standard library's, which the command imports.
+    (tmp_path / "yaml").mkdir()
+    (tmp_path / "yaml/__init__.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    done = nst("plan", path=[tmp_path])
+    assert (done.returncode, done.stderr) == (130, "nst: Stopped; give the same command again.\n")
