@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import datetime
 import difflib
 import functools
 from collections.abc import Sequence
@@ -278,8 +279,8 @@ def mark_of(row: Row) -> str | None:
 def _id(row: Row) -> str:
     """The id in the row; empty where there is none."""
     value = whole(row.columns.get("id"))
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
+    if isinstance(value, int | datetime.date) and not isinstance(value, bool):
+        value = str(plain(value))
     if value is None or (isinstance(value, str) and not value.strip()):
         return ""
     usable = usable_id(value) if isinstance(value, str) else None

@@ -54,6 +54,11 @@ def manifest_kind(uri: str) -> tuple[str, bool]:
     name = name.removesuffix(".gz")
     kind = next((KINDS[ending] for ending in KINDS if name.endswith(ending)), None)
     if kind is None or (packed and kind == "parquet"):
+        if name.startswith("/dev/"):
+            raise ManifestError(
+                f"The manifest {uri} is what a command prints, which can be read only once; "
+                "give --manifest - and let it be standard input, by COMMAND | nst …"
+            )
         raise ManifestError(
             f"The extension of the manifest {uri} is not known; name it {EXTENSIONS}, or give a "
             f"folder that has {METADATA[0]}; without any, --contents and --styles name pictures."

@@ -108,6 +108,12 @@ def test_parquet_lists_of_text_and_of_structs(tmp_path: Path) -> None:
     assert [style.uri for style in pair.styles] == [f"{tmp_path}/x.png", f"{tmp_path}/y.png"]
 
 
+def test_a_day_in_parquet_is_an_id_like_any_other(tmp_path: Path) -> None:
+    columns = {"content": ["a.png"], "style": ["x.png"], "id": [datetime.date(2024, 1, 5)]}
+    (pair,) = read_pairs(write_parquet(tmp_path / "days.parquet", columns))
+    assert pair.id == "2024-01-05"
+
+
 def test_what_json_cannot_hold_travels_as_text(tmp_path: Path) -> None:
     columns = {
         "content": ["a.png"],
@@ -177,6 +183,11 @@ def test_a_manifest_that_is_not_there_stops_the_job(tmp_path: Path) -> None:
         with pytest.raises(JobError, match="cannot be read: ") as caught:
             check_header(str(tmp_path / name))
         assert isinstance(caught.value, ManifestError)
+
+
+def test_what_a_command_prints_is_to_come_by_standard_input() -> None:
+    with pytest.raises(ManifestError, match="can be read only once; give --manifest - "):
+        check_header("/dev/fd/63")
 
 
 def test_a_header_alone_is_a_manifest_of_nothing(tmp_path: Path) -> None:
