@@ -43,6 +43,23 @@ def styles_of_each(styles: Styles, count: int) -> list[Sequence[Style]]:
     return found
 
 
+def check_network(config: StyleConfig, pooling: str, padding: str) -> None:
+    """Whether a configuration asks for the network that the engine has.
+
+    Raises:
+        ValueError: with how to make the engine that it asks for.
+    """
+    for name, asked, own in (
+        ("pooling", config.pooling, pooling),
+        ("padding", config.padding, padding),
+    ):
+        if asked != own:
+            raise ValueError(
+                f"The configuration's {name} is {asked}, the engine's {own}, with which the result "
+                "would be another; make the engine by StyleEngine.for_config(config, weights)."
+            )
+
+
 def check(
     config: StyleConfig,
     contents: Sequence[np.ndarray],

@@ -200,8 +200,8 @@ class StyleEngine:
             contents: RGB `[H, W, 3]` (uint8 or float32, 0…255), of any sizes.
             styles: one or more for all contents, or as many lists of them as there are contents;
                 several are mixed by their weights.
-            config: the settings, but for `weights`, `pooling`, `padding`, `precision` and `device`:
-                these are the engine's, whatever stands there (see `for_config`).
+            config: the settings, with the engine's own `pooling` and `padding` (see `for_config`);
+                `weights`, `precision` and `device` are the engine's, whatever stands there.
             inits: starts of the optimisation, one per content, where `config.init` names an
                 image.
             names: of the contents, for errors.
@@ -223,8 +223,9 @@ class StyleEngine:
 
         Raises:
             ValueError: what is given is no picture, style or mask of the shape and range above, or
-                not one for each.
+                not one for each; or the settings are another network's.
         """
+        given.check_network(config, self.programs.pooling, self.programs.padding)
         names = names or [f"content {index + 1}" for index in range(len(contents))]
         of_each = given.styles_of_each(styles, len(contents))
         given.check(config, contents, of_each, names, inits, masks, keeps)

@@ -20,6 +20,9 @@ Draw = Callable[[int, int, int], np.ndarray]
 QUICK = StyleConfig().updated(
     {
         "weights": "procedural",
+        # With zero padding TensorFlow's convolutions have the same bits in every batch, whatever
+        # the count of threads; with reflect padding, only where there are few.
+        "padding": "zero",
         "image_size": 64,
         "scales": [1],
         "steps": 20,
@@ -51,9 +54,7 @@ def quick(**changes: Any) -> StyleConfig:
 
 
 def new_engine(weights: VggWeights, precision: str = "float32") -> StyleEngine:
-    # With zero padding TensorFlow's convolutions have the same bits in every batch, whatever the
-    # count of threads; with reflect padding, only where there are few.
-    return StyleEngine(weights, padding="zero", precision=precision, device="cpu")
+    return StyleEngine(weights, padding=QUICK.padding, precision=precision, device="cpu")
 
 
 def pictures(results: Sequence[StyleResult | PairError]) -> list[np.ndarray]:

@@ -27,7 +27,7 @@ def on_gpu(procedural: VggWeights, monkeypatch: pytest.MonkeyPatch) -> StyleEngi
     monkeypatch.setattr(engine_module, "choose_device", lambda _: device.GPU)
     monkeypatch.setattr(batch, "available_memory", lambda _: 2.0**40)
     monkeypatch.setattr(engine_module, "whole_memory", lambda _: 2.0**40)
-    return StyleEngine(procedural, precision="bfloat16")
+    return StyleEngine(procedural, padding="zero", precision="bfloat16")
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_what_is_best_does_not_depend_on_what_the_device_is_busy_with(
 ) -> None:
     monkeypatch.setattr(engine_module, "choose_device", lambda _: device.GPU)
     monkeypatch.setattr(device, "_gpu_memory", lambda _: 12 * 2.0**30)
-    on_gpu = StyleEngine(procedural, precision="bfloat16")
+    on_gpu = StyleEngine(procedural, padding="zero", precision="bfloat16")
     canvas, found = Size(512, 512), []
     for used in (0, 7 * 2**30):
         in_use = {"current": used}

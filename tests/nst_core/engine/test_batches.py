@@ -61,7 +61,12 @@ class TestBatches:
         self, rough_engine: StyleEngine, draw: Draw, style: Style, statistics: str
     ) -> None:
         config = StyleConfig().updated(
-            {"image_size": 64, "steps": [6, 3], "style_statistics": statistics}
+            {
+                "image_size": 64,
+                "steps": [6, 3],
+                "style_statistics": statistics,
+                "padding": "zero",
+            }
         )
         several = [draw(96, 70, 1), draw(96, 90, 2)]
         together = pictures(rough_engine.stylize_batch(several, [style], config))
@@ -74,7 +79,7 @@ class TestBatches:
         self, procedural: VggWeights, contents: list[np.ndarray], style: Style, optimizer: str
     ) -> None:
         engine = StyleEngine(procedural, padding="reflect", precision="float32", device="cpu")
-        config = quick(steps=10, optimizer=optimizer)
+        config = quick(steps=10, optimizer=optimizer, padding="reflect")
         together = pictures(engine.stylize_batch(contents, [style], config))
         for content, found in zip(contents, together, strict=True):
             alone = engine.stylize(content, [style], config).image

@@ -23,6 +23,7 @@ Arrays = dict[str, np.ndarray]
 QUICK = StyleConfig().updated(
     {
         "weights": "procedural",
+        "padding": "zero",
         "image_size": 64,
         "scales": [0.5, 1],
         "steps": [7, 7],

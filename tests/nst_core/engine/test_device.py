@@ -55,7 +55,7 @@ class TestDevice:
     def test_a_gpu_gives_nearly_the_cpus_loss(
         self, engine: StyleEngine, procedural: VggWeights, contents: list[np.ndarray], style: Style
     ) -> None:
-        on_gpu = StyleEngine(procedural, precision="float32", device="gpu")
+        on_gpu = StyleEngine(procedural, padding="zero", precision="float32", device="gpu")
         found = on_gpu.stylize(contents[0], [style], QUICK)
         expected = engine.stylize(contents[0], [style], QUICK)
         assert found.device == device.GPU
@@ -78,7 +78,7 @@ class TestDevice:
         config = quick(
             content_layers={"block1_conv2": 1}, style_layers={"block1_conv1": 1}, steps=2
         )
-        on_gpu = StyleEngine(procedural, precision=precision)
+        on_gpu = StyleEngine(procedural, padding="zero", precision=precision)
         results = on_gpu.stylize_batch(contents, [style], config)
         pictures(results)
         assert [result.batch for result in results if isinstance(result, StyleResult)] == [
@@ -89,7 +89,7 @@ class TestDevice:
     def test_on_a_gpu_too_an_image_does_not_depend_on_its_neighbours(
         self, procedural: VggWeights, contents: list[np.ndarray], style: Style
     ) -> None:
-        on_gpu = StyleEngine(procedural, precision="float32", device="gpu")
+        on_gpu = StyleEngine(procedural, padding="zero", precision="float32", device="gpu")
         config = quick(steps=50)
         together = pictures(on_gpu.stylize_batch(contents, [style], config))
         alone = on_gpu.stylize(contents[1], [style], config).image

@@ -90,3 +90,13 @@ def test_an_image_that_a_setting_names_is_given(
         with pytest.raises(ValueError, match=f'{key} is "a.png", which names an image') as caught:
             engine.stylize(draw(64, 64, 1), [style], QUICK.updated({key: "a.png"}))
         assert_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("pooling", "max"), ("padding", "reflect")])
+def test_settings_of_another_network_are_refused(
+    engine: StyleEngine, draw: Draw, style: Style, name: str, value: str
+) -> None:
+    config = QUICK.updated({name: value})
+    with pytest.raises(ValueError, match="; make ") as caught:
+        engine.stylize(draw(64, 64, 1), [style], config)
+    assert_one_sentence(caught.value, f"{name} is {value}", "StyleEngine.for_config(")

@@ -22,6 +22,7 @@ Draw = Callable[[int, int, int], np.ndarray]
 QUICK = StyleConfig().updated(
     {
         "weights": "procedural",
+        "padding": "zero",
         "image_size": 64,
         "scales": [1],
         "steps": 12,

@@ -25,6 +25,7 @@ UNTOUCHED = StyleConfig().updated(
         "image_size": 64,
         "scales": [1],
         "steps": 1,
+        "padding": "zero",
         "content_colors": "own",
         "content_layers": {"block2_conv1": 1},
         "style_layers": dict.fromkeys(LAYERS, 1),

@@ -26,6 +26,8 @@ QUICK = StyleConfig().updated(
         "image_size": 64,
         "scales": [1],
         "steps": 12,
+        # The same bits in every batch.
+        "padding": "zero",
         "content_layers": {"block2_conv2": 1},
         "style_layers": {"block1_conv1": 1, "block2_conv1": 1},
     }
@@ -35,8 +37,7 @@ LEFT = np.repeat(np.arange(64)[None] < 32, 64, axis=0).astype(np.float32)
 
 @pytest.fixture(scope="module")
 def engine(procedural: VggWeights) -> StyleEngine:
-    # Zero padding has the same bits in every batch.
-    return StyleEngine(procedural, padding="zero", precision="float32", device="cpu")
+    return StyleEngine(procedural, padding=QUICK.padding, precision="float32", device="cpu")
 
 
 @pytest.fixture(scope="module")
