@@ -5,10 +5,13 @@ whatever the value: see `shown` and `shortened`.
 """
 
 import json
+import re
 from typing import Any
 
 SENTENCE_LIMIT = 2000  # characters of a message
 SHOWN_LIMIT = 200  # characters of one value in it
+# What a terminal obeys or a line ends with, and what turns the direction of the text around it.
+_CONTROL = re.compile("[\0-\x08\n-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def shortened(text: str, limit: int) -> str:
@@ -34,6 +37,16 @@ def shown(value: Any, limit: int = SHOWN_LIMIT) -> str:
     return text if len(text) <= limit else text[:limit] + "…"
 
 
+def harmless(text: str) -> str:
+    """`text` on one line that no terminal obeys: what controls one is escaped as in JSON."""
+    return _CONTROL.sub(lambda found: _escaped(found[0]), text)
+
+
+def has_control(text: str) -> bool:
+    """Whether a terminal would obey something in `text`, or show it in another order."""
+    return _CONTROL.search(text) is not None
+
+
 def _represented(value: Any) -> str:
     try:
         return repr(value)
@@ -42,17 +55,22 @@ def _represented(value: Any) -> str:
 
 
 def _printable(character: str) -> str:
-    if character.isprintable():
-        return character
+    return character if character.isprintable() else _escaped(character)
+
+
+def _escaped(character: str) -> str:
     code = ord(character)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class _SentenceError(Exception):
-    """An error whose message is a sentence, cut in its middle where it would be endless."""
+    """An error whose message is a sentence, cut in its middle where it would be endless.
+
+    Names in it are those that people give: it goes to terminals and logs, so `harmless`.
+    """
 
     def __init__(self, sentence: object = "") -> None:
-        super().__init__(shortened(str(sentence), SENTENCE_LIMIT))
+        super().__init__(shortened(harmless(str(sentence)), SENTENCE_LIMIT))
 
 
 class PairError(_SentenceError):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from nst_core.errors import harmless
 from pipeline.storage import without_credentials
 
 LogFormat = Literal["text", "json"]
@@ -39,7 +40,20 @@ def entry(severity: str, message: str, created: float | None = None, **fields: A
         **fields,
     }
     known = {name: value for name, value in found.items() if value is not None}
-    return json.dumps(known, ensure_ascii=False, default=str)
+    # What JSON leaves as it is, some terminals obey too.
+    return harmless(json.dumps(known, ensure_ascii=False, default=str))
+
+
+class TextFormatter(logging.Formatter):
+    """Records as text, in which nothing that they name looks like another record.
+
+    No terminal obeys it, and only a record's first line begins at the margin.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of a record, with its traceback."""
+        lines = super().format(record).split("\n")
+        return "\n    ".join(map(harmless, lines))
 
 
 class JsonFormatter(logging.Formatter):
@@ -63,7 +77,7 @@ class JsonFormatter(logging.Formatter):
 def say_last(sentence: str, *, as_json: bool) -> None:
     """Print the sentence that a command ends with, to stderr."""
     sentence = without_credentials(sentence)
-    said = entry("ERROR", sentence) if as_json else f"nst: {sentence}"
+    said = entry("ERROR", sentence) if as_json else f"nst: {harmless(sentence)}"
     print(said, file=sys.stderr, flush=True)
 
 

@@ -334,9 +334,10 @@ def _handler(console: Console, *, verbose: bool, log_format: logs.LogFormat) -> 
         handler.setFormatter(logs.JsonFormatter())
     elif console.is_terminal:
         handler = RichHandler(console=console, show_path=False)
+        handler.setFormatter(logs.TextFormatter("%(message)s"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        handler.setFormatter(logs.TextFormatter("%(asctime)s %(message)s"))
     if not verbose:
         handler.addFilter(SaidOnce())
         if log_format == "text":

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from nst_core.errors import shortened
+from nst_core.errors import harmless, shortened
 from pipeline.records.tasks import Outcome
 
 # Reasons that are told apart; what comes later counts by its status alone.
@@ -65,7 +65,7 @@ def reason_line(reason: Mapping[str, Any]) -> str:
     count, row = reason.get("count"), reason.get("row")
     first = reason.get("id") or (f"row {row}" if row else "")
     named = f" ({first}{'' if count == 1 else ', …'})" if first else ""
-    return f"{count} × {reason.get('status')}{named}: {reason.get('example')}"
+    return harmless(f"{count} × {reason.get('status')}{named}: {reason.get('example')}")
 
 
 def shared_line(reasons: list[dict[str, Any]], failed: int) -> str:

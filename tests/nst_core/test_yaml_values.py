@@ -125,3 +125,11 @@ def test_a_value_is_shown_as_it_is_on_one_line() -> None:
     assert shown({"a": [1, None]}) == '{"a": [1, null]}'
     assert shown("x" * 500) == '"' + "x" * 199 + "…"
     assert shortened("abcdefgh", 5) == "ab…gh"
+
+
+def test_no_terminal_obeys_a_name_in_an_error_s_sentence() -> None:
+    name = "a\x1b[2J\x9b31m\r\nb\u202egpj\u2028 é 写真"
+    for kind in (ConfigError, JobError, PairError):
+        assert str(kind(f"{name} does not exist.")) == (
+            r"a\u001b[2J\u009b31m\u000d\u000ab\u202egpj\u2028 é 写真 does not exist."
+        )

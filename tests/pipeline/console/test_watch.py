@@ -21,7 +21,7 @@ from pipeline import storage
 from pipeline.__main__ import main
 from pipeline.commands import run
 from pipeline.commands.endings import LiveRun
-from pipeline.console import events, watch
+from pipeline.console import events, logs, watch
 from pipeline.console.events import (
     CatalogPlanned,
     Compilation,
@@ -35,6 +35,7 @@ from pipeline.console.pulse import Pace, Pulse
 from pipeline.console.verdict import duration
 from pipeline.console.watch import Tracker, watching
 from pipeline.job.options import RunOptions
+from pipeline.records.reasons import reason_line
 from pipeline.records.reports import Place
 from pipeline.records.run_file import About, RunFile
 from pipeline.records.tasks import Outcome, RowNumber
@@ -496,3 +497,40 @@ def test_what_workers_in_other_processes_did_is_counted_once_more_at_the_stop(
         catalog.write(f"out/records/{name}.json", b"{}")
     live_run(options, tracker, "r").stop(STOPPED)
     assert any(line.split("│")[1:3] == [" ok ", " 2 "] for line in plain(capsys.readouterr().out))
+
+
+FORGED = "no\x1b]0;mine\x07.jpg\r\n2026-01-01 00:00:00,000 Run r ended: 9 ok\u202e"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_rows_name_neither_steers_a_terminal_nor_passes_for_a_line_of_the_log(
+    log_format: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with watching(verbose=True, elsewhere=None, log_format=log_format):
+        logging.getLogger("pipeline.worker").warning("%s is damaged.", FORGED)
+        try:
+            raise ValueError(FORGED)
+        except ValueError as error:
+            logging.getLogger("pipeline.worker").error("Unforeseen.", exc_info=error)
+    logs.say_last(FORGED, as_json=log_format == "json")
+    said = capsys.readouterr().err
+    assert not {"\x1b", "\x07", "\r", "\u202e"} & {*said}
+    assert not any(line.startswith("2026-01-01") for line in said.splitlines())
+    assert "Run r ended: 9 ok" in said
+    if log_format == "json":
+        for line in said.splitlines():
+            assert FORGED in json.loads(line)["message"]
+
+
+def test_a_terminal_obeys_no_line_of_the_log_above_the_bar(terminal: Terminal) -> None:
+    with terminal.shown(), watching(verbose=False, elsewhere=None):
+        logging.getLogger("pipeline.worker").warning("%s is damaged.", FORGED)
+    said = terminal.text()
+    assert "\x1b]0;mine" not in said
+    assert "u001b" in said
+
+
+def test_a_reason_of_an_earlier_version_steers_no_terminal() -> None:
+    said = reason_line({"count": 1, "status": "internal", "id": "a", "example": FORGED})
+    assert r"no\u001b]0;mine\u0007.jpg" in said
+    assert "\x1b" not in said
