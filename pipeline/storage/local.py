@@ -59,7 +59,7 @@ def read(uri: str, max_bytes: int | None, first: int | None) -> bytes:
     file, status = _opened(path)
     with file:
         refuse_too_large(path, status.st_size, max_bytes)
-        return file.read() if first is None else file.read(first)
+        return _content(file, path, max_bytes) if first is None else file.read(first)
 
 
 def read_version(uri: str, max_bytes: int) -> tuple[bytes, Version]:
@@ -67,7 +67,19 @@ def read_version(uri: str, max_bytes: int) -> tuple[bytes, Version]:
     with stream(uri) as file:
         found = _version(os.fstat(file.fileno()))
         refuse_too_large(local_path(uri), found.bytes, max_bytes)
-        return file.read(), found
+        return _content(file, local_path(uri), max_bytes), found
+
+
+def _content(file: BinaryIO, path: str, max_bytes: int | None) -> bytes:
+    """All of a file; not more than `max_bytes`, though it grows, or tells no size (as in /proc)."""
+    if max_bytes is None:
+        return file.read()
+    size = os.fstat(file.fileno()).st_size
+    data = file.read(size + 1)
+    if len(data) > size:
+        data += file.read(max(0, max_bytes - size))
+        refuse_too_large(path, len(data), max_bytes)
+    return data
 
 
 def version(uri: str) -> Version:

@@ -197,3 +197,15 @@ def test_local_files_need_neither_beam_nor_the_cloud(tmp_path: Path) -> None:
         "assert not {'apache_beam', 'google.cloud.storage'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script, f"{tmp_path}/x.png"], check=True)
+
+
+def test_a_file_that_tells_no_size_is_read_no_further_than_its_limit(tmp_path: Path) -> None:
+    endless = "/proc/kallsyms"
+    if not os.path.exists(endless) or os.stat(endless).st_size:
+        pytest.skip("only Linux has files that tell no size")
+    for read in (storage.read_bytes, storage.read_version):
+        with pytest.raises(storage.TooLarge, match="over the limit of 1000"):
+            read(endless, max_bytes=1000)
+    storage.write_bytes(f"{tmp_path}/x.png", b"1234", PNG)
+    for limit in (4, 5, 10**12):
+        assert storage.read_bytes(f"{tmp_path}/x.png", max_bytes=limit) == b"1234"
