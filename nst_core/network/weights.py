@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
+import logging
 import os
 import pathlib
+import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +31,8 @@ OTHER_WEIGHTS = (
     "give the path or URI of a Keras VGG19 .h5 file as weights, or weights procedural, "
     "which needs no download"
 )
+
+_LOGGER = logging.getLogger("nst")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,21 +146,22 @@ def _layer_arrays(
             f"The weights file {path} has no layer {name}, so it is not Keras's VGG19; "
             f"{OTHER_WEIGHTS}."
         )
-    arrays = [np.asarray(data, np.float32) for data in _datasets(group)]
-    kernels = [array for array in arrays if array.ndim == 4]
-    biases = [array for array in arrays if array.ndim == 1]
-    found = [array.shape for array in arrays]
+    # Looked at before they are read: a file of some kilobytes can hold terabytes of nothing.
+    datasets = [*_datasets(group)]
+    kernels = [data for data in datasets if data.ndim == 4]
+    biases = [data for data in datasets if data.ndim == 1]
+    found = [data.shape for data in datasets]
     if len(kernels) != 1 or len(biases) != 1 or found.count(shape) != 1:
         raise WeightsError(
             f"The layer {name} in {path} holds arrays of shapes {found} where VGG19 has "
             f"{shape} and ({shape[-1]},); {OTHER_WEIGHTS}."
         )
-    kernel, bias = kernels[0], biases[0]
-    if bias.shape != shape[-1:]:
+    if biases[0].shape != shape[-1:]:
         raise WeightsError(
-            f"The bias of {name} in {path} has shape {bias.shape} where VGG19 has "
+            f"The bias of {name} in {path} has shape {biases[0].shape} where VGG19 has "
             f"({shape[-1]},); {OTHER_WEIGHTS}."
         )
+    kernel, bias = (np.asarray(data, np.float32) for data in (kernels[0], biases[0]))
     if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
         raise WeightsError(
             f"The layer {name} in {path} holds values that are not numbers; "
@@ -194,7 +202,7 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 def cache_directory() -> pathlib.Path:
     """Where made weights are kept: `$NST_CACHE`, else `$XDG_CACHE_HOME/nst`, else `~/.cache/nst`.
 
-    A temporary folder stands in where none of these can be written.
+    A folder of this user's among the temporary ones stands in where none of these can be written.
     """
     base = os.environ.get("NST_CACHE")
     if base:
@@ -204,5 +212,26 @@ def cache_directory() -> pathlib.Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return pathlib.Path(tempfile.gettempdir()) / "nst-cache"
+        return _temporary_cache()
     return directory
+
+
+@functools.cache
+def _temporary_cache() -> pathlib.Path:
+    """Not one that another user can write: programs that are run are taken from there."""
+    folder = pathlib.Path(tempfile.gettempdir()) / f"nst-cache-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700)
+    with contextlib.suppress(OSError):
+        found = folder.lstat()
+        is_own = found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if stat.S_ISDIR(found.st_mode) and is_own:
+            return folder
+    private = tempfile.mkdtemp(prefix="nst-cache-")
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    _LOGGER.warning(
+        "%s can be written by others than this user, and what this process keeps is lost with it; "
+        "set NST_CACHE to a folder of this user's.",
+        folder,
+    )
+    return pathlib.Path(private)

@@ -6,6 +6,7 @@ import hashlib
 import pathlib
 import shutil
 import socket
+import tempfile
 import urllib.error
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -189,6 +190,17 @@ def test_a_missing_layer_is_refused(path: pathlib.Path, layers: Layers) -> None:
     assert "not Keras's VGG19" in message
 
 
+def test_an_array_of_terabytes_of_nothing_is_refused_unread(
+    path: pathlib.Path, layers: Layers
+) -> None:
+    published(path, layers)
+    with h5py.File(path, "r+") as file:
+        file["block1_conv1"].create_dataset("more", (2**40,), "f4", chunks=(1024,))
+        del file["block1_conv1/block1_conv1_b_1:0"]
+    assert path.stat().st_size < 1_000_000
+    assert f"has shape ({2**40},) where VGG19 has" in refusal(path)
+
+
 def test_a_layer_without_arrays_is_refused(path: pathlib.Path, layers: Layers) -> None:
     published(path, layers)
     with h5py.File(path, "a") as file:
@@ -318,3 +330,46 @@ def test_the_cache_folder_follows_the_environment(
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert weights.cache_directory() == tmp_path / ".cache" / "nst"
+
+
+def temporary_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Path:
+    """The cache folder of a user who has no home that can be written."""
+    for name in ("NST_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home").touch(exist_ok=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    weights._temporary_cache.cache_clear()
+    return weights.cache_directory()
+
+
+def test_without_a_home_the_cache_is_a_temporary_folder_of_this_user_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    found = temporary_cache(monkeypatch, tmp_path)
+    assert found.parent == tmp_path
+    assert found.stat().st_mode & 0o777 == 0o700
+    assert temporary_cache(monkeypatch, tmp_path) == found
+
+
+@pytest.mark.parametrize("planted", ["writable", "link", "file"])
+def test_a_temporary_cache_that_somebody_has_planted_is_not_used(
+    planted: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = temporary_cache(monkeypatch, tmp_path)
+    expected.rmdir()
+    if planted == "writable":
+        expected.mkdir()
+        expected.chmod(0o777)
+    elif planted == "link":
+        (tmp_path / "theirs").mkdir(mode=0o700)
+        expected.symlink_to(tmp_path / "theirs")
+    else:
+        expected.touch()
+    found = temporary_cache(monkeypatch, tmp_path)
+    assert found != expected
+    assert found.stat().st_mode & 0o777 == 0o700
+    assert "set NST_CACHE" in caplog.text
