@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -37,6 +38,11 @@ MEMORY_SHARE = 0.5
 SILENCE_SECONDS = 60.0
 SILENCE_FACTOR = 20.0
 START_SECONDS = 300.0
+# What a decoding process is told of this one's environment: how programs are started, and no keys,
+# which a file that takes it over could put into its pixels.
+_ENVIRONMENT = re.compile(
+    "PATH|HOME|LANG|LANGUAGE|TZ|TMPDIR|(?:LC_|LD_|DYLD_|PYTHON|COVERAGE_|MALLOC_|GLIBC_|OMP_).*"
+)
 
 
 class _DiedError(Exception):
@@ -283,7 +289,11 @@ def _start(channel: int, memory: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         pass_fds=(channel, memory),
         # Threads of a library that is not used here would take address space.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
+        env={
+            **{name: value for name, value in os.environ.items() if _ENVIRONMENT.fullmatch(name)},
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "OPENBLAS_NUM_THREADS": "1",
+        },
     )
 
 

@@ -363,3 +363,19 @@ def is_running(process: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_decoder_knows_no_key_of_its_worker_s_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-key")
+    decoder = Decoder(most=1)
+    try:
+        decode(decoder, GOOD["colour.png"])
+        (pid,) = decoder.pids
+        environment = pathlib.Path(f"/proc/{pid}/environ")
+        if not environment.exists():
+            pytest.skip("only Linux shows a process's environment")
+        assert b"the-key" not in environment.read_bytes()
+    finally:
+        decoder.close()
