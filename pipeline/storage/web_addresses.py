@@ -13,6 +13,8 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+# Among the public ones, and yet each machine on Azure reaches its own host there, with its keys.
+_OF_THE_HOST = ipaddress.ip_address("168.63.129.16")
 
 _allowed = False
 
@@ -59,7 +61,8 @@ def check_address(text: str) -> None:
 def is_public(address: _Address) -> bool:
     """Whether anybody on the internet can ask the address; also of one written within another.
 
-    Not private, loopback, link-local, multicast, reserved, shared or for documentation.
+    Not private, loopback, link-local, multicast, reserved, shared or for documentation, nor the
+    one at which Azure's machines have their host.
     """
     if isinstance(address, ipaddress.IPv6Address):
         if address in _LOCAL_NAT64:
@@ -68,7 +71,8 @@ def is_public(address: _Address) -> bool:
             return is_public(inner)
         if address.is_site_local:
             return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)
+    is_refused = address.is_multicast or address.is_reserved or address == _OF_THE_HOST
+    return address.is_global and not is_refused
 
 
 def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
