@@ -15,6 +15,8 @@ from typing import Any
 
 from nst_core.layers import CONV_LAYERS
 
+# Of one pair: each is a file, whose name is known before.
+MOST_SNAPSHOTS = 10_000
 # As Kingma and Ba have them.
 ADAMS_BETAS = (0.9, 0.999)
 # Settings that Adam alone knows: the value at which they do nothing, and why L-BFGS has none other.
@@ -246,6 +248,13 @@ def contradiction(config: Any) -> str | None:
                 f"{name} is {json.dumps(value)} with optimizer {config.optimizer}{why}; "
                 f"set optimizer to adam, or {name} to {json.dumps(neutral)}."
             )
+    total = sum(config.steps_per_scale)
+    if config.snapshot_every and total // config.snapshot_every > MOST_SNAPSHOTS:
+        return (
+            f"snapshot_every is {config.snapshot_every}, so {total} steps make "
+            f"{total // config.snapshot_every} snapshots, over the limit of {MOST_SNAPSHOTS}; give "
+            "more steps between them."
+        )
     if config.animation != "none" and not config.snapshot_every:
         return (
             f"animation is {config.animation} with snapshot_every 0, so it has no images; "

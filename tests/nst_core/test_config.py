@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nst_core import config_checks
 from nst_core.config import PRESETS, SETTINGS, StyleConfig, preset, unknown_setting
 from nst_core.errors import ConfigError
 from nst_core.setting_text import URI_SETTINGS, parse_setting, parse_settings, parse_value
@@ -418,3 +419,11 @@ def test_whole_numbers_may_be_floats_as_their_json_schema_says() -> None:
     given = {"image_size": 512.0, "steps": [4e1, 26.0], "seed": 1e3, "tile": 64.0}
     config = StyleConfig().updated(given)
     assert config.changes() == '{"seed": 1000, "tile": 64}'
+
+
+def test_a_pair_has_no_more_snapshots_than_a_folder_of_files_may() -> None:
+    scales = [number / 100 for number in range(1, 101)]
+    with pytest.raises(ConfigError, match=r"^snapshot_every is 1, so 100000000 steps make"):
+        StyleConfig().updated({"scales": scales, "steps": 1_000_000, "snapshot_every": 1})
+    many = StyleConfig().updated({"scales": scales, "steps": 1_000_000, "snapshot_every": 10_000})
+    assert sum(many.steps_per_scale) // many.snapshot_every == config_checks.MOST_SNAPSHOTS
