@@ -24,6 +24,7 @@ from pipeline.job.options import (
     require_utf8,
 )
 from pipeline.manifest.reading import STANDARD_INPUT
+from pipeline.manifest.row_settings import parse_allowed
 from pipeline.manifest.schemes import parse_schemes
 from pipeline.manifest.values import LEAST_WEIGHT, MOST_WEIGHT, WEIGHTS
 from pipeline.settings_help import settings_help
@@ -142,7 +143,9 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
             raise ConfigError(f"{flag} is {given}; give at least 1.")
     if arguments.run_id is not None:
         check_run_id(arguments.run_id)
-    most, schemes = arguments.max_failures, arguments.allow_schemes
+    most, schemes, allowed = (
+        getattr(arguments, name) for name in ("max_failures", "allow_schemes", "allow_options")
+    )
     return RunOptions(
         manifest=from_here(arguments.manifest or STANDARD_INPUT),
         output=_folder("--output", arguments.output),
@@ -155,6 +158,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         limit=arguments.limit,
         max_failures=None if most is None else MaxFailures.parse(most),
         allow_schemes=() if schemes is None else parse_schemes(schemes),
+        allow_options=None if allowed is None else parse_allowed(allowed),
         allow_private_hosts=arguments.allow_private_hosts,
         run_id=arguments.run_id,
         lock=arguments.lock,
@@ -271,7 +275,8 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     first.add_argument("--output", required=True, metavar="O", help="folder: local or gs://…")
     _add_settings(first)
     command.epilog = settings_help()
-    add = command.add_argument_group("which pairs are done").add_argument
+    pairs = command.add_argument_group("which pairs are done")
+    add = pairs.add_argument
     add(
         "--on-existing",
         choices=("skip", "redo", "error"),
@@ -296,13 +301,8 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stop once more pairs have failed: a count, or a share such as 5%%",
     )
-    add(
-        "--allow-schemes",
-        metavar="S",
-        help="schemes that rows may name, such as gs,s3,https,file (default: the manifest's, the "
-        "output's and gs; file: local paths; https: images on the web)",
-    )
-    _add_private_hosts(command)
+    command_options.add_allowed(pairs)
+    command_options.add_private_hosts(command)
     add = command.add_argument_group("what is told of it").add_argument
     add(
         "--results-shards",
@@ -356,20 +356,11 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_private_hosts(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--allow-private-hosts",
-        action="store_true",
-        help="let URLs lead to this machine and the network around it, and by the environment's "
-        "proxies: for the servers of an intranet",
-    )
-
-
 def _add_stylize(commands: Commands) -> None:
     stylize = add_command(
         commands, "stylize", "Stylize one image, without Beam: to try settings out."
     )
     command_options.add_pair(stylize)
-    _add_private_hosts(stylize)
+    command_options.add_private_hosts(stylize)
     _add_settings(stylize)
     stylize.epilog = settings_help()

@@ -127,6 +127,32 @@ def _add_pictures(
     )
 
 
+def add_allowed(command: argparse._ActionsContainer) -> None:
+    """What a manifest's rows may name and set."""
+    command.add_argument(
+        "--allow-schemes",
+        metavar="S",
+        help="schemes that rows may name, such as gs,s3,https,file (default: the manifest's, the "
+        "output's and gs; file: local paths; https: images on the web)",
+    )
+    command.add_argument(
+        "--allow-options",
+        metavar="KEYS",
+        help="settings that rows may change, such as steps,style_weight; none: no setting "
+        "(default: all)",
+    )
+
+
+def add_private_hosts(command: argparse._ActionsContainer) -> None:
+    """Whether URLs may lead to addresses that only this machine reaches."""
+    command.add_argument(
+        "--allow-private-hosts",
+        action="store_true",
+        help="let URLs lead to this machine and the network around it, and by the environment's "
+        "proxies: for the servers of an intranet",
+    )
+
+
 def add_status(commands: Commands) -> None:
     """What `nst status` takes."""
     status = add_command(commands, "status", "Tell how the runs of an output go; starts nothing.")

@@ -39,6 +39,7 @@ _REGEXES = {
     "run_id": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$",
     "max_failures": "^[0-9]+(\\.[0-9]+)?%?$",
     "allow_schemes": "^[a-z0-9+.-]+(,[a-z0-9+.-]+)*$",
+    "allow_options": "^[a-z_]+(,[a-z_]+)*$",
     "gpu": f"^({'|'.join(sorted({*gpus.NAMES, *(g.accelerator for g in gpus.GPUS.values())}))})$",
 }
 # Where the command's help speaks of paths, which a job on Dataflow cannot have.

@@ -177,6 +177,7 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
             options.output,
             options.schemes,
             private_hosts=options.allow_private_hosts,
+            row_settings=options.allow_options,
         )
         console.print(
             f"Reasons: {failures}\nMend the inputs, then retry just these: {shlex.join(again)}",

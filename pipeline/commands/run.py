@@ -154,6 +154,7 @@ def _begun(
         manifest=options.manifest_name,
         schemes=options.schemes,
         private_hosts=options.allow_private_hosts,
+        row_settings=options.allow_options,
         marks=has_marks(options.manifest, options.reading),
         runner=options.runner,
         started_at=records.now(),

@@ -22,7 +22,7 @@ from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.console.verdict import duration
 from pipeline.manifest.reading import STANDARD_INPUT
-from pipeline.records import records, run_states
+from pipeline.records import records, run_file, run_states
 from pipeline.records.catalog_state import CatalogState, catalog_of
 from pipeline.records.reasons import reason_line
 from pipeline.records.retry import retry_arguments
@@ -165,6 +165,7 @@ def next_command(
             output,
             schemes if isinstance(schemes, list) else (),
             private_hosts=run.told.get("private_hosts") is True,
+            row_settings=run_file.row_settings_in(run.told),
         )
         return shlex.join(again)
     for run in latest:

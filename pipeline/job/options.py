@@ -76,7 +76,7 @@ class RunOptions:
     """What `nst run` does, and `nst plan` foretells; `beam_arguments` go to Beam as they are.
 
     `absolute_ids`: of the output, not given by anybody; see `catalog_file`. `reading`: how the
-    manifest is read.
+    manifest is read. `allow_options`: the settings that rows may change; None for all.
     """
 
     manifest: str
@@ -92,6 +92,7 @@ class RunOptions:
     limit: int | None = None
     max_failures: MaxFailures | None = None
     allow_schemes: tuple[str, ...] = ()
+    allow_options: tuple[str, ...] | None = None
     allow_private_hosts: bool = False
     run_id: str | None = None
     lock: bool = False

@@ -20,6 +20,7 @@ from pipeline.job.options import RunOptions
 from pipeline.manifest.blanks import trimmed
 from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, parse_pair
+from pipeline.manifest.row_settings import check_allowed
 from pipeline.manifest.schemes import check_option, check_sources
 from pipeline.manifest.spelling import names_in
 from pipeline.records.fingerprints import recipe
@@ -52,10 +53,12 @@ def plan_row(
     *,
     absolute_ids: bool = False,
     base: str | None = None,
+    allowed: Sequence[str] | None = None,
 ) -> Task | Outcome:
     """The task that a row asks for, naming files of these schemes, or why it is none.
 
     `absolute_ids`: as of `parse_pair`. `base`: as of `Reading`.
+    `allowed`: the settings that it may change; None for all.
     """
     number = RowNumber(manifest_uri, row.number)
     beside = base or manifest_uri
@@ -66,7 +69,7 @@ def plan_row(
         return failed_row(number, row, beside, error, absolute_ids=absolute_ids)
     try:
         check_sources(pair, schemes)
-        own = row_config(pair, config, beside, schemes)
+        own = row_config(pair, config, beside, schemes, allowed)
         of_pair = recipe(pair, own, weights_identity(own.weights))
     except PairError as error:
         return failed_pair(number, pair, error)
@@ -82,17 +85,22 @@ def plan_row_of(row: Row, manifest_uri: str, options: RunOptions) -> Task | Outc
         options.schemes,
         absolute_ids=options.absolute_ids,
         base=options.reading.base,
+        allowed=options.allow_options,
     )
 
 
 def row_config(
-    pair: Pair, config: StyleConfig, manifest_uri: str, schemes: Sequence[str]
+    pair: Pair,
+    config: StyleConfig,
+    manifest_uri: str,
+    schemes: Sequence[str],
+    allowed: Sequence[str] | None = None,
 ) -> StyleConfig:
     """The job's configuration with the row's own options.
 
     Raises:
-        OptionsInvalid: an option is unknown, has an unusable value, names missing weights, or a
-            file of another scheme than these.
+        OptionsInvalid: an option is unknown, has an unusable value, is not one of those that are
+            allowed, names missing weights, or a file of another scheme than these.
     """
     if not pair.options:
         return config
@@ -107,6 +115,7 @@ def row_config(
             check_option(key, options[key], schemes)
     try:
         own = _updated(config, options)
+        check_allowed(options, own, config, allowed)
         if "weights" in options:
             weights_identity(own.weights)
     except (ConfigError, WeightsError) as error:

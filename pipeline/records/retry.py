@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline import storage
+from pipeline.manifest.row_settings import allow_options_arguments
 from pipeline.manifest.schemes import default_schemes
 
 _FAILURES = re.compile(r"/runs/(?P<run>[^/]+)/failures\.csv")
@@ -29,17 +30,24 @@ def retried_run(manifest: str) -> str | None:
 
 
 def retry_arguments(
-    failures: str, output: str, schemes: Sequence[str], *, private_hosts: bool = False
+    failures: str,
+    output: str,
+    schemes: Sequence[str],
+    *,
+    private_hosts: bool = False,
+    row_settings: Sequence[str] | None = None,
 ) -> list[str]:
     """The words of the command, from the URI of failures.csv.
 
     Args:
         schemes: those that the rows of the run may name; none where that is not known.
         private_hosts: whether its URLs may lead to hosts that only this machine reaches.
+        row_settings: those that its rows may change; None for all.
     """
     config = storage.join(storage.directory(failures), "config.yaml")
     again = ["nst", "run", "--manifest", failures, "--output", output, "--config", config]
     # The failed rows name what the manifest named, from where the output is.
     if schemes and {*schemes} != {*default_schemes(failures, output)}:
         again += ["--allow-schemes", ",".join(schemes)]
+    again += allow_options_arguments(row_settings)
     return [*again, "--allow-private-hosts"] if private_hosts else again

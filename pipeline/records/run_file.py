@@ -11,7 +11,7 @@ import datetime
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from nst_core.errors import JobError
@@ -42,6 +42,7 @@ class About:
 
     `marks`: its pairs are of other manifests, marked in the report. `command`: the command line as
     it was given; `next`: with which a person goes on from an end.
+    `row_settings`: those that rows may change; None for all.
     `job`: on Dataflow its id and its page in the console. `rows`: where the manifest's rows
     are, if it is not called so.
     """
@@ -54,6 +55,7 @@ class About:
     job: dict[str, str] | None = None
     rows: str | None = None
     private_hosts: bool = False
+    row_settings: tuple[str, ...] | None = None
     marks: bool = False
 
 
@@ -142,6 +144,12 @@ class RunFile:
         }
         uri = self._place.uri(NAME)
         storage.write_bytes(uri, records.to_json(content), "application/json")
+
+
+def row_settings_in(told: Mapping[str, Any]) -> list[str] | None:
+    """The settings that rows may change, as a run tells them; None for all."""
+    found = told.get("row_settings")
+    return [str(name) for name in found] if isinstance(found, list) else None
 
 
 def manifest_details(uri: str, rows: str | None = None) -> dict[str, Any]:

@@ -315,6 +315,8 @@ class RunAccount(TypedDict):
     """Of URIs that rows may name."""
     private_hosts: NotRequired[bool]
     """Whether URLs may lead to this machine and the network around it."""
+    row_settings: NotRequired[list[str] | None]
+    """Those that rows may change; null for all."""
     marks: NotRequired[bool]
     """Whether the manifest is one of marks: its pairs are those of others."""
     runner: str | None

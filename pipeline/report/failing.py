@@ -90,8 +90,12 @@ def _failed_ids(run: Run) -> set[str]:
 
 
 def _failures_in(run: Run) -> Iterator[Failure]:
-    config = _config_of(run) if run.failed else StyleConfig()
-    return (_failure(row, run, config) for row in _rows_of(run))
+    if not run.failed:
+        return
+    config = _config_of(run)
+    allowed = run_file.row_settings_in(told_in(storage.directory(run.failures), run_file.NAME))
+    for row in _rows_of(run):
+        yield _failure(row, run, config, allowed)
 
 
 def _rows_of(run: Run) -> Iterator[Row]:
@@ -100,7 +104,7 @@ def _rows_of(run: Run) -> Iterator[Row]:
             yield from itertools.islice(read_rows(run.failures), MOST_FAILURES + 1)
 
 
-def _failure(row: Row, run: Run, config: StyleConfig) -> Failure:
+def _failure(row: Row, run: Run, config: StyleConfig, allowed: Sequence[str] | None) -> Failure:
     columns = row.columns
     status, error = (str(columns.get(name) or "?") for name in OUTCOME)
     try:
@@ -116,18 +120,22 @@ def _failure(row: Row, run: Run, config: StyleConfig) -> Failure:
         **settings.other_cells(others),
         "id": pair.id,
         "style": settings.style_cell(styles),
-        **_options(pair, config),
+        **_options(pair, config, allowed),
     }
     when = (run.name, run.finished_at)
     return Failure(pair.id, *when, status, error, pair.content, styles, pair.columns, cells)
 
 
-def _options(pair: Pair, config: StyleConfig) -> dict[str, str]:
-    """All that the run and the row have set, as the row's own options."""
+def _options(pair: Pair, config: StyleConfig, allowed: Sequence[str] | None) -> dict[str, str]:
+    """All that the run and the row have set, as the row's own options.
+
+    Without what it may not set: that is not allowed by marking it.
+    """
+    own = {k: v for k, v in pair.options.items() if allowed is None or k in allowed}
     try:
-        return _cells_of((config.updated(pair.options) if pair.options else config).changes())
+        return _cells_of((config.updated(own) if own else config).changes())
     except ConfigError:
-        return settings.option_cells({**json.loads(config.changes()), **pair.options})
+        return settings.option_cells({**json.loads(config.changes()), **own})
 
 
 @functools.lru_cache(maxsize=1024)
@@ -162,11 +170,18 @@ def retry_commands(
 def _retry_command(run: Run, output: str, failures: Sequence[Failure]) -> str:
     folder = storage.directory(run.failures)
     # What the run was not allowed its retry is not either.
-    schemes = told_in(folder, run_file.NAME).get("schemes")
+    told = told_in(folder, run_file.NAME)
+    schemes = told.get("schemes")
     if not isinstance(schemes, list):
         # Of an earlier version, which does not tell.
         named = {scheme_name(uri["uri"]) for one in failures for uri in one.styles if one.id}
         named |= {scheme_name(one.content) for one in failures if one.id}
         schemes = sorted({*named, *default_schemes(run.failures, output)})
-    private = allows_private_hosts(folder)
-    return shlex.join(retry_arguments(run.failures, output, schemes, private_hosts=private))
+    again = retry_arguments(
+        run.failures,
+        output,
+        schemes,
+        private_hosts=allows_private_hosts(folder),
+        row_settings=run_file.row_settings_in(told),
+    )
+    return shlex.join(again)

@@ -41,9 +41,14 @@ def row(number: int = 1, **columns: Any) -> Row:
     return Row(number, {name.replace("__", "."): value for name, value in filled.items()})
 
 
-def plan(number: int = 1, manifest: str = MANIFEST, **columns: Any) -> Any:
+def plan(
+    number: int = 1,
+    manifest: str = MANIFEST,
+    allowed: tuple[str, ...] | None = None,
+    **columns: Any,
+) -> Any:
     """What `plan_row` makes of a row."""
-    return planning.plan_row(row(number, **columns), manifest, CONFIG, SCHEMES)
+    return planning.plan_row(row(number, **columns), manifest, CONFIG, SCHEMES, allowed=allowed)
 
 
 def task(number: int = 1, content: str = "/c/a.png", **changes: Any) -> Task:
@@ -127,6 +132,25 @@ def test_a_row_may_bring_weights_of_its_own(tmp_path: pathlib.Path) -> None:
     assert own.config.weights == str(tmp_path / "own.h5")
     assert own.recipe == same.recipe
     assert len({own.recipe, other.recipe, plan(manifest=manifest).recipe}) == 3
+
+
+def test_a_row_changes_only_the_settings_that_it_may(tmp_path: pathlib.Path) -> None:
+    steps = ("steps",)
+    assert plan(allowed=steps, options__steps="7").config.steps == 7
+    for name, value in (
+        ("decode_seconds", "0"),
+        ("max_bytes", "1000000000000"),
+        ("weights", f"{tmp_path}/theirs.h5"),
+        ("init", "/etc/hostname"),
+    ):
+        for allowed in (steps, ()):
+            found = plan(allowed=allowed, **{f"options__{name}": value})
+            assert found.status == "options_invalid"
+            assert found.error.startswith(f"options.{name} is ")
+            assert f"--allow-options {','.join(sorted({*allowed, name}))}." in found.error
+    # What the run has anyway changes nothing.
+    assert plan(allowed=(), options__image_size="64").config == CONFIG
+    assert plan(options__decode_seconds="0").config.decode_seconds == 0
 
 
 def test_row_config_names_the_option_that_is_wrong() -> None:

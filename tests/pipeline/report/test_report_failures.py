@@ -102,3 +102,19 @@ def test_settings_that_many_failures_share_become_cells_once(
         "tv_weight": "2.0",
     }
     assert len(made) == 4
+
+
+def test_what_a_row_may_not_set_is_not_allowed_by_retrying_or_marking_it(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.manifest(
+        [{"id": "greedy", "content": "a.png", "style": "s.png", "options.decode_seconds": 0}]
+    )
+    assert catalog.run("--allow-options", "steps,seed") == 3
+    assert "--allow-options seed,steps" in capsys.readouterr().out
+    assert main(["status", catalog.uri("out")]) == 3
+    assert "--allow-options seed,steps" in capsys.readouterr().out
+    assert "--allow-options seed,steps" in page_of(catalog)
+    (failure,) = details_of(catalog)
+    assert failure["row"]["id"] == "greedy"
+    assert "options.decode_seconds" not in failure["row"]
