@@ -10,9 +10,11 @@ HIDDEN = "***"
 # A user's name and password before the host.
 _USER = re.compile(r"(?i)\b(https?://)([^/?#\"\\\s]*@)")
 _WEB = re.compile(r"(?i)\s*https?:/{2,}")
-# What signed addresses and keys of interfaces are called: of S3, Cloud Storage, CloudFront, Azure.
+# What signed addresses and keys of interfaces are called: of S3, Cloud Storage, CloudFront, Azure,
+# Alibaba, Tencent, Dropbox.
 _NAMES = (
-    "x-amz-signature|x-amz-credential|x-amz-security-token|x-goog-signature|x-goog-credential"
+    "x-[a-z]+-(?:signature|credential|security-token)|q-signature|x-api-key|subscription-key"
+    "|client_secret|refresh_token|id_token|private_token|passwd|rlkey"
     "|signature|sig|awsaccesskeyid|googleaccessid|key-pair-id|policy"
     "|token|access_token|auth_token|auth|hdnea|hdnts|api_key|apikey|password|secret|jwt"
 )

@@ -105,6 +105,19 @@ def test_a_key_of_any_characters_is_hidden_up_to_the_next_parameter(value: str) 
     assert json.loads(storage.without_credentials(json.dumps(row))) == {**row, "content": safe}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x-oss-signature", "X-Cos-Security-Token", "X-Amz-Credential", "x-goog-signature"),
+        *("q-signature", "subscription-key", "client_secret", "rlkey", "x-api-key", "sig"),
+    ],
+)
+def test_the_keys_of_every_large_provider_are_hidden(name: str) -> None:
+    url = f"https://h/a.jpg?w=3&{name}=SECRET&x-date-format=1"
+    assert storage.without_credentials(url) == url.replace("SECRET", "***")
+    assert "SECRET" not in storage.without_credentials(f"{url} does not exist.")
+
+
 @pytest.mark.parametrize("escaped", [1, 2])
 def test_a_key_in_an_address_that_is_another_s_parameter_is_hidden(escaped: int) -> None:
     def within(key: str) -> str:
