@@ -7,6 +7,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from nst_core.imaging import formats
 from pipeline import storage
 from pipeline.storage.uris import split_root
 
@@ -22,8 +23,12 @@ def below(path: str) -> str:
 def source_link(uri: str, output: str) -> str | None:
     """The link to an input; None where it lies neither on this disk nor in the output's bucket.
 
-    Always relative: what a manifest names can neither leave its storage nor be a script.
+    Always relative: what a manifest names can neither leave its storage nor be a script. Nor what
+    a browser would run, such as SVG and HTML, with the rights of the site that has the report.
     """
+    extension = os.path.splitext(uri)[1].lower()
+    if extension and extension not in formats.EXTENSIONS:
+        return None
     if storage.scheme(uri) != storage.scheme(output):
         return None
     if storage.scheme(uri):

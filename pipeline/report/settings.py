@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nst_core.config import PRESETS, SETTINGS, StyleConfig, preset
+from nst_core.errors import has_control
 from nst_core.imaging.encoding import EXTENSIONS
 from pipeline.manifest.values import OPTION, option_text, plain
 
@@ -73,7 +74,10 @@ def style_cell(styles: Sequence[Mapping[str, Any]]) -> str:
 def stylize_command(
     name: str, content: str, styles: Sequence[Mapping[str, Any]], changes: Mapping[str, Any]
 ) -> str:
-    """The line that makes the picture of this name again."""
+    """The line that makes the picture of this name again.
+
+    Empty where a name has what a terminal obeys, into which the line is to be pasted.
+    """
     extension = EXTENSIONS[changes.get("output_format", _defaults()["output_format"])]
     words = ["nst", "stylize", content, *(style["uri"] for style in styles)]
     words += ["-o", f"{name.rpartition('/')[2]}.{extension}"]
@@ -88,4 +92,5 @@ def stylize_command(
     for key, value in changes.items():
         if key != "output_format":
             words += ["--set", f"{key}={option_text(value)}"]
-    return shlex.join(words)
+    command = shlex.join(words)
+    return "" if has_control(command) else command

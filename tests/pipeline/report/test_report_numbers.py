@@ -110,3 +110,17 @@ def test_a_record_names_no_other_thumbnail_than_ours() -> None:
 
 def test_marks_that_turn_text_around_are_written_out() -> None:
     assert visible("a\u202egpj.exe\u200b") == "a⟨U+202E⟩gpj.exe⟨U+200B⟩"
+
+
+@pytest.mark.parametrize("name", ["x.svg", "x.HTML", "x.jpg.xhtml", "x.svg.", "a.png/x.htm"])
+def test_what_a_browser_would_run_has_no_link(name: str) -> None:
+    for folder in ("/catalog", "gs://bucket"):
+        assert links.source_link(f"{folder}/{name}", f"{folder}/out") is None
+        assert links.source_link(f"{folder}/x.JPG", f"{folder}/out") == "../../x.JPG"
+        assert links.source_link(f"{folder}/x", f"{folder}/out") == "../../x"
+
+
+def test_no_command_to_be_copied_has_what_a_terminal_obeys() -> None:
+    for hostile in ("/c.jpg\x03\ncurl x|sh\n", "/c\x1b[201~.jpg", "/c\u202egpj.jpg"):
+        assert settings.stylize_command("a", hostile, [{"uri": "/s.jpg"}], {}) == ""
+        assert settings.stylize_command("a", "/c.jpg", [{"uri": hostile}], {}) == ""
