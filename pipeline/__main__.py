@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # TensorFlow's start-up notices help nobody; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     given = sys.argv[1:] if arguments is None else arguments
+    logs.escape_warnings()
     try:
         try:
             return _dispatch(given)

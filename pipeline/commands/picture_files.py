@@ -6,7 +6,7 @@ import collections
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, harmless
 from nst_core.imaging import formats
 from pipeline import storage
 from pipeline.manifest.outputs import written_by_runs
@@ -71,11 +71,11 @@ def _sentences(left: dict[str, list[str]], below: dict[str, list[str]]) -> Itera
     for reason, uris in left.items():
         several = len(set(uris))
         what = "file is" if several == 1 else "files are"
-        yield f"Left out: {several} {what} {reason}, such as {escaped(uris[0])}."
+        yield harmless(f"Left out: {several} {what} {reason}, such as {escaped(uris[0])}.")
     for folder, uris in below.items():
         what = "picture is" if len(uris) == 1 else "pictures are"
         everything = shlex.quote(storage.join(folder, "**"))
-        yield (
+        yield harmless(
             f"Left out: {len(uris)} {what} in subfolders of {folder}, such as {min(uris)}; "
             f"{everything} takes those too."
         )

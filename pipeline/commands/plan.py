@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nst_core.canvas import Size, content_size
-from nst_core.errors import PairError, WeightsError
+from nst_core.errors import PairError, WeightsError, harmless
 from pipeline.console.verdict import duration
 from pipeline.job import gpus, planning
 from pipeline.job.checking import RecordCheck
@@ -53,7 +53,7 @@ def plan(
         JobError: `nst run` would fail at once, by these words.
     """
     for note in check_manifests(options.manifest, options.reading):
-        print(note, file=sys.stderr)
+        print(harmless(note), file=sys.stderr)
     check_weights(options.config.weights)
     warn_of_small_features(options.config)
     absolute = catalog_file.has_absolute_ids(options.output)

@@ -74,6 +74,12 @@ class JsonFormatter(logging.Formatter):
         )
 
 
+def escape_warnings() -> None:
+    """Let what is logged without any handler, as most commands have none, be harmless too."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(TextFormatter("%(message)s"))
+
+
 def say_last(sentence: str, *, as_json: bool) -> None:
     """Print the sentence that a command ends with, to stderr."""
     sentence = without_credentials(sentence)

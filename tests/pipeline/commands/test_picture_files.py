@@ -11,6 +11,7 @@ import pytest
 from nst_core.imaging import formats
 from pipeline import storage
 from pipeline.__main__ import main
+from pipeline.commands.picture_files import find_pictures
 from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.rows import read_rows
 from tests import more_formats
@@ -199,3 +200,11 @@ def test_links_in_a_circle_or_to_one_folder_give_each_file_once(tmp_path: pathli
         f"{tmp_path}/again/a.png",
         f"{tmp_path}/again/deep/b.png",
     ]
+
+
+def test_no_terminal_obeys_the_name_of_a_file_that_is_left_out(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "b\x1b]0;mine\x07\n.txt").touch()
+    _, (said,) = find_pictures([str(tmp_path)])
+    assert r"b\u001b]0;mine\u0007\u000a.txt" in said
+    assert said.isprintable()

@@ -534,3 +534,16 @@ def test_a_reason_of_an_earlier_version_steers_no_terminal() -> None:
     said = reason_line({"count": 1, "status": "internal", "id": "a", "example": FORGED})
     assert r"no\u001b]0;mine\u0007.jpg" in said
     assert "\x1b" not in said
+
+
+def test_a_warning_of_a_command_without_a_log_steers_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([]) == 2
+    monkeypatch.setattr(logging.getLogger("nst"), "propagate", False)
+    capsys.readouterr()
+    logging.getLogger("nst").warning("%s is damaged.", FORGED)
+    said = capsys.readouterr().err
+    assert r"no\u001b]0;mine\u0007.jpg\u000d" in said
+    assert "\x1b" not in said
+    assert not any(line.startswith("2026") for line in said.splitlines())
