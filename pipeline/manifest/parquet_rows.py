@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 from nst_core.errors import shown
 from pipeline.manifest.columns import Row, Source, check_columns, columns_of, is_empty
 from pipeline.manifest.header import Header
-from pipeline.manifest.text import SHOWN_LIMIT
+from pipeline.manifest.text import ROW_LIMIT, SHOWN_LIMIT
 from pipeline.manifest.values import defect, plain
 
 BATCH_ROWS = 1024  # rows held at once
@@ -30,6 +30,9 @@ def parquet_rows(stream: BinaryIO, source: Source) -> Iterator[Row]:
     try:
         table = parquet.ParquetFile(stream, page_checksum_verification=True)
         header = check_columns(table.schema_arrow.names, source)
+        # A text that rows share is there once: of a file of a kilobyte, all take gigabytes.
+        texts = [field.name for field in table.schema_arrow if _is_text(field.type)]
+        table = parquet.ParquetFile(stream, page_checksum_verification=True, read_dictionary=texts)
         numbers = itertools.count(1)
         for batch in table.iter_batches(BATCH_ROWS):
             for cells in zip(*map(_cells, batch.columns), strict=True):
@@ -39,7 +42,25 @@ def parquet_rows(stream: BinaryIO, source: Source) -> Iterator[Row]:
         raise OSError(str(error)) from error
 
 
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return any(
+        one(kind)
+        for one in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    )
+
+
 def _cells(column: Any) -> list[Any]:
+    import pyarrow
+
+    if pyarrow.types.is_dictionary(column.type):
+        places = column.indices.to_pylist()
+        # Not all: those of other batches are there too.
+        used = sorted({*places} - {None})
+        values = column.dictionary.take(pyarrow.array(used, pyarrow.int64()))
+        texts = dict(zip(used, _cells(values), strict=True))
+        return [texts.get(place) for place in places]
     coarser = _coarser(column.type)
     try:
         # Of nanoseconds Arrow makes pandas's objects where pandas is installed: a row must not
@@ -69,7 +90,16 @@ def _cell(scalar: Any, coarser: Any) -> Any:
     return _Unreadable()
 
 
+def _start(cell: Any) -> Any:
+    cut = cell[:SHOWN_LIMIT] if isinstance(cell, str | bytes) else cell
+    return "?" if isinstance(cut, _Unreadable) else plain(cut)
+
+
 def _row(number: int, header: Header, cells: Sequence[Any]) -> Row:
+    if sum(len(cell) for cell in cells if isinstance(cell, str | bytes)) > ROW_LIMIT:
+        start = {name: _start(cell) for name, cell in zip(header.names, cells, strict=True)}
+        too_long = f"is longer than {ROW_LIMIT} characters; shorten it"
+        return Row(number, {"row": shown(start, SHOWN_LIMIT)}, too_long)
     problem = defect([*header.names, *cells])
     try:
         columns = columns_of(header, cells)

@@ -20,6 +20,7 @@ from nst_core.errors import JobError, ManifestInvalid
 from pipeline.manifest.columns import ManifestError, Row
 from pipeline.manifest.pairs import StyleReference, parse_pair
 from pipeline.manifest.rows import check_header, has_marks, read_rows
+from pipeline.manifest.text import ROW_LIMIT
 from tests.pipeline.manifest.manifests import (
     FORMATS,
     read_pairs,
@@ -449,3 +450,46 @@ def test_reading_a_csv_loads_no_heavy_library(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_text_that_all_rows_of_parquet_share_is_held_once_and_no_row_is_endless(
+    tmp_path: Path,
+) -> None:
+    rows, shared = 1000, pyarrow.array([0] * 1000, pyarrow.int32())
+    columns = {"content": ["a.png"] * rows, "style": ["s.png"] * rows}
+    for name, size in (("shared", ROW_LIMIT - 100), ("endless", 100 * ROW_LIMIT)):
+        note = pyarrow.DictionaryArray.from_arrays(shared, pyarrow.array(["x" * size]))
+        path = tmp_path / f"{name}.parquet"
+        table = pyarrow.table({**columns, "note": note})
+        parquet.write_table(table, path, compression="zstd", store_schema=False)
+        assert path.stat().st_size < 20_000
+        tracemalloc.start()
+        before = pyarrow.total_allocated_bytes()
+        stream = read_rows(str(path))
+        first = [next(stream) for _ in range(rows)]
+        assert pyarrow.total_allocated_bytes() - before < 4 * size + 20_000_000
+        assert tracemalloc.get_traced_memory()[1] < 4 * size + 20_000_000
+        tracemalloc.stop()
+        assert {row.problem for row in first} == {
+            None if name == "shared" else f"is longer than {ROW_LIMIT} characters; shorten it"
+        }
+        stream.close()
+
+
+def test_texts_of_parquet_are_read_however_they_are_kept(tmp_path: Path) -> None:
+    rows = 3000  # in several batches
+    names = [f"{number}.png" for number in range(rows)]
+    columns = {
+        "content": pyarrow.array(names, pyarrow.large_string()),
+        "style": ["s.png"] * rows,
+        "none": pyarrow.array([None] * rows, pyarrow.string()),
+        "some": ["a", None, "b"] * (rows // 3),
+        "raw": [b"\xff%d" % number for number in range(rows)],
+        "options.seed": pyarrow.array([1, 2, 3] * (rows // 3)).dictionary_encode(),
+    }
+    found = list(read_rows(write_parquet(tmp_path / "m.parquet", columns)))
+    assert [row.columns["content"] for row in found] == names
+    assert [row.columns["some"] for row in found[-3:]] == ["a", None, "b"]
+    assert {row.columns["none"] for row in found} == {None}
+    assert found[-1].columns["raw"] == b"\xff2999"
+    assert [row.columns["options.seed"] for row in found[:3]] == [1, 2, 3]
