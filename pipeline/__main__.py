@@ -77,12 +77,12 @@ def _dispatch(given: Sequence[str]) -> int:
                 command=("nst", *given),
             )
     if arguments.command == "plan":
-        options, price = cli.run_options(arguments), cli.gpu_price(arguments)
+        options = cli.run_options(arguments)
+        workers, price = cli.gpu_workers(arguments)
         _prepare_storage(options)
         from pipeline.commands.plan import plan
         from pipeline.commands.sources import with_rows
 
-        workers = arguments.workers
         with with_rows(options, arguments) as options:
             return plan(options, as_json=arguments.json, workers=workers, gpu_price=price)
     if arguments.command == "status":

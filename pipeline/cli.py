@@ -170,26 +170,25 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
     )
 
 
-def gpu_price(arguments: argparse.Namespace) -> float | None:
-    """What an hour of a GPU costs whoever asks for a plan; None where they have not said.
+def gpu_workers(arguments: argparse.Namespace) -> tuple[int, float | None]:
+    """How many workers with a GPU `nst plan` reckons with, and an hour's price; None: not said.
 
     Raises:
-        ConfigError: it is no price, or of no GPU.
+        ConfigError: one of them is given without a GPU, or the price is none.
     """
-    price: float | None = arguments.gpu_price
-    if price is None:
-        return None
-    if not 0 <= price < math.inf:
+    workers, price = arguments.workers, arguments.gpu_price
+    if price is not None and not 0 <= price < math.inf:
         raise ConfigError(
             f"--gpu-price is {price:g}, which is no price; give what one GPU costs in an hour, "
             "such as 0.71."
         )
-    if arguments.gpu is None:
-        raise ConfigError(
-            f"--gpu-price is {price:g}, but no GPU is named whose price it is; add --gpu, one of "
-            f"{', '.join(gpus.NAMES)}."
-        )
-    return price
+    for flag, given in (("--workers", workers), ("--gpu-price", price)):
+        if given is not None and arguments.gpu is None:
+            raise ConfigError(
+                f"{flag} is {given:g}, and no GPU is named that it is about; add --gpu, one of "
+                f"{', '.join(gpus.NAMES)}."
+            )
+    return workers or 1, price
 
 
 def _folder(flag: str, given: str) -> str:
@@ -221,7 +220,7 @@ def _add_settings(command: argparse._ActionsContainer) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="one setting; may be given several times",
+        help="one setting, in place of that of --config; may be given several times",
     )
     command.add_argument(
         "--weights", metavar="W", help="imagenet, procedural, or a Keras VGG19 .h5 (path or URI)"
@@ -249,7 +248,6 @@ def _add_plan(commands: Commands) -> None:
     plan.add_argument(
         "--workers",
         type=int,
-        default=1,
         metavar="N",
         help="with --gpu: how many workers will share the pairs (default 1)",
     )
@@ -270,52 +268,52 @@ def _add_plan(commands: Commands) -> None:
 
 def _add_job(command: argparse.ArgumentParser) -> None:
     """What `run` does, and `plan` foretells."""
-    first = command.add_argument_group("what, where to, and how it looks")
+    first = command.add_argument_group("what, where to, and the look")
     command_options.add_sources(first)
     first.add_argument("--output", required=True, metavar="O", help="folder: local or gs://…")
     _add_settings(first)
     command.epilog = settings_help()
-    pairs = command.add_argument_group("which pairs are done")
+    pairs = command.add_argument_group("which pairs are done, and from where")
     add = pairs.add_argument
     add(
         "--on-existing",
         choices=("skip", "redo", "error"),
         default="skip",
-        help="what to do with pairs that are done already (default skip)",
+        help="pairs that are done already: skip them, redo them, or refuse to start (default skip)",
     )
     add(
         "--inputs",
         choices=("check", "trust"),
         default="check",
-        help="whether images of pairs that are done are looked at: changed ones are done again "
-        "(default check)",
+        help="check: look whether images of done pairs have changed, and do those again; trust: "
+        "do not look (default check)",
     )
     add(
         "--limit",
         type=int,
         metavar="N",
-        help="do only the first N pairs of the manifest that are to be done",
+        help="do only the first N pairs of the manifest that are to be done (default: all)",
     )
     add(
         "--max-failures",
         metavar="N",
-        help="stop once more pairs have failed: a count, or a share such as 5%%",
+        help="stop once more pairs have failed: a count, or a share such as 5%% (default: never)",
     )
     command_options.add_allowed(pairs)
-    command_options.add_private_hosts(command)
-    add = command.add_argument_group("what is told of it").add_argument
+    command_options.add_private_hosts(pairs)
+    add = command.add_argument_group("results and messages").add_argument
     add(
         "--results-shards",
         type=int,
         default=1,
         metavar="N",
-        help="files that the results are spread over (default 1)",
+        help="number of files that the results are spread over (default 1)",
     )
     add(
         "--results-format",
         choices=("jsonl", "parquet"),
         default="jsonl",
-        help="JSON Lines or Parquet (default jsonl)",
+        help="of the results: JSON Lines or Parquet (default jsonl)",
     )
     add("--run-id", metavar="ID", help="name of the run's folder (default: the time)")
     add("--no-report", action="store_true", help="leave out the pages in O/report at the end")
@@ -363,4 +361,7 @@ def _add_stylize(commands: Commands) -> None:
     command_options.add_pair(stylize)
     command_options.add_private_hosts(stylize)
     _add_settings(stylize)
-    stylize.epilog = settings_help()
+    stylize.epilog = (
+        "Exit status: 0; 1 the image could not be made; 2 wrong usage; 130 stopped by Ctrl-C.\n\n"
+        f"{settings_help()}"
+    )

@@ -158,8 +158,12 @@ def add_status(commands: Commands) -> None:
     status = add_command(commands, "status", "Tell how the runs of an output go; starts nothing.")
     status.add_argument("output", metavar="O", help="the --output of run: local or gs://…")
     status.add_argument("--run", metavar="ID", help="only this run")
-    status.add_argument("--watch", action="store_true", help="again and again, while one runs")
-    status.add_argument("--count", action="store_true", help="count the records too: lists all")
+    status.add_argument(
+        "--watch", action="store_true", help="every 5 s anew, until no run is at work"
+    )
+    status.add_argument(
+        "--count", action="store_true", help="count the records too, which lists all"
+    )
     status.add_argument("--json", action="store_true", help="print it as JSON")
     status.epilog = (
         "Exit status: 0 all done; 1 it cannot be read; 2 wrong usage, or no runs; 3 pairs have\n"
@@ -206,7 +210,11 @@ def add_pair(stylize: argparse.ArgumentParser) -> None:
     stylize.add_argument("content", metavar="CONTENT", help="image: path, gs://… or https://…")
     stylize.add_argument("styles", metavar="STYLE", nargs="+", help="one or more style images")
     stylize.add_argument(
-        "-o", "--output", required=True, metavar="IMAGE", help=".png, .jpg, .webp, .tiff or .avif"
+        "-o",
+        "--output",
+        required=True,
+        metavar="IMAGE",
+        help="the extension is the format: .png, .jpg, .webp, .tiff or .avif",
     )
     stylize.add_argument(
         "--style-mask",
@@ -235,7 +243,11 @@ def add_manifest(commands: Commands) -> None:
     for name in ("contents", "styles"):
         _add_pictures(manifest, name, required=True)
     manifest.add_argument(
-        "-o", "--output", required=True, metavar="M", help=".csv, .tsv, .jsonl or .parquet"
+        "-o",
+        "--output",
+        required=True,
+        metavar="M",
+        help="the extension is the format: .csv, .tsv, .jsonl (or with .gz), .parquet",
     )
     _add_id(manifest)
 
@@ -317,14 +329,19 @@ def add_demo(commands: Commands) -> None:
     demo.add_argument(
         "--weights",
         metavar="W",
-        help="as for run; default: imagenet where they are cached or soon fetched, else procedural",
+        help="as for run (default: imagenet where they are cached, or fetched within 45 s, else "
+        "procedural)",
     )
 
 
 def add_weights(commands: Commands) -> None:
     """What `nst weights` takes."""
     weights = add_command(commands, "weights", "Fetch or verify the network's weights.")
-    weights.add_argument("action", choices=("fetch", "verify"))
+    weights.add_argument(
+        "action",
+        choices=("fetch", "verify"),
+        help="fetch: have the file here, and check it; verify: load the weights, as a run would",
+    )
     weights.add_argument(
         "--weights", default="imagenet", metavar="W", help="as for run (default imagenet)"
     )

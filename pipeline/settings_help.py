@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import textwrap
 from collections.abc import Iterator
 
@@ -14,7 +15,7 @@ GROUPS = {
     "content": ("content_layers", "content_colors", "init", "keep"),
     "style": ("style_weight", "style_layers", "style_statistics", "style_fit"),
     "total variation": ("tv_weight", "tv_norm"),
-    "sizes": ("image_height", "resample", "canvas_multiple", "output_size"),
+    "sizes": ("image_height", "smallest_side", "resample", "canvas_multiple", "output_size"),
     "network": ("weights", "pooling", "padding", "normalization", "normalize_gradients"),
     "optimisation": (
         *("scales", "optimizer", "learning_rate", "betas", "tolerance", "seed"),
@@ -42,5 +43,7 @@ def settings_help() -> str:
 
 
 def _setting(key: str, default: object) -> Iterator[str]:
-    text = f"{SETTINGS[key]} (default {default})".replace("`", "")
+    # As YAML has it, for that is how a setting is given.
+    spelt = default if isinstance(default, str) else json.dumps(default)
+    text = f"{SETTINGS[key]} (default {spelt})".replace("`", "")
     yield from textwrap.wrap(text, _WIDTH, initial_indent=f"  {key}: ", subsequent_indent="      ")

@@ -18,6 +18,8 @@ Written from the program itself (`python -m tools.manual.command_line`): what `n
 says, but for the [settings](settings.md). What the commands do: [Commands](commands.md); their exit
 statuses: [Statuses and exit codes](statuses.md).
 """
+# What argparse calls the groups of those that have none.
+_UNTITLED = ("options", "positional arguments", "")
 
 
 def page() -> str:
@@ -51,6 +53,10 @@ def _section(
             if action.dest != "help" and not told.issuperset(action.option_strings or [""])
         ]
         if actions:
+            title = group.title or ""
+            if title not in _UNTITLED:
+                yield ""
+                yield f"**{title[:1].upper()}{title[1:]}**"
             yield ""
             yield from _table(actions)
 

@@ -298,10 +298,14 @@ def test_a_price_turns_gpu_hours_into_money(
         (["--gpu=nvidia-l4", "--gpu-price=nan"], "--gpu-price is nan"),
         (["--gpu=nvidia-l4", "--gpu-price=inf"], "--gpu-price is inf"),
         (["--gpu=nvidia-l4", "--gpu-price=cheap"], "--gpu-price"),
-        (["--gpu-price=0.71"], "add --gpu, one of nvidia-tesla-t4"),
+        (["--gpu-price=0.71"], "--gpu-price is 0.71, and no GPU is named that it is about"),
+        (
+            ["--workers=8"],
+            "--workers is 8, and no GPU is named that it is about; add --gpu, one of",
+        ),
     ],
 )
-def test_what_is_no_price_is_refused(
+def test_what_is_no_price_or_of_no_gpu_is_refused(
     catalog: Catalog, capsys: pytest.CaptureFixture[str], given: list[str], part: str
 ) -> None:
     catalog.pairs()
