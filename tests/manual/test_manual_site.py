@@ -98,6 +98,17 @@ def test_pages_fit_their_window_and_ask_nobody(
     context.close()
 
 
+def test_no_option_is_parted_behind_its_dashes(address: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": NARROW, "height": 900})
+    page.goto(f"{address}/how-to/look_at_results.html")
+    lines = page.evaluate(
+        "[...document.querySelectorAll('.nst-option')].map(one => one.getClientRects().length)"
+    )
+    assert len(lines) > 5
+    assert set(lines) == {1}
+    page.close()
+
+
 def test_the_search_finds_a_message(address: str, browser: Any) -> None:
     page = browser.new_page(viewport={"width": WIDE, "height": 900})
     page.goto(f"{address}/index.html")

@@ -20,6 +20,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 DOCS = "docs"
 BELOW = "repository"
 BARS = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")
+# Code within a line, as HTML (blocks have an empty <span> before it); where an option begins in it.
+INLINE = re.compile(r"(?<!</span>)<code>([^<]*)</code>")
+OPTION = re.compile(r"(?<![\w-])--?[A-Za-z]+")
 README, FIRST_PAGE = "README.md", "index.md"
 # The target of a link or picture, without scheme; its anchor.
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(#[^)\s]*)?(?=\))")
@@ -59,6 +62,16 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
     markdown = BARS.sub(with_bars, markdown)
     return LINK.sub(replaced, markdown)
+
+
+def on_page_content(text: str, page: Any, config: Any, files: Any) -> str:
+    """Keep an option's dashes and its first word in one line, where a browser would part them."""
+    del page, config, files
+
+    def kept(code: re.Match[str]) -> str:
+        return OPTION.sub(r'<span class="nst-option">\g<0></span>', code[0])
+
+    return INLINE.sub(kept, text)
 
 
 def with_bars(code: re.Match[str]) -> str:
