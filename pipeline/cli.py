@@ -279,7 +279,8 @@ def _add_job(command: argparse.ArgumentParser) -> None:
         "--on-existing",
         choices=("skip", "redo", "error"),
         default="skip",
-        help="pairs that are done already: skip them, redo them, or refuse to start (default skip)",
+        help="pairs that are done already: skip or redo them, or end with status 1 before any work "
+        "(default skip)",
     )
     add(
         "--inputs",
