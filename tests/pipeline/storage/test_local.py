@@ -131,6 +131,35 @@ def test_a_failing_disk_is_named_and_leaves_the_old_file(
     assert (tmp_path / "x.png").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("write", [storage.write_bytes, storage.create_bytes])
+def test_once_a_write_returns_a_power_cut_takes_neither_the_bytes_nor_a_name(
+    monkeypatch: Any, tmp_path: Path, write: Any
+) -> None:
+    done: list[tuple[str, int]] = []
+    sync, replace, link = os.fsync, os.replace, os.link
+
+    def synced(descriptor: int) -> None:
+        done.append(("on disk", os.fstat(descriptor).st_ino))
+        sync(descriptor)
+
+    def named(give: Any, file: str, name: str) -> None:
+        done.append(("named", os.stat(file).st_ino))
+        give(file, name)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *names: named(replace, *names))
+    monkeypatch.setattr(os, "link", lambda *names: named(link, *names))
+    path = tmp_path / "a" / "b" / "x.png"
+    write(str(path), b"pixels", PNG)
+    file, *folders = (one.stat().st_ino for one in (path, *path.parents[:3]))
+    assert done == [
+        *(("on disk", folder) for folder in reversed(folders[1:])),
+        ("on disk", file),
+        ("named", file),
+        ("on disk", folders[0]),
+    ]
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
 def test_a_disk_that_fills_up_inside_the_with_is_named() -> None:
     file = storage_local_errors.TargetFile("/dev/full", "w", "/out/x.png")
