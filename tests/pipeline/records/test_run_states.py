@@ -243,6 +243,18 @@ def test_of_two_runs_at_once_the_one_that_finished_after_the_other_s_end_counts(
         assert [run.run for run in catalog_of(output.read()).heads] == ["b"]
 
 
+@pytest.mark.parametrize("state", ["running", "launched", "finished"])
+def test_of_two_runs_at_once_the_later_one_counts_unless_it_ended_early(
+    output: Output, state: str
+) -> None:
+    counts = {"pairs": 10, "left": 0}
+    output.run("b", state, **counts, done=9, failed=1, renewed_at=ago(minutes=2))
+    times = {"started_at": ago(hours=4), "ended_at": ago(minutes=1)}
+    output.run("a", "finished", **counts, done=8, failed=2, **times)
+    assert totals(output) == (10, 9, 1, 0)
+    assert [run.run for run in catalog_of(output.read()).heads] == ["b"]
+
+
 def test_a_run_that_was_killed_has_more_to_do_if_its_manifest_was_another_by_then(
     output: Output,
 ) -> None:
