@@ -143,8 +143,6 @@ def style_size(style: Size, content: Size, config: StyleConfig, scale: float, na
     whole = _style_at(style, content, config, config.style_scale)
     # At every scale: who measures a coarse one first must not make a huge picture for nothing.
     _check(whole, f"The style {name} is {style} px and becomes {whole} px", "style_scale")
-    if scale == 1:
-        return whole
     size = _style_at(style, content, config, config.style_scale * scale)
     return Size(max(size.width, 1), max(size.height, 1))
 

@@ -125,7 +125,6 @@ def layers(value: Any) -> str | None:
     """Layers and their weights, not all of them 0."""
     if (
         isinstance(value, Mapping)
-        and value
         and all(name in CONV_LAYERS and is_number(w) and w >= 0 for name, w in value.items())
         and sum(value.values()) > 0
     ):

@@ -127,7 +127,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("tolerance", 1.1, "at least 0 and at most 1"),
     ("content_layers", {}, "block1_conv1 to block5_conv4"),
     ("content_layers", {"block6_conv1": 1}, "block1_conv1 to block5_conv4"),
-    ("content_layers", {"block1_conv1": -1}, "at least 0"),
+    ("content_layers", {"block1_conv1": -1, "block2_conv1": 2}, "at least 0"),
     ("content_layers", {"block1_conv1": 0}, "weight"),
     ("content_layers", {datetime.date(2020, 1, 1): 1}, "block1_conv1"),
     ("style_layers", ["block1_conv1"], "each with a weight"),
