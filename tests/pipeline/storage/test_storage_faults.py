@@ -234,6 +234,9 @@ def test_an_object_replaced_while_it_is_read_is_read_anew(bad_bucket: BadBucket)
     storage.write_bytes(uri, b"pixels", PNG)
     bad_bucket.proxy.fail(lambda: storage.write_bytes(uri, b"replaced", PNG), "read")
     assert storage.read_bytes(uri, max_bytes=100) == b"replaced"
+    # Nor is it told to be the version that it was before.
+    bad_bucket.proxy.fail(lambda: storage.write_bytes(uri, b"once more", PNG), "read")
+    assert storage.read_version(uri, max_bytes=100) == (b"once more", storage.version(uri))
 
 
 def test_many_threads_at_once_have_a_connection_each(
