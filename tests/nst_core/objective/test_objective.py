@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from nst_core.config import StyleConfig, preset
 from nst_core.network.weights import VggWeights
+from nst_core.objective.losses import total_variation_loss
 from nst_core.objective.objective import Objective
 from nst_core.objective.style_term import mixed
+from nst_core.optimizers.curvature import variation_gradient
 from tests.nst_core.engine.quick import shared_network
 
 Images = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -218,6 +220,28 @@ def test_relative_total_variation_is_per_pixel_of_values_from_nothing_to_one(
         )
         found.append(evaluated(objective_of(procedural, config), config, *images)["tv"])
     np.testing.assert_allclose(found[0] / 255**power / (48 * 64), found[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["notebook", "l1", "l2"])
+def test_of_plain_sums_the_curvature_of_the_weighted_total_variation_is_known(
+    procedural: VggWeights, images: Images, norm: str
+) -> None:
+    def known(**settings: Any) -> Any:
+        config = preset("notebook").updated({"tv_norm": norm, **settings})
+        objective = objective_of(procedural, config)
+        return objective.stiffness_at(objective.weights(config))
+
+    stiffness_at = known(tv_weight=0.5)
+    assert stiffness_at is not None
+    x = tf.constant(images[0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = 0.5 * total_variation_loss(x, norm)
+    found = variation_gradient(x, stiffness_at(x))
+    np.testing.assert_allclose(found, tape.gradient(loss, x), rtol=1e-4, atol=1e-4)
+    assert known(tv_weight=0) is None
+    # Of relative terms it is no great part.
+    assert known(normalization="energy") is known(normalization="mean") is None
 
 
 def test_mean_terms_are_those_of_neural_style(procedural: VggWeights, images: Images) -> None:
