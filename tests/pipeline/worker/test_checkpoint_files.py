@@ -7,6 +7,7 @@ import dataclasses
 import io
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from pipeline.records.tasks import Outcome, Task
 from pipeline.worker import checkpoints
 from pipeline.worker.checkpoints import Checkpoints, find
 from pipeline.worker.inputs import Inputs
-from pipeline.worker.snapshots import Snapshots
+from pipeline.worker.snapshots import SnapshotFiles, Snapshots
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
@@ -149,9 +150,13 @@ def test_of_another_fingerprint_or_without_the_setting_none_is_found(
     assert opened(output, entry(checkpoint_seconds=0)).arrays == [None]
 
 
-def test_snapshots_are_kept_with_it(opened: Opened, catalog: Catalog) -> None:
+def test_snapshots_are_kept_with_it_also_those_that_wait_to_be_encoded(
+    opened: Opened, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output, one = catalog.uri("out"), entry(snapshot_every=2, animation="gif")
     first = opened(output, one)
+    add = SnapshotFiles.add
+    monkeypatch.setattr(SnapshotFiles, "add", lambda *taken: (time.sleep(0.1), add(*taken)))
     for step in (2, 4):
         image = np.full((48, 64, 3), 10 * step, np.float32)
         first._snapshots.take(Snapshot(0, step, image))
