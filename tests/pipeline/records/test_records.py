@@ -155,6 +155,19 @@ def test_where_images_lie_decides_nothing_but_which_is_which_does() -> None:
     assert next(iter(recipes)) != fingerprints.recipe(PAIR, StyleConfig(), "w")
 
 
+def test_of_the_same_images_it_counts_which_are_masks() -> None:
+    one, other = (
+        dataclasses.replace(PAIR, styles=styles)
+        for styles in (
+            (StyleReference("/1", mask="/2"), StyleReference("/3")),
+            (StyleReference("/1"), StyleReference("/2", mask="/3")),
+        )
+    )
+    read = [[uri for _, uri in fingerprints.roles_of(it, StyleConfig())] for it in (one, other)]
+    assert read[0] == read[1]
+    assert mark(one) != mark(other)
+
+
 @pytest.mark.parametrize("pair_id", ["town", "a/b/town", "v1.2", "a.0123456789abcdef", "x.json"])
 def test_id_and_fingerprint_come_back_from_a_record_s_name(pair_id: str) -> None:
     uri = records.record_uri("gs://b/o", pair_id, mark())
