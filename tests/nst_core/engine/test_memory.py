@@ -16,6 +16,7 @@ from nst_core.engine import batch, device, memory
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import ConfigError, OutOfMemory
 from nst_core.network.weights import VggWeights
+from nst_core.optimizers import HISTORY
 from nst_core.results import Style, StyleResult
 
 Draw = Callable[[int, int, int], np.ndarray]
@@ -95,6 +96,20 @@ class TestPrediction:
         images_and_targets = 12 * (memory.TILED_IMAGES["adam"] + 3 * memory.TILED_TARGETS)
         assert large - small <= images_and_targets * (4096**2 - 2048**2)
         assert large < whole / 4
+
+    def test_in_tiles_l_bfgs_needs_two_images_for_each_step_that_it_remembers(self) -> None:
+        def more(steps: Any, **settings: Any) -> float:
+            """Images beyond those of a single step."""
+            several, one = (
+                predicted(QUICK.updated({**settings, "steps": count}), tile=64)
+                for count in (steps, 1)
+            )
+            return (several - one) / (4 * 3 * 160 * 96)
+
+        assert more(5) == pytest.approx(2 * 4)
+        assert more([3, 5], scales=[0.5, 1]) == pytest.approx(2 * 4)
+        assert more(500) == more(HISTORY) == pytest.approx(2 * (HISTORY - 1))
+        assert more(500, optimizer="adam") == 0
 
     def test_the_largest_tile_that_fits_is_taken(self) -> None:
         config = StyleConfig().updated({"optimizer": "adam"})
