@@ -172,6 +172,7 @@ IDS = [
     ("a", "a.png/b"),
     ("a.png/b", "a"),
     ("a", "a.csv/b"),
+    ("a", "a.gif/b"),
     ("x/a", "x/a.png/b/c"),
     ("a", "a/000001.png/b"),
     ("a", "a/000001.png"),
@@ -202,9 +203,11 @@ def test_the_later_of_two_ids_whose_files_would_meet_fails(ids: tuple[str, str])
     assert resolved({}, *ids, "z") == ["todo", "duplicate_id", "todo"]
     assert resolved({}, *ids[::-1]) == ["todo", "duplicate_id"]
     # Against what is there already, without its row.
-    existing = (
-        Existing("snapshots", "000001.png") if "0001" in ids[1] else Existing("images", "png")
-    )
+    existing = Existing("images", "png")
+    if "0001" in ids[1]:
+        existing = Existing("snapshots", "000001.png")
+    elif "gif" in ids[1]:
+        existing = Existing("animations", "gif")
     assert resolved({ids[0]: existing}, ids[1]) == ["duplicate_id"]
     assert resolved({ids[0]: existing}, "z", "b") == ["todo", "todo"]
 
