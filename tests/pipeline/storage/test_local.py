@@ -139,7 +139,9 @@ def test_once_a_write_returns_a_power_cut_takes_neither_the_bytes_nor_a_name(
     sync, replace, link = os.fsync, os.replace, os.link
 
     def synced(descriptor: int) -> None:
-        done.append(("on disk", os.fstat(descriptor).st_ino))
+        found = os.fstat(descriptor)
+        assert stat.S_ISDIR(found.st_mode) or found.st_size == len(b"pixels")
+        done.append(("on disk", found.st_ino))
         sync(descriptor)
 
     def named(give: Any, file: str, name: str) -> None:
@@ -158,6 +160,20 @@ def test_once_a_write_returns_a_power_cut_takes_neither_the_bytes_nor_a_name(
         ("named", file),
         ("on disk", folders[0]),
     ]
+
+
+def test_many_writes_leave_no_file_open(tmp_path: Path) -> None:
+    def next_descriptor() -> int:
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        os.close(descriptor)
+        return descriptor
+
+    before = next_descriptor()
+    for number in range(9):
+        storage.write_bytes(f"{tmp_path}/{number}/x.png", b"pixels", PNG)
+        storage.create_bytes(f"{tmp_path}/{number}/y.png", b"pixels", PNG)
+    storage.check_writable(f"{tmp_path}/z")
+    assert next_descriptor() < before + 9
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
