@@ -182,6 +182,32 @@ def test_a_trial_whose_loss_is_no_number_is_drawn_back() -> None:
     np.testing.assert_allclose(found, np.ones_like(found), atol=5e-3)
 
 
+def test_after_many_refused_trials_lbfgs_begins_again_more_carefully() -> None:
+    optimizer, rate = Lbfgs(), tf.constant(1.0)
+    evaluate = evaluation(quadratic(random(1), stretched(3)))
+    state = optimizer.start(tf.constant(random(2)), 1)
+    for _ in range(5):
+        state = optimizer.step(state, evaluate, rate)
+    assert state["pairs"].numpy() == [4]
+    before = state
+    tried: list[np.ndarray] = []
+
+    def refused(x: Any) -> tuple[Any, Any]:
+        tried.append((x - before["x"]).numpy())
+        terms, gradient = evaluate(x)
+        return terms + np.inf, gradient
+
+    for _ in range(optimizer.most_rejections + 1):
+        assert (state["x"].numpy() == before["x"].numpy()).all()
+        state = optimizer.step(state, refused, rate)
+    lengths = [float(np.linalg.norm(one)) for one in tried]
+    assert lengths[:-1] == sorted(lengths[:-1], reverse=True)
+    # Down the slope, a tenth of the first step, with nothing remembered.
+    slope = before["gradient"].numpy()
+    np.testing.assert_allclose(tried[-1], -0.1 * slope / np.abs(slope).max(), atol=1e-6)
+    assert state["pairs"].numpy() == [0]
+
+
 def test_a_neighbour_whose_loss_is_no_number_changes_nothing() -> None:
     start, target, curvature = random(2, 2), random(1, 2, 5), stretched(3, 2)
     broken = target.copy()
