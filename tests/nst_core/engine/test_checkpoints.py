@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nst_core.config import StyleConfig
-from nst_core.engine import batch, checkpoints, scale
+from nst_core.engine import batch, checkpoints, scale, style_engine
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import DeadlineExceeded, PairError
 from nst_core.network.weights import VggWeights
@@ -230,6 +230,7 @@ def test_a_checkpoint_of_anything_else_is_ignored(
     contents: list[np.ndarray],
     style: Style,
     draw: Draw,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     quick = QUICK.updated({"steps": 1})
     _, (saved,) = run(engine, contents[:1], style, quick)
@@ -246,6 +247,14 @@ def test_a_checkpoint_of_anything_else_is_ignored(
         run(engine, contents[:1], style, quick, keeps=[kept], **given),
         run(rough, contents[:1], style, quick, **given),
     ]
+    # Of other weights, and of another kind of device, which may be as precise.
+    for where, name, value in (
+        (engine, "weights", dataclasses.replace(engine.weights, sha256="of others")),
+        (style_engine, "is_gpu", lambda _: True),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, value)
+            others.append(run(engine, contents[:1], style, quick, **given))
     for (found,), _ in others:
         assert isinstance(found, StyleResult)
         assert found.resumed_at_step is None
