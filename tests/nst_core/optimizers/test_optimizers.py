@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nst_core.objective.losses import total_variation_loss, variation_stiffness
 from nst_core.optimizers.lbfgs import Lbfgs
 from nst_core.optimizers.loop import (
     LONGEST_CALL,
@@ -182,7 +183,10 @@ def test_a_trial_whose_loss_is_no_number_is_drawn_back() -> None:
     np.testing.assert_allclose(found, np.ones_like(found), atol=5e-3)
 
 
-def test_after_many_refused_trials_lbfgs_begins_again_more_carefully() -> None:
+@pytest.mark.parametrize("broken", [(np.inf, 0.0), (0.0, np.nan)])
+def test_after_many_refused_trials_lbfgs_begins_again_more_carefully(
+    broken: tuple[float, float],
+) -> None:
     optimizer, rate = Lbfgs(), tf.constant(1.0)
     evaluate = evaluation(quadratic(random(1), stretched(3)))
     state = optimizer.start(tf.constant(random(2)), 1)
@@ -195,7 +199,7 @@ def test_after_many_refused_trials_lbfgs_begins_again_more_carefully() -> None:
     def refused(x: Any) -> tuple[Any, Any]:
         tried.append((x - before["x"]).numpy())
         terms, gradient = evaluate(x)
-        return terms + np.inf, gradient
+        return terms + broken[0], gradient + broken[1]
 
     for _ in range(optimizer.most_rejections + 1):
         assert (state["x"].numpy() == before["x"].numpy()).all()
@@ -316,10 +320,47 @@ def test_bounded_pixels_stay_within_0_and_255_and_find_the_best_there(
     np.testing.assert_allclose(found, np.clip(target, 0, 255), atol=0.5)
 
 
-def test_the_first_step_of_lbfgs_changes_a_pixel_by_the_learning_rate() -> None:
+def stiff(x: Any) -> Any:
+    """The known curvature of a total variation."""
+    return variation_stiffness(x, "l2", 1.0)
+
+
+@pytest.mark.parametrize("known", [None, stiff])
+def test_the_first_step_of_lbfgs_changes_a_pixel_by_the_learning_rate(known: Any) -> None:
     start, loss = random(2, 2), quadratic(random(1, 2, 5), stretched(3, 2))
-    found, _ = minimised(Lbfgs(), start, loss, 2, 0.25)
-    np.testing.assert_allclose(np.abs(found - start).max(axis=(1, 2, 3)), [0.25, 0.25], rtol=1e-4)
+    state = Lbfgs().start(tf.constant(start), 1)
+    for _ in range(2):
+        state = Lbfgs().step(state, evaluation(loss), tf.constant(0.25), known)
+    moved = np.abs(state["x"].numpy() - start).max(axis=(1, 2, 3))
+    np.testing.assert_allclose(moved, [0.25, 0.25], rtol=1e-4)
+
+
+def test_a_step_that_shows_no_positive_curvature_teaches_lbfgs_nothing() -> None:
+    optimizer, rate = Lbfgs(), tf.constant(1.0)
+    evaluate = evaluation(quadratic(random(1), stretched(3)))
+    state = optimizer.start(tf.constant(random(2)), 1)
+    for _ in range(5):
+        state = optimizer.step(state, evaluate, rate)
+
+    def bent(x: Any) -> tuple[Any, Any]:
+        return state["terms"] - 1.0, state["gradient"] - 0.1 * (x - state["x"])
+
+    after = optimizer.step(state, bent, rate)
+    assert not (after["x"].numpy() == state["x"].numpy()).all()
+    assert after["pairs"].numpy() == state["pairs"].numpy() == [4]
+    for name in ("moves", "changes", "rises"):
+        np.testing.assert_array_equal(after[name][0], state[name][0])
+
+
+def test_the_curvature_that_is_known_is_not_taken_for_the_networks() -> None:
+    def variation(x: Any) -> Any:
+        return total_variation_loss(x, "l2")
+
+    state = Lbfgs().start(tf.constant(random(2)), 1)
+    for _ in range(4):
+        state = Lbfgs().step(state, evaluation(variation), tf.constant(0.5), stiff)
+    assert state["moved"].numpy().max() > 0
+    assert state["turned"].numpy().max() < 1e-9 * state["moved"].numpy().max()
 
 
 def test_at_the_minimum_nothing_moves() -> None:
