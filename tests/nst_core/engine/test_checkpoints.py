@@ -247,10 +247,12 @@ def test_a_checkpoint_of_anything_else_is_ignored(
         run(engine, contents[:1], style, quick, keeps=[kept], **given),
         run(rough, contents[:1], style, quick, **given),
     ]
-    # Of other weights, and of another kind of device, which may be as precise.
+    # Of other weights, of another kind of device, which may be as precise, and of a version whose
+    # optimiser keeps something else.
     for where, name, value in (
         (engine, "weights", dataclasses.replace(engine.weights, sha256="of others")),
         (style_engine, "is_gpu", lambda _: True),
+        (style_engine, "layout", lambda _: [("x", "float64")]),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(where, name, value)
