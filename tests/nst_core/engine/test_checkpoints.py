@@ -144,6 +144,15 @@ def test_images_at_one_step_go_on_together(
     assert all(map(same, found, whole))
 
 
+def test_images_at_other_steps_of_a_scale_go_on_apart(
+    engine: StyleEngine, contents: list[np.ndarray], style: Style
+) -> None:
+    whole, saved = run(engine, contents[:2], style)
+    found, _ = run(engine, contents[:2], style, checkpoints=[saved[0][1], saved[1][0]])
+    assert [one.batch for one in found if isinstance(one, StyleResult)] == [1, 1]
+    assert all(map(same, found, whole))
+
+
 def test_an_image_in_tiles_goes_on(engine: StyleEngine, draw: Draw, style: Style) -> None:
     config = QUICK.updated({"image_size": 160, "tile": 64, "scales": [1], "steps": 6})
     (whole,), (saved,) = run(engine, [draw(160, 96, 1)], style, config)
@@ -271,6 +280,8 @@ def test_the_seconds_before_count(
     engine: StyleEngine, contents: list[np.ndarray], style: Style
 ) -> None:
     _, (saved,) = run(engine, contents[:1], style)
+    spent = [float(one["spent"]) for one in saved]
+    assert 0 < spent[0] < spent[-1]
     earlier = {**saved[4], "spent": np.array(1000.0)}
     (found,), _ = run(engine, contents[:1], style, checkpoints=[earlier])
     assert isinstance(found, StyleResult)
