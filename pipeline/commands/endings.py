@@ -6,7 +6,6 @@ import collections
 import contextlib
 import dataclasses
 import json
-import shlex
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +21,7 @@ from pipeline.job.options import RunOptions
 from pipeline.manifest.rows import find_manifests
 from pipeline.records import lock, reports
 from pipeline.records.reports import Gatherer, Place
-from pipeline.records.retry import retry_arguments
+from pipeline.records.retry import retry_command
 from pipeline.records.run_file import RunFile
 from pipeline.records.tasks import NO_FAILURES, counts_by_kind
 from pipeline.runners.job_results import LostJobError, bytes_of
@@ -172,7 +171,7 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
     _show_counts(console, f"Run {summary['run']}", summary["statuses"], "all", options)
     if summary["statuses"].keys() - NO_FAILURES:
         failures = summary["failures"]
-        again = retry_arguments(
+        again = retry_command(
             failures,
             options.output,
             options.schemes,
@@ -180,8 +179,7 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
             row_settings=options.allow_options,
         )
         console.print(
-            f"Reasons: {failures}\nMend the inputs, then retry just these: {shlex.join(again)}",
-            soft_wrap=True,
+            f"Reasons: {failures}\nMend the inputs, then retry just these: {again}", soft_wrap=True
         )
     if line := verdict(summary):
         console.print(line, soft_wrap=True)

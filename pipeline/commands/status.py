@@ -25,7 +25,7 @@ from pipeline.manifest.reading import STANDARD_INPUT
 from pipeline.records import records, run_file, run_states
 from pipeline.records.catalog_state import CatalogState, catalog_of
 from pipeline.records.reasons import reason_line
-from pipeline.records.retry import retry_arguments
+from pipeline.records.retry import retry_command
 from pipeline.records.run_states import ACTIVE, ENDED_EARLY, RunState
 
 EXIT_ALL_DONE = 0
@@ -147,7 +147,7 @@ def next_command(
     output: str,
     runs: list[RunState],
     heads: tuple[RunState, ...],
-    catalog: CatalogState | None = None,
+    catalog: CatalogState | None,
 ) -> str | None:
     """The command to give next: watch, go on, or retry what has failed; None: nothing is left."""
     if _may_be_at_work(runs, heads):
@@ -157,17 +157,16 @@ def next_command(
         if run.state in ENDED_EARLY and (command := run.command):
             return _from_its_folder(run, command)
     failed = [run for run in latest if run.counts["failed"]]
-    for run in failed if catalog is None else catalog.to_retry:
-        schemes = run.told.get("schemes")
-        failures = storage.join(output, "runs", run.run, "failures.csv")
-        again = retry_arguments(
-            failures,
+    if to_retry := failed if catalog is None else catalog.to_retry:
+        told = to_retry[0].told
+        schemes = told.get("schemes")
+        return retry_command(
+            storage.join(output, "runs", to_retry[0].run, "failures.csv"),
             output,
             schemes if isinstance(schemes, list) else (),
-            private_hosts=run.told.get("private_hosts") is True,
-            row_settings=run_file.row_settings_in(run.told),
+            private_hosts=told.get("private_hosts") is True,
+            row_settings=run_file.row_settings_in(told),
         )
-        return shlex.join(again)
     for run in latest:
         if run.counts["postponed"] and (command := run.command):
             return _from_its_folder(run, command)

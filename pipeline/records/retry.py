@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from pipeline import storage
@@ -29,15 +30,15 @@ def retried_run(manifest: str) -> str | None:
     return match["run"] if match else None
 
 
-def retry_arguments(
+def retry_command(
     failures: str,
     output: str,
     schemes: Sequence[str],
     *,
-    private_hosts: bool = False,
-    row_settings: Sequence[str] | None = None,
-) -> list[str]:
-    """The words of the command, from the URI of failures.csv.
+    private_hosts: bool,
+    row_settings: Sequence[str] | None,
+) -> str:
+    """The command that runs the rows of a failures.csv, given by its URI, again.
 
     Args:
         schemes: those that the rows of the run may name; none where that is not known.
@@ -50,4 +51,6 @@ def retry_arguments(
     if schemes and {*schemes} != {*default_schemes(failures, output)}:
         again += ["--allow-schemes", ",".join(schemes)]
     again += allow_options_arguments(row_settings)
-    return [*again, "--allow-private-hosts"] if private_hosts else again
+    if private_hosts:
+        again.append("--allow-private-hosts")
+    return shlex.join(again)

@@ -7,7 +7,6 @@ import functools
 import itertools
 import json
 import logging
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from nst_core.config import StyleConfig
@@ -20,7 +19,7 @@ from pipeline.manifest.rows import read_rows
 from pipeline.manifest.schemes import default_schemes, scheme_name
 from pipeline.manifest.values import MARK_OF, OPTION, OUTCOME
 from pipeline.records import run_file
-from pipeline.records.retry import retry_arguments
+from pipeline.records.retry import retry_command
 from pipeline.records.run_states import told_in
 from pipeline.report import settings
 from pipeline.report.entries import Failure
@@ -177,11 +176,10 @@ def _retry_command(run: Run, output: str, failures: Sequence[Failure]) -> str:
         named = {scheme_name(uri["uri"]) for one in failures for uri in one.styles if one.id}
         named |= {scheme_name(one.content) for one in failures if one.id}
         schemes = sorted({*named, *default_schemes(run.failures, output)})
-    again = retry_arguments(
+    return retry_command(
         run.failures,
         output,
         schemes,
         private_hosts=allows_private_hosts(folder),
         row_settings=run_file.row_settings_in(told),
     )
-    return shlex.join(again)
