@@ -64,7 +64,7 @@ def export(
     *,
     is_remote: bool,
     holds_images: bool,
-    told: Callable[[int], None] = lambda _: None,
+    told: Callable[[int], None],
 ) -> Exported:
     """Put the results of these names into a format, which is entered already.
 

@@ -41,7 +41,7 @@ class ImageFolder(Gathered):
         link: hard links instead of copies, where one local disk holds both.
     """
 
-    def __init__(self, destination: str, *, link: bool = False) -> None:
+    def __init__(self, destination: str, *, link: bool) -> None:
         self.made = destination
         self._link = link
 

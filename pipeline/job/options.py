@@ -29,7 +29,6 @@ from pipeline.records.reports import Place, ResultsFormat
 from pipeline.records.retry import going_on
 from pipeline.storage.filesystems import only_images_reason
 
-DEFAULT_BATCH_SIZE = 4
 # They take the same options, and Beam's besides.
 JOB_COMMANDS = ("run", "plan")
 # What URIs on the command line are relative to: a file in the working directory.

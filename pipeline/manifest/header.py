@@ -34,7 +34,7 @@ class Header:
 
 # Rows of JSON have keys each, but most have those of the row before.
 @functools.lru_cache(maxsize=1024)
-def header_of(cells: tuple[str, ...], columns: Names = (), *, file_name: bool = False) -> Header:
+def header_of(cells: tuple[str, ...], columns: Names, *, file_name: bool = False) -> Header:
     """What the names mean.
 
     A name counts without blanks around it and in any case; but beside `content` and `style`, spelt

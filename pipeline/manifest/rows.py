@@ -121,7 +121,8 @@ def check_manifests(pattern: str, reading: Reading = AS_IT_IS) -> list[str]:
     Windows-1252, and which columns have the names of settings without being any.
 
     Raises:
-        ManifestError: as of `find_manifests` and `check_header`.
+        ManifestError: as of `find_manifests`; one is missing, has an unknown extension, no usable
+            header, is of an encoding that is not read, or is damaged at its start.
     """
     bare: dict[str, str] = {}
     untaken: dict[str, None] = {}
@@ -160,20 +161,8 @@ def _untaken(columns: dict[str, Any], source: Source) -> Iterator[str]:
         yield from (name for name in header.untaken if name.casefold() not in columns)
 
 
-def check_header(uri: str, reading: Reading = AS_IT_IS) -> dict[str, Any] | None:
-    """The columns of the first row that can be read; None where there are no rows.
-
-    Looks at all bytes of a text for its encoding, and else at the first rows alone.
-
-    Raises:
-        ManifestError: it is missing, has an unknown extension, no usable header, is of an
-            encoding that is not read, or is damaged.
-    """
-    encoding_notes(uri, reading)
-    return _first_columns(uri, reading)
-
-
 def _first_columns(uri: str, reading: Reading) -> dict[str, Any] | None:
+    """The columns of the first row that can be read; None where there are no rows."""
     rows: Iterator[Row] = itertools.islice(_plain_rows(uri, reading), LOOKED_AT)
     first = next(rows, None)
     if first is None:

@@ -106,7 +106,7 @@ def sources(pair: Pair) -> dict[str, Any]:
 
 
 def failed_row(
-    number: RowNumber, row: Row, beside: str, error: PairError, *, absolute_ids: bool = False
+    number: RowNumber, row: Row, beside: str, error: PairError, *, absolute_ids: bool
 ) -> Outcome:
     """The outcome of a row that never became a pair.
 

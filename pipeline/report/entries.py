@@ -55,14 +55,14 @@ class Entry:
 
 
 def of_record(
-    record: Mapping[str, Any], pair_id: str, mark: str, output: str, failure: Failure | None = None
+    record: Mapping[str, Any], pair_id: str, mark: str, output: str, failure: Failure | None
 ) -> Entry:
     """A pair that has a result.
 
     Args:
         record: as it was read, also of an earlier version.
         pair_id: of the record's name, and so is the fingerprint `mark`.
-        failure: of a later try.
+        failure: of a later try, if that has failed.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is no record of this program.

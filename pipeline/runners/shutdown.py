@@ -184,7 +184,7 @@ class _Listener:
             os._exit(ending.status)
 
 
-def death_sentence(codes: list[int], going_on: str = GOES_ON) -> str:
+def death_sentence(codes: list[int], going_on: str) -> str:
     """The sentence for a worker that ended with one of these codes, where they are known."""
     how = ""
     for code in codes[:1]:

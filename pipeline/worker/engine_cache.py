@@ -125,7 +125,7 @@ class EngineCache:
         return engine
 
     @contextlib.contextmanager
-    def lent(self, config: StyleConfig, besides: Collection[str] = ()) -> Iterator[StyleEngine]:
+    def lent(self, config: StyleConfig, besides: Collection[str]) -> Iterator[StyleEngine]:
         """An engine for a configuration; its device has no other work in this block.
 
         The first device that is free, of all but `besides`, of which there must be some.

@@ -31,7 +31,7 @@ class Writer:
             name is of an earlier try of the run.
     """
 
-    def __init__(self, output: str, run: str, tally: Tally, since: str = "") -> None:
+    def __init__(self, output: str, run: str, tally: Tally, since: str) -> None:
         self.output = output
         self.run = run
         self.tally = tally

@@ -50,14 +50,10 @@ def limit_bytes() -> int:
 
 
 class WebCache:
-    """What was read from the web, by URL; for any thread.
+    """What was read from the web, by URL, in the folder `web` of the cache; for any thread."""
 
-    Args:
-        folder: where; None for `web` in the cache folder.
-    """
-
-    def __init__(self, folder: pathlib.Path | None = None) -> None:
-        self.folder = cache_directory() / "web" if folder is None else folder
+    def __init__(self) -> None:
+        self.folder = cache_directory() / "web"
         self._limit = limit_bytes()
         self._lock = threading.Lock()
         self._size: int | None = None

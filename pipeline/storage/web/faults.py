@@ -98,7 +98,7 @@ def fault_of(uri: str, error: Exception) -> Exception:
     return error
 
 
-def given_up(uri: str, error: TransientError, hint: str = "") -> StorageError:
+def given_up(uri: str, error: TransientError, hint: str) -> StorageError:
     """The error of a request that went on failing."""
     return Unreadable(
         f"{without_credentials(uri)} cannot be read in spite of retries ({error}): check the "

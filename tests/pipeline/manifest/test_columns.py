@@ -15,7 +15,7 @@ from nst_core.errors import OptionsInvalid
 from pipeline.__main__ import main
 from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.pairs import parse_pair
-from pipeline.manifest.rows import check_header, check_manifests, read_rows
+from pipeline.manifest.rows import check_manifests, read_rows
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -49,7 +49,7 @@ def test_a_column_that_is_nearly_an_option_is_refused_with_the_nearest(
 ) -> None:
     uri = catalog.manifest([row(**{name: "3", "sku": "A"})], kind)
     with pytest.raises(ManifestError) as caught:
-        check_header(uri)
+        check_manifests(uri)
     assert f"{json.dumps(name)} (nearest: {nearest})" in str(caught.value)
     assert uri in str(caught.value)
     assert str(caught.value).endswith(".")

@@ -14,7 +14,7 @@ from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.header import header_of
 from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.reading import Reading, parse_columns
-from pipeline.manifest.rows import check_header, check_manifests, read_rows
+from pipeline.manifest.rows import check_manifests, read_rows
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -51,7 +51,7 @@ def test_two_cells_that_are_one_name_are_refused(
         assert said in str(read.problem)
         return
     with pytest.raises(ManifestError) as caught:
-        check_header(uri)
+        check_manifests(uri)
     assert said in str(caught.value)
     assert str(caught.value).endswith("rename one of the columns.")
 

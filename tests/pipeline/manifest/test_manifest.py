@@ -19,7 +19,7 @@ from pyarrow import parquet
 from nst_core.errors import JobError, ManifestInvalid
 from pipeline.manifest.columns import ManifestError, Row
 from pipeline.manifest.pairs import StyleReference, parse_pair
-from pipeline.manifest.rows import check_header, has_marks, read_rows
+from pipeline.manifest.rows import check_manifests, has_marks, read_rows
 from pipeline.manifest.text import ROW_LIMIT
 from tests.pipeline.manifest.manifests import (
     FORMATS,
@@ -39,7 +39,7 @@ def test_every_format_gives_the_same_pairs(tmp_path: Path, extension: str) -> No
         {"id": "", "content": "gs://b/ä b.png", "style": '["s/x.png","/y.png"]', "artist": "\n"},
     ]
     uri = write_any(tmp_path / f"pairs{extension}", rows)
-    check_header(uri)
+    check_manifests(uri)
     assert [row.number for row in read_rows(uri)] == [1, 2]
     assert [row.columns for row in read_rows(uri)] == rows
     first, second = read_pairs(uri)
@@ -170,7 +170,7 @@ def test_a_file_that_is_no_manifest_is_refused_in_one_sentence(
 ) -> None:
     uri = write(tmp_path / name, data)
     with pytest.raises(ManifestError, match=reason) as caught:
-        check_header(uri)
+        check_manifests(uri)
     assert uri in str(caught.value)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
@@ -182,45 +182,45 @@ def test_a_manifest_that_is_not_there_stops_the_job(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     for name in ("none.csv", "none.jsonl.gz", "none.parquet", "no/folder.csv", "folder.csv"):
         with pytest.raises(JobError, match="cannot be read: ") as caught:
-            check_header(str(tmp_path / name))
+            check_manifests(str(tmp_path / name))
         assert isinstance(caught.value, ManifestError)
 
 
 def test_what_a_command_prints_is_to_come_by_standard_input() -> None:
     with pytest.raises(ManifestError, match="can be read only once; give --manifest - "):
-        check_header("/dev/fd/63")
+        check_manifests("/dev/fd/63")
 
 
 def test_a_header_alone_is_a_manifest_of_nothing(tmp_path: Path) -> None:
     for name, data in (("m.csv", "content,style"), ("m.jsonl", ""), ("m.jsonl", "\n\n")):
         uri = write(tmp_path / name, data)
-        check_header(uri)
+        check_manifests(uri)
         assert list(read_rows(uri)) == []
     empty = pyarrow.array([], pyarrow.string())
     uri = write_parquet(tmp_path / "m.parquet", {"content": empty, "style": empty})
-    check_header(uri)
+    check_manifests(uri)
     assert list(read_rows(uri)) == []
 
 
 def test_parquet_without_the_columns_is_refused(tmp_path: Path) -> None:
     uri = write_parquet(tmp_path / "m.parquet", {"content": ["a"], "image": ["b"]})
     with pytest.raises(ManifestError, match="but not style;"):
-        check_header(uri)
+        check_manifests(uri)
     table = pyarrow.table([["a"], ["b"], ["c"]], names=["content", "style", "style"])
     parquet.write_table(table, uri)
     with pytest.raises(ManifestError, match='"style" twice'):
-        check_header(uri)
+        check_manifests(uri)
 
 
 def test_a_damaged_gzip_is_found_at_the_start_and_in_the_middle(tmp_path: Path) -> None:
     uri = str(tmp_path / "m.csv.gz")
     Path(uri).write_bytes(b"content,style\na,b\n")
     with pytest.raises(ManifestError, match="damaged"):
-        check_header(uri)
+        check_manifests(uri)
     rows = "".join(f"{os.urandom(20).hex()},style\n" for _ in range(5000))
     whole = gzip.compress(b"content,style\n" + rows.encode())
     Path(uri).write_bytes(whole[: len(whole) // 2])
-    check_header(uri)
+    check_manifests(uri)
     rows_read: list[Row] = []
     with pytest.raises(ManifestError, match="cut off after row") as caught:
         rows_read.extend(read_rows(uri))
@@ -249,7 +249,7 @@ def test_a_damaged_row_group_is_found_where_it_is(tmp_path: Path) -> None:
     place = damaged.index(names[3000][:16].encode())
     damaged[place : place + 8] = b"\xff" * 8
     path.write_bytes(damaged)
-    check_header(str(path))
+    check_manifests(str(path))
     rows_read: list[Row] = []
     with pytest.raises(ManifestError, match=r"after row \d+ .*checksum") as caught:
         rows_read.extend(read_rows(str(path)))

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.manifest.columns import ManifestError, Row
-from pipeline.manifest.rows import check_header, check_manifests, read_rows
+from pipeline.manifest.rows import check_manifests, read_rows
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog
@@ -31,7 +31,7 @@ def rows_of(tmp_path: pathlib.Path) -> Callable[..., list[Row]]:
     def read(data: str | bytes, name: str = "m.csv") -> list[Row]:
         path = tmp_path / name
         path.write_bytes(data.encode() if isinstance(data, str) else data)
-        check_header(str(path))
+        check_manifests(str(path))
         return list(read_rows(str(path)))
 
     return read

@@ -11,7 +11,7 @@ from nst_core.errors import ManifestInvalid
 from nst_core.setting_text import parse_value
 from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.pairs import parse_pair
-from pipeline.manifest.rows import check_header, read_rows
+from pipeline.manifest.rows import check_manifests, read_rows
 from pipeline.manifest.writing import (
     cross_product,
     failure_fieldnames,
@@ -159,7 +159,7 @@ def test_a_manifest_of_nothing_has_its_header(tmp_path: Path) -> None:
     for name in ("m.csv", "m.csv.gz", "m.parquet"):
         uri = str(tmp_path / name)
         assert write_manifest(uri, []) == 0
-        check_header(uri)
+        check_manifests(uri)
         assert list(read_rows(uri)) == []
 
 
