@@ -24,7 +24,7 @@ from pipeline.records.reports import Gatherer, Place
 from pipeline.records.retry import retry_command
 from pipeline.records.run_file import RunFile
 from pipeline.records.tasks import NO_FAILURES, counts_by_kind
-from pipeline.runners.job_results import LostJobError, bytes_of
+from pipeline.runners.job_results import LostJobError
 from pipeline.runners.shutdown import Ending
 
 
@@ -32,7 +32,7 @@ from pipeline.runners.shutdown import Ending
 class LiveRun:
     """A run of this process, with what it takes to end it.
 
-    `gatherer`: what has ended so far, where the workers are in this process. `results`: Beam's, of
+    `gatherer`: what has ended so far, where the workers are in this process. `result`: Beam's, of
     the job or its last wave, once there is one.
     """
 
@@ -43,13 +43,8 @@ class LiveRun:
     gatherer: Gatherer | None = None
     log_format: logs.LogFormat = "text"
     locked: lock.Lock | None = None
-    results: list[Any] = dataclasses.field(default_factory=list)
+    result: Any = None
     bytes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-
-    def count_bytes(self) -> None:
-        """Take what the job, or a wave, has read and written."""
-        for result in self.results:
-            self.bytes.update(bytes_of(result))
 
     def finish(self) -> dict[str, Any]:
         """The summary of a run that has come to its end, completed; its run.json says so.
@@ -83,10 +78,10 @@ class LiveRun:
 
     def stop(self, ending: Ending) -> None:
         """Stop all that works for the run, and say what was done."""
-        for result in self.results:
+        if self.result is not None:
             # A runner elsewhere goes on where nobody asks it to stop; those of this machine do not.
             with contextlib.suppress(Exception):
-                result.cancel()
+                self.result.cancel()
         processes.kill_descendants()
         # What ends from here on is in none of the counts and lists, which so agree.
         events.listen(None)

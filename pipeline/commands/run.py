@@ -38,7 +38,7 @@ from pipeline.records.run_file import About, RunFile
 from pipeline.records.tasks import NO_FAILURES, Outcome, Task
 from pipeline.report.after_run import report_after_run
 from pipeline.runners import submission
-from pipeline.runners.job_results import LostJobError, job_of, wait_for
+from pipeline.runners.job_results import LostJobError, bytes_of, job_of, wait_for
 from pipeline.runners.shutdown import death_sentence, heeding
 from pipeline.storage.credentials import without_keys
 from pipeline.worker import checkpoints
@@ -280,11 +280,11 @@ def _execute_in_waves(pipeline: Any, live: LiveRun, about: dict[str, Any]) -> No
 
 
 def _wait_for(pipeline: Any, live: LiveRun) -> None:
-    live.results[:] = [pipeline.run()]
-    job = job_of(live.results[0], pipeline.options)
+    live.result = pipeline.run()
+    job = job_of(live.result, pipeline.options)
     live.run_file.name_job(job)
-    wait_for(live.results[0], job)
-    live.count_bytes()
+    wait_for(live.result, job)
+    live.bytes.update(bytes_of(live.result))
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ class SaidOnce(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log: not the traceback of a `JobError`, whichever process wrote it.
 
-        Nor that a worker process is heard no more: see `ending`.
+        Nor that a worker process is heard no more: see `runners.shutdown`.
         """
         text = logging.Formatter().format(record)
         return record.name not in LOST_WORKER and JOB_ERROR.search(text) is None
@@ -72,7 +72,6 @@ class Tracker:
 
     def __init__(self, place: Place | None = None) -> None:
         self._lock = threading.Lock()
-        self._records = storage.join(place.output, "records") if place else None
         self.failures_elsewhere = FailuresSoFar(place) if place else None
         self._records_before: int | None = None
         # Takes away what stands in the terminal.
@@ -137,7 +136,7 @@ class Tracker:
     @property
     def failed(self) -> int:
         """Pairs that could not be done."""
-        return sum(n for status, n in self.statuses.items() if status not in NO_FAILURES)
+        return counts_by_kind(self.statuses)["failed"]
 
     @property
     def has_events(self) -> bool:
@@ -147,7 +146,7 @@ class Tracker:
     @property
     def is_elsewhere(self) -> bool:
         """Whether the workers are in other processes, as far as is known."""
-        return self._records is not None and not self.has_events
+        return self.failures_elsewhere is not None and not self.has_events
 
     def count_records(self) -> None:
         """Count what workers in other processes have done since the first call, if there are any.
@@ -157,12 +156,14 @@ class Tracker:
         Raises:
             StorageError: the records, or the run's own files, cannot be listed.
         """
-        if self._records is not None and self.failures_elsewhere is not None:
-            count = sum(1 for _ in storage.list_uris(self._records))
-            if self._records_before is None:
-                self._records_before = count
-            self.done_elsewhere = count - self._records_before
-            self.failures_elsewhere.look()
+        if self.failures_elsewhere is None:
+            return
+        records = storage.join(self.failures_elsewhere.place.output, "records")
+        count = sum(1 for _ in storage.list_uris(records))
+        if self._records_before is None:
+            self._records_before = count
+        self.done_elsewhere = count - self._records_before
+        self.failures_elsewhere.look()
 
     @property
     def statuses_elsewhere(self) -> dict[str, int]:
@@ -179,7 +180,7 @@ class Tracker:
         """
         with self._lock:
             found = self.planned - self.ended_of_planned + self.waiting
-        if self._records is None or self.to_do is None:
+        if self.failures_elsewhere is None or self.to_do is None:
             return found
         return max(found, self.to_do - self.done - self.failed)
 

@@ -51,7 +51,7 @@ class FailuresSoFar:
     """Those that have appeared; of a row whose work was begun anew, the same one counts once."""
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self.place = place
         self._read: set[str] = set()
         self._lock = threading.Lock()
         self.lines: dict[bytes, None] = {}
@@ -61,7 +61,7 @@ class FailuresSoFar:
     def look(self) -> None:
         """Read the files that are new. Raises StorageError."""
         with self._lock:
-            for uri in storage.list_uris(self._place.uri("")):
+            for uri in storage.list_uris(self.place.uri("")):
                 if uri not in self._read and uri.rpartition("/")[2].startswith(PREFIX):
                     with contextlib.suppress(storage.NotFound):  # The reports are there now.
                         self._add(storage.read_bytes(uri))

@@ -13,7 +13,7 @@ from pipeline import storage
 from pipeline.records import result_lines, run_file
 from pipeline.records.retry import retried_run
 from pipeline.records.run_states import told_in
-from pipeline.records.tasks import NO_FAILURES, OK, POSTPONED, SKIPPED
+from pipeline.records.tasks import OK, POSTPONED, SKIPPED, counts_by_kind
 
 FINISHED = "finished"
 _SUMMARY = "summary.json"
@@ -46,7 +46,7 @@ class Run:
     @property
     def failed(self) -> int:
         """Rows that failed."""
-        return sum(count for status, count in self.statuses.items() if status not in NO_FAILURES)
+        return counts_by_kind(self.statuses)["failed"]
 
     @property
     def is_whole(self) -> bool:

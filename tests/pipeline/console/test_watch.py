@@ -471,7 +471,7 @@ def test_a_run_that_is_stopped_asks_its_runner_to_stop_and_counts_what_was_done(
     options = RunOptions(catalog.uri("pairs.csv"), catalog.uri("out"), StyleConfig())
     tracker = tracker_of(*PLANNED, SKIPPED, DONE, DIVERGED)
     live = live_run(options, tracker, "20260101T000000Z-abcd")
-    live.results.append(Result())
+    live.result = Result()
     live.stop(STOPPED)
     assert stopped == ["the runner's job", "processes of this machine"]
     said = capsys.readouterr().out
