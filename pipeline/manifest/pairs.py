@@ -102,7 +102,7 @@ def parse_pair(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> Pa
     mark = mark_of(row)
     known = ("id", "content", "style", *((MARK, MARK_OF) if mark else ()))
     marked = row.columns.get(MARK_OF)
-    pair_id = _id(row)
+    pair_id = own_id(row)
     if not pair_id:
         pair_id = _default_id(*((content, styles) if absolute_ids else as_named(row, styles)))
     return Pair(
@@ -166,7 +166,7 @@ def portable_row(row: Row, manifest_uri: str, *, absolute_ids: bool = False) -> 
     cells = _portable(row, manifest_uri, content, styles)
     if content is not None and styles and not absolute_ids:
         with contextlib.suppress(ManifestInvalid):
-            if not _id(row):
+            if not own_id(row):
                 cells["id"] = _default_id(*as_named(row, styles))
     return cells
 
@@ -276,8 +276,8 @@ def mark_of(row: Row) -> str | None:
     return None
 
 
-def _id(row: Row) -> str:
-    """The id in the row; empty where there is none."""
+def own_id(row: Row) -> str:
+    """The id in the row; empty where there is none. Raises ManifestInvalid: it names no files."""
     value = whole(row.columns.get("id"))
     if isinstance(value, int | datetime.date) and not isinstance(value, bool):
         value = str(plain(value))

@@ -62,7 +62,7 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
         heads.append(direct[-1])
         if base is None:
             continue
-        retries = [*_last_retries(base, ordered, by_name)]
+        retries = [*_last_retries(base, ordered, by_name, places)]
         heads += retries
         if root not in marks:
             several.append((Listed(base, retries), _counts_of(base, retries)))
@@ -143,14 +143,16 @@ def _with_one_name_for_each_manifest(runs: Iterable[RunState]) -> list[RunState]
 
 
 def _last_retries(
-    base: RunState, ordered: list[RunState], by_name: Mapping[str, RunState]
+    base: RunState,
+    ordered: Sequence[RunState],
+    by_name: Mapping[str, RunState],
+    places: Mapping[str, int],
 ) -> Iterator[RunState]:
     """Of each list of failures that came from this run, directly or not, the last run.
 
     Not those that were before a retry of a longer list, which has skipped what they have done.
     """
     last = {run.manifest: run for run in ordered if base in _chain(run, by_name)[1:]}
-    places = {run.run: place for place, run in enumerate(ordered)}
     for run in last.values():
         chain = _chain(run, by_name)
         longer = (last[before.manifest] for before in chain[: chain.index(base)])

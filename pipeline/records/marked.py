@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import contextlib
 import dataclasses
 import itertools
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from nst_core.errors import DuplicateId
-from pipeline.manifest.columns import ManifestError
-from pipeline.manifest.rows import read_rows
+from pipeline.records.reports import failed_id, failed_rows
 from pipeline.records.result_lines import statuses_in
 from pipeline.records.run_states import RunState
 from pipeline.records.tasks import NO_FAILURES, POSTPONED
@@ -131,13 +129,6 @@ def _told_by(run: RunState, ids: Container[str] | None) -> dict[str, bool]:
 
 def _failures(run: RunState, ids: Container[str]) -> collections.Counter[str]:
     """Those of these ids that failed in a run, with the count of their rows."""
-    return collections.Counter(pair_id for pair_id in _failed_ids(run) if pair_id in ids)
-
-
-def _failed_ids(run: RunState) -> Iterator[str]:
-    if run.failures and run.counts["failed"]:
-        # What is damaged lists nothing more.
-        with contextlib.suppress(ManifestError):
-            for row in read_rows(run.failures):
-                if row.columns.get("status") != DuplicateId.status:
-                    yield str(row.columns.get("id"))
+    rows = failed_rows(run.failures) if run.failures and run.counts["failed"] else ()
+    own = (row for row in rows if row.columns.get("status") != DuplicateId.status)
+    return collections.Counter(pair_id for pair_id in map(failed_id, own) if pair_id in ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
 import threading
@@ -11,7 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
+from nst_core.errors import ManifestInvalid
 from pipeline import storage
+from pipeline.manifest.columns import ManifestError, Row
+from pipeline.manifest.pairs import own_id
+from pipeline.manifest.rows import read_rows
 from pipeline.manifest.writing import CONTENT_TYPES, failure_fieldnames, write_csv
 from pipeline.records import records, result_lines, shapes
 from pipeline.records.statistics import Statistics
@@ -199,6 +204,20 @@ def write_failures_csv(several: Iterable[Lines], place: Place) -> str:
         with storage.open_writer(uri, "text/csv") as stream:
             write_csv(map(json.loads, spooled), failure_fieldnames(names), stream)
     return uri
+
+
+def failed_rows(uri: str) -> Iterator[Row]:
+    """The rows of a failures.csv; one that is damaged, or not there, lists nothing more."""
+    with contextlib.suppress(ManifestError):
+        yield from read_rows(uri)
+
+
+def failed_id(row: Row) -> str:
+    """The id of such a row; empty where it has none that can name files."""
+    try:
+        return own_id(row)
+    except ManifestInvalid:
+        return ""
 
 
 def write_summary(

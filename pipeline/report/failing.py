@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import json
@@ -13,17 +12,17 @@ from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, PairError
 from nst_core.setting_text import parse_settings
 from pipeline import storage
-from pipeline.manifest.columns import ManifestError, Row
+from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, parse_pair
-from pipeline.manifest.rows import read_rows
 from pipeline.manifest.schemes import default_schemes, scheme_name
 from pipeline.manifest.values import MARK_OF, OPTION, OUTCOME
 from pipeline.records import run_file
+from pipeline.records.reports import failed_id, failed_rows
 from pipeline.records.retry import retry_command
 from pipeline.records.run_states import told_in
 from pipeline.report import settings
 from pipeline.report.entries import Failure
-from pipeline.report.runs import Run, allows_private_hosts, last_tries, without_failure
+from pipeline.report.runs import Run, last_tries, without_failure
 
 # Failed rows that the pages show; failures.csv has all.
 MOST_FAILURES = 20_000
@@ -73,19 +72,10 @@ def _spans(tries: Sequence[Run]) -> Iterator[tuple[int, int, set[str]]]:
     start, ids = 0, set[str]()
     for end, run in enumerate(tries, 1):
         if end > 1:
-            ids |= _failed_ids(run)
+            ids |= {*map(failed_id, _rows_of(run))} - {""}
         if len(ids) > MOST_IDS or end == len(tries):
             yield start, end, ids
             start, ids = end, set()
-
-
-def _failed_ids(run: Run) -> set[str]:
-    """The ids of what failed in a run, without all else that there is to say of it."""
-    found = set()
-    for row in _rows_of(run):
-        with contextlib.suppress(PairError):
-            found.add(parse_pair(row, run.failures).id)
-    return found
 
 
 def _failures_in(run: Run) -> Iterator[Failure]:
@@ -98,9 +88,8 @@ def _failures_in(run: Run) -> Iterator[Failure]:
 
 
 def _rows_of(run: Run) -> Iterator[Row]:
-    if run.failed:
-        with contextlib.suppress(ManifestError):
-            yield from itertools.islice(read_rows(run.failures), MOST_FAILURES + 1)
+    rows = failed_rows(run.failures) if run.failed else ()
+    return itertools.islice(rows, MOST_FAILURES + 1)
 
 
 def _failure(row: Row, run: Run, config: StyleConfig, allowed: Sequence[str] | None) -> Failure:
@@ -167,9 +156,8 @@ def retry_commands(
 
 
 def _retry_command(run: Run, output: str, failures: Sequence[Failure]) -> str:
-    folder = storage.directory(run.failures)
+    told = told_in(storage.directory(run.failures), run_file.NAME)
     # What the run was not allowed its retry is not either.
-    told = told_in(folder, run_file.NAME)
     schemes = told.get("schemes")
     if not isinstance(schemes, list):
         # Of an earlier version, which does not tell.
@@ -180,6 +168,6 @@ def _retry_command(run: Run, output: str, failures: Sequence[Failure]) -> str:
         run.failures,
         output,
         schemes,
-        private_hosts=allows_private_hosts(folder),
+        private_hosts=told.get("private_hosts") is True,
         row_settings=run_file.row_settings_in(told),
     )

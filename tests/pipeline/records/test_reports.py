@@ -109,6 +109,21 @@ def test_lines_that_waited_in_files_come_into_the_reports_and_the_files_go(place
     }
 
 
+def test_a_failed_row_has_its_id_if_that_names_files_and_what_is_no_list_has_no_rows(
+    place: Place, tmp_path: pathlib.Path
+) -> None:
+    rows = [{"id": name, "content": "a", "style": "b"} for name in ("None", None, "../a", "x/y")]
+    lines = [
+        reports.failure_line(Outcome(RowNumber("m", 1), None, "internal", "why", row, {}, {}))
+        for row in rows
+    ]
+    uri = reports.write_failures_csv(lines, place)
+    assert [*map(reports.failed_id, reports.failed_rows(uri))] == ["None", "", "", "x/y"]
+    (tmp_path / "failures.csv").write_bytes(b"no table")
+    for name in ("failures.csv", "none.csv"):
+        assert list(reports.failed_rows(f"{tmp_path}/{name}")) == []
+
+
 def test_the_summary_counts_every_status(place: Place) -> None:
     statistics = Statistics()
     for number, status in enumerate(["skipped", "ok", "ok", "diverged", "skipped", "ok"]):
