@@ -6,7 +6,6 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-import heapq
 import itertools
 import json
 import sys
@@ -24,12 +23,12 @@ from pipeline.job.checking import RecordCheck
 from pipeline.job.estimate import STEPS, Sample, measure
 from pipeline.job.options import RunOptions
 from pipeline.job.resolving import Families, id_of
-from pipeline.manifest.rows import check_manifests, find_manifests, read_rows
+from pipeline.manifest.rows import check_manifests
 from pipeline.records import catalog_file
 from pipeline.records.output_files import list_existing, list_readings
-from pipeline.records.reasons import Reasons, reason_line
-from pipeline.records.statistics import FIRST_FAILURES
-from pipeline.records.tasks import POSTPONED, SKIPPED, Outcome, Task
+from pipeline.records.reasons import reason_line
+from pipeline.records.statistics import Statistics
+from pipeline.records.tasks import NO_FAILURES, POSTPONED, SKIPPED, Outcome, Task
 from pipeline.worker.engine_cache import computes_on_gpu, load_engine
 from pipeline.worker.inputs import Headers
 from pipeline.worker.weights import check_weights, warn_of_small_features
@@ -75,22 +74,19 @@ class Catalog:
     """The manifest and the output as they are: what is to be done, and what has ended.
 
     By the functions of the job, in its order, with the tasks in memory. `groups` are the tasks
-    that can be optimised together, by `planning.batch_key`; `statuses` count the others, of which
-    `failures` are the first that fail, and `reasons` why. `changed` counts what is done again, by
-    what has changed.
+    that can be optimised together, by `planning.batch_key`; `ended` counts all other rows.
+    `changed` counts what is done again, by what has changed.
     """
 
     def __init__(self, options: RunOptions) -> None:
         self.options = options
         self.headers = Headers()
-        self.statuses: collections.Counter[str] = collections.Counter()
+        self.ended = Statistics()
         self.changed: collections.Counter[str] = collections.Counter()
-        self.failures: list[Outcome] = []
-        self.reasons = Reasons()
         self.groups: dict[str, list[Task]] = {}
         tasks = sorted(self._still_tasks(self._resolved()), key=lambda task: task.number)
         limit = len(tasks) if options.limit is None else options.limit
-        self.statuses[POSTPONED] += len(tasks[limit:])
+        self.ended.statuses[POSTPONED] += len(tasks[limit:])
         self._group(tasks[:limit])
 
     def _still_tasks(self, rows: Iterable[Task | Outcome]) -> Iterator[Task]:
@@ -100,21 +96,15 @@ class Catalog:
                     self.changed[row.changed] += 1
                 yield row
             else:
-                self._end(row)
-
-    def _end(self, outcome: Outcome) -> None:
-        self.statuses[outcome.status] += 1
-        if outcome.failed:
-            self.reasons.add(outcome)
-            several = [*self.failures, outcome]
-            self.failures = heapq.nsmallest(FIRST_FAILURES, several, key=lambda one: one.number)
+                self.ended.add(row)
 
     def _resolved(self) -> Iterator[Task | Outcome]:
         options = self.options
         families = Families()
         for pair_id, file in list_existing(options.output):
             families.add(pair_id, file)
-        for planned in self._planned():
+        for manifest, row in planning.rows_of(options):
+            planned = planning.plan_row_of(row, manifest, options)
             named = id_of(planned)
             if named is None:
                 yield planned
@@ -124,12 +114,6 @@ class Catalog:
                 families.add(pair_id, reading)
         check = RecordCheck(options.output, options.inputs, renews=False)
         yield from families.resolve(options.output, options.on_existing, check)
-
-    def _planned(self) -> Iterator[Task | Outcome]:
-        options = self.options
-        for manifest in find_manifests(options.manifest):
-            for row in read_rows(manifest, options.reading):
-                yield planning.plan_row_of(row, manifest, options)
 
     @functools.cached_property
     def on_gpu(self) -> bool:
@@ -149,7 +133,7 @@ class Catalog:
             while some := list(itertools.islice(remaining, HEADERS_AT_ONCE)):
                 for task, key in zip(some, threads.map(key_of, some), strict=True):
                     if isinstance(key, Outcome):
-                        self._end(key)
+                        self.ended.add(key)
                     else:
                         self.groups.setdefault(key, []).append(task)
 
@@ -168,27 +152,21 @@ class Catalog:
             one.batches += len(batches)
             if sample:
                 self._add_costs(one, planning.canvas_of(key), tasks, len(batches[0].tasks), sample)
-        failed = {k: n for k, n in sorted(self.statuses.items()) if k not in (SKIPPED, POSTPONED)}
+        statuses, ended = self.ended.statuses, self.ended.to_dict(None)
+        called = self.options.reading.name
         to_do = sum(one.pairs for one in canvases.values())
         return {
             "manifest": self.options.manifest_name,
             "output": self.options.output,
-            "pairs": to_do + self.statuses.total(),
+            "pairs": to_do + statuses.total(),
             "to_do": to_do,
             "changed": dict(sorted(self.changed.items())),
-            "done": self.statuses[SKIPPED],
-            "postponed": self.statuses[POSTPONED],
-            "invalid": failed,
-            "reasons": self.reasons.commonest(),
+            "done": statuses[SKIPPED],
+            "postponed": statuses[POSTPONED],
+            "invalid": {k: n for k, n in sorted(statuses.items()) if k not in NO_FAILURES},
+            "reasons": ended["reasons"],
             "first_failures": [
-                {
-                    "manifest": self.options.reading.name or one.number.manifest,
-                    "row": one.number.row,
-                    "id": one.id,
-                    "status": one.status,
-                    "error": one.error,
-                }
-                for one in self.failures
+                {**one, "manifest": called or one["manifest"]} for one in ended["first_failures"]
             ],
             "canvases": [canvases[size].to_dict(size, sample) for size in sorted(canvases)],
             "seconds": sample and sum(one.seconds for one in canvases.values()),

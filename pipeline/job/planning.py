@@ -1,6 +1,6 @@
 """From rows to batches: which pairs are to be done, and which of them together.
 
-Plain functions that a test calls without Beam; `transforms` wires them.
+Plain functions that a test calls without Beam; the `*_transforms` modules wire them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pipeline.manifest.blanks import trimmed
 from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.row_settings import check_allowed
+from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.manifest.schemes import check_option, check_sources
 from pipeline.manifest.spelling import names_in
 from pipeline.records.fingerprints import recipe
@@ -43,6 +44,17 @@ BATCH_PIXELS = 4 * 512 * 512
 MOST_IN_A_BATCH = 4
 # Of rows with options of their own.
 CONFIGS_KEPT = 1024
+
+
+def rows_of(options: RunOptions) -> Iterator[tuple[str, Row]]:
+    """Every row of a run's manifests, in their order, with the URI of its manifest.
+
+    Raises:
+        ManifestError: as of `find_manifests` and `read_rows`.
+    """
+    for manifest in find_manifests(options.manifest):
+        for row in read_rows(manifest, options.reading):
+            yield manifest, row
 
 
 def plan_row(

@@ -20,8 +20,6 @@ from pipeline.job.checking import RecordCheck
 from pipeline.job.elements import tell
 from pipeline.job.options import RunOptions
 from pipeline.job.resolving import Families, id_of, settled
-from pipeline.manifest.columns import Row
-from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.records.index import Index
 from pipeline.records.output_files import list_existing, list_readings
 from pipeline.records.reports import Gatherer, Place, write_reports
@@ -155,16 +153,11 @@ def foresee(options: RunOptions, is_over: Callable[[], bool]) -> None:
 def _filled(options: RunOptions, index: Index) -> Iterator[list[Planned]]:
     """The rows of the manifest, planned, some at a time; the index has them and the files."""
     index.add_files(list_existing(options.output))
-    planned = (planning.plan_row_of(row, manifest, options) for manifest, row in _read(options))
+    rows = planning.rows_of(options)
+    planned = (planning.plan_row_of(row, manifest, options) for manifest, row in rows)
     while some := list(itertools.islice(planned, READ_AT_ONCE)):
         index.add_rows([id_of(row) for row in some])
         yield some
-
-
-def _read(options: RunOptions) -> Iterator[tuple[str, Row]]:
-    for manifest in find_manifests(options.manifest):
-        for row in read_rows(manifest, options.reading):
-            yield manifest, row
 
 
 def _likely(options: RunOptions, index: Index) -> list[int]:
@@ -177,7 +170,7 @@ def _likely(options: RunOptions, index: Index) -> list[int]:
 
 def _cut(first: list[Planned], options: RunOptions, index: Index) -> Iterator[list[Planned]]:
     """The rows of the manifest in waves, planned; those of the first may be there already."""
-    later = itertools.islice(_read(options), len(first), None)
+    later = itertools.islice(planning.rows_of(options), len(first), None)
     for start in range(0, index.rows, WAVE_ROWS):
         count = min(WAVE_ROWS, index.rows - start)
         rows, first = first, []
