@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline import storage
-from pipeline.commands.picture_files import find_pictures
+from pipeline.commands.picture_files import find_both
 from pipeline.job.options import HERE
 from pipeline.manifest.writing import crossed, write_manifest
 
@@ -20,11 +20,7 @@ def make_manifest(
         ManifestError: the output's extension is no manifest format.
     """
     target = storage.resolve(output, HERE)
-    found, left_out = [], []
-    for named in (contents, styles):
-        pictures, sentences = find_pictures([storage.resolve(name, HERE) for name in named])
-        found.append(pictures)
-        left_out += sentences
-    count = write_manifest(target, crossed(found[0], found[1], template))
+    found, found_styles, left_out = find_both(contents, styles)
+    count = write_manifest(target, crossed(found, found_styles, template))
     print(f"{target}: {count} pairs", *left_out, sep="\n")
     return 0

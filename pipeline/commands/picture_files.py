@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from nst_core.errors import ConfigError, harmless
 from nst_core.imaging import formats
 from pipeline import storage
+from pipeline.job.options import HERE
 from pipeline.manifest.outputs import written_by_runs
 from pipeline.manifest.values import defect
 from pipeline.storage.uris import escaped
@@ -19,8 +20,17 @@ _UNREADABLE = "not readable by this user"
 _NOT_UTF8 = "not UTF-8 by name (rename it)"
 
 
+def find_both(
+    contents: Sequence[str], styles: Sequence[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """The contents, the styles, and the sentences of both; as of `find_pictures`."""
+    found, left_out = find_pictures(contents)
+    found_styles, more_left_out = find_pictures(styles)
+    return found, found_styles, left_out + more_left_out
+
+
 def find_pictures(named: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The URIs of all pictures that these absolute names mean, each once, and what was left out.
+    """The URIs of all pictures that these names mean, each once, and what was left out.
 
     A folder is the pictures right inside it; those of its subfolders are left out, and told by
     their extension alone. A picture is told by its extension, a local file of another by its first
@@ -36,7 +46,7 @@ def find_pictures(named: Sequence[str]) -> tuple[list[str], list[str]]:
     found: dict[str, None] = {}
     left: dict[str, list[str]] = collections.defaultdict(list)
     below: dict[str, list[str]] = {}
-    for name in named:
+    for name in (storage.resolve(one, HERE) for one in named):
         is_written = written_by_runs(name)
         matches = storage.glob_uris(name)
         if not matches:

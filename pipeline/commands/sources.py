@@ -18,13 +18,12 @@ from collections.abc import Iterator, Sequence
 
 from nst_core.errors import ConfigError
 from pipeline import storage
-from pipeline.commands.picture_files import find_pictures
+from pipeline.commands.picture_files import find_both, find_pictures
 from pipeline.job.options import HERE, RunOptions, require_utf8
 from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.reading import STANDARD_INPUT, Reading, parse_columns
-from pipeline.manifest.rows import manifest_kind
 from pipeline.manifest.schemes import scheme_name
-from pipeline.manifest.writing import CONTENT_TYPES, crossed, write_manifest
+from pipeline.manifest.writing import content_type_of, crossed, write_manifest
 from pipeline.records.reports import Place
 
 GZIP = b"\x1f\x8b"
@@ -54,7 +53,7 @@ def with_rows(options: RunOptions, arguments: argparse.Namespace) -> Iterator[Ru
             yield dataclasses.replace(options, manifest=path, reading=reading)
         return
     if styles:
-        pictures, left_out = find_pictures([storage.resolve(name, HERE) for name in styles])
+        pictures, left_out = find_pictures(styles)
         reading = dataclasses.replace(
             reading,
             styles=tuple(map(require_utf8, pictures)),
@@ -80,11 +79,9 @@ def keep(options: RunOptions, place: Place) -> RunOptions:
     if options.reading.name is None:
         return options
     kept = place.uri("manifest" + _extension_of(options.manifest))
-    kind, packed = manifest_kind(kept)
-    content_type = "application/gzip" if packed else CONTENT_TYPES[kind]
     with (
         open(options.manifest, "rb") as rows,
-        storage.open_writer(kept, content_type) as copy,
+        storage.open_writer(kept, content_type_of(kept)) as copy,
     ):
         shutil.copyfileobj(rows, copy, _COPIED_AT_ONCE)
     os.remove(options.manifest)
@@ -118,15 +115,11 @@ def _crossed(
     contents: Sequence[str], styles: Sequence[str], template: str | None, path: str
 ) -> Reading:
     """Write the rows of every content with every style as `nst manifest` would in this folder."""
-    found, left_out = [], []
-    for named in (contents, styles):
-        pictures, sentences = find_pictures([storage.resolve(name, HERE) for name in named])
-        found.append(pictures)
-        left_out += sentences
+    found, found_styles, left_out = find_both(contents, styles)
     base = storage.resolve("manifest.jsonl", HERE)
-    write_manifest(path, crossed(found[0], found[1], template), base)
+    write_manifest(path, crossed(found, found_styles, template), base)
     ids = "" if template is None else f" {shlex.join(['--id', template])}"
-    schemes = {scheme_name(uri) for pictures in found for uri in pictures}
+    schemes = {scheme_name(uri) for uri in (*found, *found_styles)}
     return Reading(
         base=base,
         name=f"{_named('--contents', contents)} {_named('--styles', styles)}{ids}",

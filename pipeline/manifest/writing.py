@@ -57,6 +57,12 @@ def crossed(
     return with_ids(cross_product(contents, styles), template)
 
 
+def content_type_of(uri: str) -> str:
+    """That of a manifest, by its extension. Raises ManifestError: it is not known."""
+    kind, packed = manifest_kind(uri)
+    return "application/gzip" if packed else CONTENT_TYPES["tsv" if is_tabbed(uri) else kind]
+
+
 def write_manifest(uri: str, rows: Iterable[dict[str, str]], base: str | None = None) -> int:
     """Writes rows with absolute URIs as the manifest `uri`, in its extension's format: their count.
 
@@ -75,11 +81,9 @@ def write_manifest(uri: str, rows: Iterable[dict[str, str]], base: str | None = 
     moved = (_moved(row, uri, beside) for row in rows)
     first = next(moved, None)
     names = list(first or ("content", "style"))
-    content_type = CONTENT_TYPES["tsv" if is_tabbed(uri) else kind]
-    content_type = "application/gzip" if packed else content_type
     write = functools.partial(write_csv, delimiter="\t") if is_tabbed(uri) else _WRITERS[kind]
     with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(storage.open_writer(uri, content_type))
+        stream = stack.enter_context(storage.open_writer(uri, content_type_of(uri)))
         if packed:
             # No name and no time inside: the same rows are the same bytes.
             zipped = gzip.GzipFile("", "wb", fileobj=stream, mtime=0)
