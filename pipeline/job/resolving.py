@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -240,53 +241,53 @@ def resolve_id(
     yield from (_duplicate(other, first.number) for other in later)
     if isinstance(first, Outcome):
         yield first
-        return
-    every = list(existing)
+    else:
+        yield _resolved(first, list(existing), output, on_existing, check)
+
+
+def _resolved(
+    task: Task,
+    existing: Sequence[Existing],
+    output: str,
+    on_existing: OnExisting,
+    check: RecordCheck,
+) -> Task | Outcome:
+    """The task, with the files that it makes stale, or its outcome where it is not to be done."""
+    there: collections.defaultdict[str, set[str]] = collections.defaultdict(set)
+    for file in existing:
+        there[file.kind].add(storage.join(output, file.path(task.pair.id)))
     # What was interrupted is no result.
-    found = [file for file in every if file.kind != "checkpoints"]
-    if found and on_existing == "error":
+    if on_existing == "error" and there.keys() - {"checkpoints"}:
         raise JobError(
-            f"{first.pair.id!r} already has a result in {output}; "
+            f"{task.pair.id!r} already has a result in {output}; "
             "choose another output, or --on-existing skip or redo."
         )
-    marks = {file.mark for file in found if file.kind == "records"}
-    others = (file for file in found if file.kind != "records")
-    there = {storage.join(output, file.path(first.pair.id)) for file in others}
-    image = records.image_uri(output, first.pair.id, first.config)
-    wanted = [image]
-    place = records.snapshot_place(output, first.pair.id)
-    if first.config.animation != "none":
-        wanted.append(place.animation(first.config))
-    in_place = there.issuperset(wanted)
-    if first.pair.was_duplicate and (other := _another(first, marks, output)):
-        yield other
-        return
+    marks = {file.mark for file in existing if file.kind == "records"}
+    if task.pair.was_duplicate and (other := _another(task, marks, output)):
+        return other
+    moving = there["snapshots"] | there["animations"]
+    place = records.snapshot_place(output, task.pair.id)
+    is_whole = records.image_uri(output, task.pair.id, task.config) in there["images"] and (
+        task.config.animation == "none" or place.animation(task.config) in moving
+    )
     changed = None
     # Two records of one image: runs with other settings met here, and one of them is wrong.
-    if on_existing == "skip" and in_place and len(marks) == 1:
-        verdict = check.verdict(first, *marks)
+    if on_existing == "skip" and is_whole and len(marks) == 1:
+        verdict = check.verdict(task, *marks)
         # What is marked redo is done again once: then its result is another one.
-        redone = first.pair.redo_of and first.pair.redo_of != verdict.result
-        snapshots = {storage.join(place.folder, name) for name in verdict.snapshots}
-        is_done = verdict.done and there.issuperset(snapshots)
-        if is_done and (redone or not first.pair.redo):
-            details = {**records.place_of(first, output, *marks), **verdict.summary}
-            yield finished_pair(first.number, first.pair, SKIPPED, details)
-            return
+        redone = task.pair.redo_of and task.pair.redo_of != verdict.result
+        is_done = verdict.done and moving.issuperset(
+            storage.join(place.folder, name) for name in verdict.snapshots
+        )
+        if is_done and (redone or not task.pair.redo):
+            details = {**records.place_of(task, output, *marks), **verdict.summary}
+            return finished_pair(task.number, task.pair, SKIPPED, details)
         changed = verdict.changed
-    stale = sorted(records.record_uri(output, first.pair.id, mark) for mark in marks)
-    images = storage.join(output, "images", "")
-    old = sorted(uri for uri in there if not uri.startswith(images))
-    interrupted = sorted(
-        records.checkpoint_uri(output, first.pair.id, file.mark)
-        for file in every
-        if file.kind == "checkpoints"
-    )
-    yield dataclasses.replace(
-        first,
-        stale_records=tuple(stale),
-        stale_snapshots=tuple(old),
-        stale_checkpoints=tuple(interrupted),
+    return dataclasses.replace(
+        task,
+        stale_records=tuple(sorted(there["records"])),
+        stale_snapshots=tuple(sorted(moving)),
+        stale_checkpoints=tuple(sorted(there["checkpoints"])),
         changed=changed,
     )
 
