@@ -55,13 +55,12 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
     """
 
     def __init__(self, options: RunOptions, failures: Failures) -> None:
-        self._batch_size = options.batch_size
-        self._private_hosts = options.allow_private_hosts
+        self._options = options
         self._failures = failures
 
     def setup(self) -> None:
         """Start the threads."""
-        storage.allow_private_hosts(self._private_hosts)
+        storage.allow_private_hosts(self._options.allow_private_hosts)
         self._headers = Headers()
         self._threads = concurrent.futures.ThreadPoolExecutor(HEADER_THREADS)
 
@@ -105,7 +104,7 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
                 continue
             alike = self._rests[key]
             alike.append(task)
-            if len(alike) == planning.most_in_a_batch(key, self._batch_size):
+            if len(alike) == planning.most_in_a_batch(key, self._options.batch_size):
                 full = planning.batch_of(key, self._rests.pop(key))
                 yield beam.pvalue.TaggedOutput("full", full)
         yield from output

@@ -66,11 +66,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
     """
 
     def __init__(self, options: RunOptions, run: str, failures: Failures) -> None:
-        self._output = options.output
-        self._most = options.batch_size
-        self._program_cache = options.program_cache
-        self._private_hosts = options.allow_private_hosts
-        self._shared_gpu = options.gpu if options.use_nvidia_mps else None
+        self._options = options
         self._run = run
         self._failures = failures
         self._submitter = versions.here()
@@ -82,25 +78,26 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         Raises:
             JobError: the job was made with other versions.
         """
+        options = self._options
         versions.check_worker(self._submitter)
-        storage.allow_private_hosts(self._private_hosts)
-        if self._shared_gpu:
+        storage.allow_private_hosts(options.allow_private_hosts)
+        if options.gpu and options.use_nvidia_mps:
             from nst_core.engine.device import limit_gpu_memory
 
             # Dataflow starts a process for each of a worker's processors.
-            limit_gpu_memory(share_mib(self._shared_gpu, os.cpu_count() or 1))
+            limit_gpu_memory(share_mib(options.gpu, os.cpu_count() or 1))
         self._caches = _shared.acquire(
-            lambda: _Caches(EngineCache(), PictureCache(), ProgramCache(self._program_cache)),
+            lambda: _Caches(EngineCache(), PictureCache(), ProgramCache(options.program_cache)),
             self._run,
         )
         self._engines = self._caches.engines
         self._engines.prepare = self._caches.programs.fetch_for
         self._worker = BatchWorker(
-            self._output,
+            options.output,
             self._run,
             self._engines,
             self._caches.pictures,
-            self._most,
+            options.batch_size,
             self._since,
         )
 
