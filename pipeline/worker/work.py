@@ -17,13 +17,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from nst_core.errors import DeviceError, JobError, OptionsInvalid, PairError
-from nst_core.results import StyleResult
 from pipeline.console import events
 from pipeline.records.tasks import Batch, Outcome, Task, failed_pair, unforeseen
 from pipeline.worker.engine_cache import EngineCache
 from pipeline.worker.picture_cache import PictureCache
 from pipeline.worker.reading import Reader, ReadPair
-from pipeline.worker.snapshots import SnapshotFiles
 from pipeline.worker.stylizing import Stylized, Stylizer
 from pipeline.worker.tally import Tally
 from pipeline.worker.threads import Threads
@@ -323,31 +321,17 @@ class BatchWorker:
 
     def _finish(self, batch: Stylized, index: int) -> Outcome:
         """Write one pair's result."""
-        pair, result = batch.pairs[index], batch.results[index]
-        outcome = self._write(pair, batch.files[index], result, batch)
+        outcome = self._write(batch, index)
         batch.checkpoints.end(index, outcome)
         return self._ended(outcome)
 
-    def _write(
-        self,
-        pair: ReadPair,
-        kept: SnapshotFiles | None,
-        result: StyleResult | PairError,
-        batch: Stylized,
-    ) -> Outcome:
+    def _write(self, batch: Stylized, index: int) -> Outcome:
+        pair, result = batch.pairs[index], batch.results[index]
         task = pair.task
         if isinstance(result, PairError):
             return failed_pair(task.number, task.pair, result)
         try:
-            return self.writer.write(
-                task,
-                pair.inputs,
-                pair.styles,
-                kept,
-                result,
-                engine=batch.engine,
-                read_seconds=pair.seconds,
-            )
+            return self.writer.write(pair, batch.files[index], result, batch.engine)
         except JobError:
             raise
         except Exception as error:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nst_core.imaging import encoding
-from nst_core.results import Style, StyleResult
+from nst_core.results import StyleResult
 from pipeline import storage
 from pipeline.records import records
 from pipeline.records.tasks import OK, SKIPPED, Outcome, Task, finished_pair
-from pipeline.worker.inputs import Inputs
 from pipeline.worker.output import encode_image, loss_csv, metadata_of, output_size
+from pipeline.worker.reading import ReadPair
 from pipeline.worker.snapshots import SnapshotFiles, write_snapshots
 from pipeline.worker.tally import Tally
 from pipeline.worker.thumbnails import Thumbnails
@@ -60,34 +59,25 @@ class Writer:
 
     def _as_recorded(self, task: Task, record: dict[str, Any]) -> Outcome | None:
         """The outcome that a record tells; None where it tells none."""
-        place = records.place_of(task, self.output)
+        # A bundle that Beam tries again finds what its first try had finished.
+        status = OK if record["run"] == self.run else SKIPPED
         try:
-            # A bundle that Beam tries again finds what its first try had finished.
-            if record["run"] == self.run:
-                return self._done(task, record)
-            details = {**place, **records.summary_of(record)}
-            return finished_pair(task.number, task.pair, SKIPPED, details)
+            return self._outcome(task, record, status)
         except (KeyError, TypeError):
             return None  # Somebody else wrote it.
 
-    def _done(self, task: Task, record: dict[str, Any]) -> Outcome:
-        place = records.place_of(task, self.output)
-        details = {**place, "changed": task.changed, **records.summary_of(record)}
-        return finished_pair(task.number, task.pair, OK, details)
+    def _outcome(self, task: Task, record: dict[str, Any], status: str) -> Outcome:
+        details = {**records.place_of(task, self.output), **records.summary_of(record)}
+        if status == OK:
+            details["changed"] = task.changed
+        return finished_pair(task.number, task.pair, status, details)
 
     def write(
-        self,
-        task: Task,
-        inputs: Inputs,
-        styles: Sequence[Style],
-        kept: SnapshotFiles | None,
-        result: StyleResult,
-        *,
-        engine: StyleEngine,
-        read_seconds: float,
+        self, pair: ReadPair, kept: SnapshotFiles | None, result: StyleResult, engine: StyleEngine
     ) -> Outcome:
         """Everything of a finished pair, its record last."""
         started = time.monotonic()
+        task, inputs = pair.task, pair.inputs
         # A last time, before anything is replaced: another run may have been faster.
         if done := self.done_meanwhile(task):
             return done
@@ -105,9 +95,9 @@ class Writer:
             storage.delete(image)
             storage.delete(other)
         storage.write_bytes(place["losses"], log, "text/csv")
-        shown = self.thumbnails.write(task.pair.id, result.image, inputs.picture, styles)
+        shown = self.thumbnails.write(task.pair.id, result.image, inputs.picture, pair.styles)
         seconds = {
-            "read": round(read_seconds, 3),
+            "read": round(pair.seconds, 3),
             "optimize": round(result.seconds, 3),
             "write": round(time.monotonic() - started, 3),
         }
@@ -121,7 +111,7 @@ class Writer:
         self.tally.measure("steps", result.steps)
         for name, value in seconds.items():
             self.tally.measure(f"{name}_milliseconds", round(1000 * value))
-        return self._done(task, record)
+        return self._outcome(task, record, OK)
 
     def _delete_records(self, task: Task, image: str) -> dict[str, str]:
         """Delete the records of the image that is at this URI; those of others, with their URIs."""
