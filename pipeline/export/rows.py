@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
-import functools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -105,15 +104,9 @@ def _number(value: Any) -> int | float | None:
 def _option(key: str, value: Any) -> Any:
     """A number where all values of the setting are some, else the text that a manifest has."""
     if not _is_numeric(key):
-        return _option_text(value) if isinstance(value, str) else option_text(value)
+        return option_text(value)
     number = _number(value)
     return float(number) if number is not None and _SETTINGS[key] == "float" else number
-
-
-@functools.lru_cache(maxsize=1024)
-def _option_text(value: str) -> str:
-    """Most pairs share theirs, and finding out how YAML reads a text takes long."""
-    return option_text(value)
 
 
 def _others(record: Mapping[str, Any]) -> dict[str, str]:

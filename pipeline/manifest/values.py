@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import decimal
+import functools
 import json
 import math
 import re
@@ -126,12 +127,15 @@ def _finite(text: str) -> float:
 
 def option_text(value: Any) -> str:
     """Text that `parse_setting` reads as `value`: itself where it can be, else YAML in one line."""
-    if isinstance(value, str):
-        with contextlib.suppress(ConfigError):
-            # Under any key.
-            if parse_value(value) == value:
-                return value
-    return _yaml_flow(value)
+    return value if isinstance(value, str) and _reads_as_itself(value) else _yaml_flow(value)
+
+
+# Most rows share their options, and finding out how YAML reads a text takes long.
+@functools.lru_cache(maxsize=4096)
+def _reads_as_itself(text: str) -> bool:
+    with contextlib.suppress(ConfigError):
+        return bool(parse_value(text) == text)  # Under any key.
+    return False
 
 
 def _yaml_flow(value: Any) -> str:

@@ -128,7 +128,7 @@ def _options(pair: Pair, config: StyleConfig, allowed: Sequence[str] | None) -> 
 
 @functools.lru_cache(maxsize=1024)
 def _cells_of(changes: str) -> dict[str, str]:
-    """Most rows share theirs, and finding out how YAML reads a text takes long."""
+    """Most rows share theirs, and a preset has twenty."""
     return settings.option_cells(json.loads(changes))
 
 
