@@ -6,6 +6,7 @@ import argparse
 import datetime
 import shlex
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.console import Console
@@ -137,9 +138,10 @@ def _destination(arguments: argparse.Namespace, output: str) -> str | None:
     return found
 
 
-def _format(arguments: argparse.Namespace, output: str, destination: str | None) -> Any:
-    """The format as a context. Each is imported only when it is wanted."""
-    made: Format[Any]
+def _format(
+    arguments: argparse.Namespace, output: str, destination: str | None
+) -> AbstractContextManager[Format[Any]]:
+    """The format. Each is imported only when it is wanted."""
     if arguments.format == "tensorboard":
         with without_notices():
             from pipeline.export.event_files import EventFiles
@@ -149,13 +151,11 @@ def _format(arguments: argparse.Namespace, output: str, destination: str | None)
     if arguments.format == "csv":
         from pipeline.export.csv_table import CsvTable
 
-        made = CsvTable(destination)
-    elif arguments.format == "imagefolder":
+        return CsvTable(destination)
+    if arguments.format == "imagefolder":
         from pipeline.export.image_folder import ImageFolder
 
-        made = ImageFolder(destination, link=arguments.link)
-    else:
-        from pipeline.export.tar_shards import TarShards
+        return ImageFolder(destination, link=arguments.link)
+    from pipeline.export.tar_shards import TarShards
 
-        made = TarShards(destination, arguments.shard_pairs or SHARD_PAIRS)
-    return made
+    return TarShards(destination, arguments.shard_pairs or SHARD_PAIRS)

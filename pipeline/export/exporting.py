@@ -79,24 +79,20 @@ def export(
     done = Exported()
     threads = HOLDING_THREADS if holds_images else READING_THREADS
 
-    def take(record: dict[str, Any], name: RecordName) -> tuple[Result, Any] | None:
+    def take(record: dict[str, Any], name: RecordName) -> tuple[Result, Any] | storage.StorageError:
         result = result_of(record, name, output)
         try:
             return result, target.take(result)
-        except storage.ABOUT_ONE_FILE:
-            return None
+        except storage.ABOUT_ONE_FILE as error:
+            return error
 
-    # A tuple, since None is the answer for a record that cannot be read.
-    def taken(record: dict[str, Any], name: RecordName) -> tuple[tuple[Result, Any] | None]:
-        return (take(record, name),)
-
-    for name, found in read_each(output, names, taken, threads=threads if is_remote else 1):
+    for name, found in read_each(output, names, take, threads=threads if is_remote else 1):
         if found is None:
             done.unreadable.append(name.id if name else "?")
-        elif found[0] is None:
+        elif isinstance(found, storage.StorageError):
             done.gone.append(name.id if name else "?")
         else:
-            target.add(*found[0])
+            target.add(*found)
             done.pairs += 1
             told(done.pairs)
     return done
