@@ -143,9 +143,8 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
             raise ConfigError(f"{flag} is {given}; give at least 1.")
     if arguments.run_id is not None:
         check_run_id(arguments.run_id)
-    most, schemes, allowed = (
-        getattr(arguments, name) for name in ("max_failures", "allow_schemes", "allow_options")
-    )
+    most, schemes, cache = arguments.max_failures, arguments.allow_schemes, arguments.program_cache
+    allowed = arguments.allow_options
     return RunOptions(
         manifest=from_here(arguments.manifest or STANDARD_INPUT),
         output=_folder("--output", arguments.output),
@@ -165,7 +164,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         report=not arguments.no_report,
         gpu=None if arguments.gpu is None else gpus.find(arguments.gpu),
         use_nvidia_mps=arguments.use_nvidia_mps,
-        program_cache=(cache := arguments.program_cache) and _folder("--program-cache", cache),
+        program_cache=cache and _folder("--program-cache", cache),
         beam_arguments=arguments.beam_arguments,
     )
 

@@ -62,18 +62,23 @@ def check_names(actions: Sequence[argparse.Action], known: argparse.Namespace) -
                 raise ConfigError(
                     f"{called} is empty; give a name, or set the variable that it is taken from."
                 )
-            if action.dest not in _WRITTEN:
-                continue
-            if re.match("~(/|$)", name):
-                raise ConfigError(
-                    f"{called} is {name}, where ~ would be a folder of that name, since the shell "
-                    "has not replaced it; write the path out."
-                )
-            if DRIVE.match(name):
-                raise ConfigError(
-                    f"{called} is {name}, a path of Windows, which would be a name within the "
-                    "current folder here; write the path as this system has it."
-                )
+            if action.dest in _WRITTEN and (problem := _not_to_be_written(name)):
+                raise ConfigError(f"{called} is {name}, {problem}.")
+
+
+def _not_to_be_written(name: str) -> str | None:
+    """Why a path is hardly the place that was meant, as a phrase that follows it."""
+    if re.match("~(/|$)", name):
+        return (
+            "where ~ would be a folder of that name, since the shell has not replaced it; write "
+            "the path out"
+        )
+    if DRIVE.match(name):
+        return (
+            "a path of Windows, which would be a name within the current folder here; write the "
+            "path as this system has it"
+        )
+    return None
 
 
 def _version(package: str) -> str:

@@ -40,8 +40,8 @@ PORTABLE_RUNNERS = ("portable", "flink", "spark", "prism", "samza", "kafka")
 
 # What the names of manifests end with.
 _MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-# How alike two names are of which one is the other misspelt, as difflib measures it.
-_SURELY = 0.85
+# How alike two names are of which one is the other misspelt, perhaps or surely, by difflib.
+_PERHAPS, _SURELY = 0.6, 0.85
 _NO_DRY_RUN = {
     "run": "{} is no option of nst run; nst plan, with the same options and without this one, "
     "tells what would be done and writes nothing.",
@@ -198,10 +198,10 @@ def check_option_names(arguments: Sequence[str], command: str, own: Sequence[str
     Raises:
         ConfigError: with the nearest known option, or what there is instead of a dry run.
     """
-    known, beam, cutoff = {*own}, "", 0.6
+    known, beam, may_be_unknown = {*own}, "", False
     if command in JOB_COMMANDS:
         known, beam = known | beam_option_names(), ", nor of Beam"
-        cutoff = _SURELY if _is_portable(arguments) else cutoff
+        may_be_unknown = _is_portable(arguments)
     for argument in arguments:
         name = argument.partition("=")[0]
         if not name.startswith("--"):
@@ -213,8 +213,9 @@ def check_option_names(arguments: Sequence[str], command: str, own: Sequence[str
         if "--set" in own and (key := name.strip("-").replace("-", "_")) in SETTINGS:
             value = _value_of(name, arguments)
             raise ConfigError(f"{name} is a setting, not an option; give --set {key}={value}.")
-        near = _nearest(name, own, sorted(known), cutoff)
-        if near or cutoff != _SURELY:
+        misspelt, cutoff = (own, _SURELY) if may_be_unknown else ([*own, *sorted(known)], _PERHAPS)
+        near = _nearest(name, own, misspelt, cutoff)
+        if near or not may_be_unknown:
             hint = f"did you mean {near}?" if near else "see --help."
             raise ConfigError(f"{name} is no option of nst {command}{beam}; {hint}")
 
@@ -237,12 +238,12 @@ def _is_dry_run(name: str) -> bool:
     return len(plain := _plain(name)) > 1 and "dryrun".startswith(plain)
 
 
-def _nearest(name: str, own: Sequence[str], known: Sequence[str], cutoff: float) -> str | None:
-    """The option that was meant: spelt alike, one that begins so, or one much the same."""
+def _nearest(name: str, own: Sequence[str], misspelt: Sequence[str], cutoff: float) -> str | None:
+    """The option that was meant: an own one spelt alike, or that begins so, or one misspelt."""
     plain = _plain(name)
     alike = [one for one in own if _plain(one) == plain]
     begun = [one for one in own if len(plain) > 2 and _plain(one).startswith(plain)]
-    near = difflib.get_close_matches(name, own if cutoff == _SURELY else [*own, *known], 1, cutoff)
+    near = difflib.get_close_matches(name, misspelt, 1, cutoff)
     return next(iter([*alike, *begun, *near]), None)
 
 
