@@ -29,7 +29,7 @@ class WriteReports(beam.PTransform):  # type: ignore[misc]
         self.about = about
 
     def expand(self, outcomes: Any) -> Any:
-        """PCollection[Several of Outcome] → PCollection with the one summary."""
+        """PCollection[Chunk of Outcome] → PCollection with the one summary."""
         lines = outcomes | beam.ParDo(GatherLines(self.place)).with_outputs(
             "failures", "statistics", main="results"
         )

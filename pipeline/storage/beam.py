@@ -24,7 +24,6 @@ from pipeline.storage.errors import (
     NoFilesystem,
     NotFound,
     StorageError,
-    TooLarge,
     missing,
     refuse_too_large,
 )
@@ -81,7 +80,7 @@ def _reading(uri: str) -> Iterator[None]:
     """Turn what a filesystem says about a read into this package's errors."""
     try:
         yield
-    except (NotFound, TooLarge, StorageError):
+    except StorageError:
         raise
     # Each filesystem raises its own client's errors.
     except Exception as error:

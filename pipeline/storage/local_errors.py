@@ -37,7 +37,7 @@ _REASONS = [
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Turn what the system says about a read into this module's errors."""
+    """Turn what the system says about a read into this package's errors."""
     try:
         yield
     except ValueError as error:
@@ -89,7 +89,7 @@ def changing(path: str, action: str = "written") -> Iterator[None]:
 
 
 class SourceFile(io.FileIO):
-    """A file whose failed reads are this module's errors, also those inside a caller's `with`."""
+    """A file whose failed reads are this package's errors, also those inside a caller's `with`."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, "r")

@@ -1,6 +1,6 @@
 """Requests to servers on the web: bounded in bytes, time and redirects, tried again like storage.
 
-Every connection goes to an address that was checked (see `addresses`); no cookies, no stored
+Every connection goes to an address that was checked (see `web_addresses`); no cookies, no stored
 passwords, nothing that a server says of a file's type is believed. Proxies of the environment are
 used only where private addresses may be asked: of what a proxy connects to nothing is known here.
 Importing this module imports aiohttp.
