@@ -60,6 +60,14 @@ def _filesystem(uri: str, *, is_folder: bool = False) -> Any:
     return FileSystems.get_filesystem(uri)
 
 
+def _filesystem_with(uri: str) -> Any:
+    """The filesystem of a file that is there. Raises NotFound."""
+    filesystem = _filesystem(uri)
+    if not filesystem.exists(uri):
+        raise missing(uri)
+    return filesystem
+
+
 def _causes(error: Exception) -> list[Any]:
     """The error and, of a batch operation, those of its parts."""
     details = getattr(error, "exception_details", None)
@@ -116,9 +124,7 @@ def _is_directory(filesystem: Any, uri: str) -> bool:
 
 def _open(uri: str, max_bytes: int | None = None) -> Any:
     """A filesystem's own file for reading. Raises NotFound, TooLarge."""
-    filesystem = _filesystem(uri)
-    if not filesystem.exists(uri):
-        raise missing(uri)
+    filesystem = _filesystem_with(uri)
     size = filesystem.size(uri)
     if size == 0 and _is_directory(filesystem, uri):
         raise NotFound(f"{uri} is a directory, not a file: name a file.")
@@ -141,11 +147,8 @@ def read_version(uri: str, max_bytes: int) -> tuple[bytes, Version]:
 def version(uri: str) -> Version:
     """See `storage.version`."""
     with _reading(uri):
-        filesystem = _filesystem(uri)
-        if not filesystem.exists(uri):
-            raise missing(uri)
         # Not `match`: it takes brackets in a name for wildcards.
-        found = filesystem.metadata(uri)
+        found = _filesystem_with(uri).metadata(uri)
     changed = found.last_updated_in_seconds
     return Version(int(found.size_in_bytes), f"modified:{changed}" if changed else "")
 
@@ -292,9 +295,7 @@ def check_writable(directory_uri: str) -> None:
 def identity(uri: str) -> str:
     """See `storage.identity`; a filesystem without checksums has the file read."""
     with _reading(uri):
-        filesystem = _filesystem(uri)
-        if not filesystem.exists(uri):
-            raise missing(uri)
+        filesystem = _filesystem_with(uri)
         try:
             return f"{scheme(uri)}:{filesystem.checksum(uri)}"
         except NotImplementedError:
@@ -305,7 +306,4 @@ def identity(uri: str) -> str:
 def size(uri: str) -> int:
     """See `storage.size`."""
     with _reading(uri):
-        filesystem = _filesystem(uri)
-        if not filesystem.exists(uri):
-            raise missing(uri)
-        return int(filesystem.size(uri))
+        return int(_filesystem_with(uri).size(uri))

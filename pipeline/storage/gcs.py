@@ -171,17 +171,11 @@ def version(uri: str) -> Version:
 
 def versions(directory_uri: str, most: int) -> dict[str, Version] | None:
     """See `storage.list_versions`."""
-    bucket, path = split(directory_uri)
+    bucket, prefix = _inside(directory_uri)
     found: dict[str, Version] = {}
+    fields = "items(name,size,generation,crc32c),prefixes,nextPageToken"
     with changing(directory_uri, "listed"):
-        for blob in client().list_blobs(
-            _bucket(directory_uri),
-            prefix=path.rstrip("/") + "/" if path else "",
-            delimiter="/",
-            fields="items(name,size,generation,crc32c),prefixes,nextPageToken",
-            retry=gcs_faults.RETRY,
-            timeout=gcs_faults.TIMEOUT_SECONDS,
-        ):
+        for blob in _objects(directory_uri, prefix, fields, delimiter="/"):
             if len(found) == most:
                 return None
             found[f"gs://{bucket}/{blob.name}"] = _version(blob)
@@ -230,24 +224,32 @@ def _delete(uri: str) -> None:
 
 def files(directory_uri: str) -> Iterator[str]:
     """See `storage.list_uris`."""
-    bucket, path = split(directory_uri)
+    bucket, prefix = _inside(directory_uri)
     with changing(directory_uri, "listed"):
-        for name in _names(directory_uri, path.rstrip("/") + "/" if path else ""):
+        for blob in _objects(directory_uri, prefix):
             # Consoles make "directories" by creating an empty object of that name.
-            if not name.endswith("/"):
-                yield f"gs://{bucket}/{name}"
+            if not blob.name.endswith("/"):
+                yield f"gs://{bucket}/{blob.name}"
 
 
-def _names(uri: str, prefix: str) -> Iterator[str]:
-    """The names of the objects in a URI's bucket that begin with `prefix`."""
-    for blob in client().list_blobs(
+def _inside(directory_uri: str) -> tuple[str, str]:
+    """The bucket of a directory, and what the names of the objects in it begin with."""
+    bucket, path = split(directory_uri)
+    return bucket, path.rstrip("/") + "/" if path else ""
+
+
+def _objects(
+    uri: str, prefix: str, fields: str = "items(name),nextPageToken", delimiter: str | None = None
+) -> Iterator[Any]:
+    """The objects in a URI's bucket whose names begin with `prefix`."""
+    yield from client().list_blobs(
         _bucket(uri),
         prefix=prefix,
-        fields="items(name),nextPageToken",
+        delimiter=delimiter,
+        fields=fields,
         retry=gcs_faults.RETRY,
         timeout=gcs_faults.TIMEOUT_SECONDS,
-    ):
-        yield blob.name
+    )
 
 
 def _upload(uri: str, source: BinaryIO, content_type: str, generation: int | None = None) -> None:
@@ -308,7 +310,7 @@ def check_writable(directory_uri: str) -> None:
         with changing(directory_uri, "read back after a trial write"):
             gcs_faults.RETRY(_download)(probe, io.BytesIO(), None, None)
         with changing(directory_uri, "listed"):
-            next(_names(directory_uri, split(probe)[1]), None)
+            next(_objects(directory_uri, split(probe)[1]), None)
     finally:
         # Whoever may not delete may not replace either.
         with changing(directory_uri, "cleaned up after a trial write"):
