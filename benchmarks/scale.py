@@ -96,7 +96,7 @@ def put_results(options: RunOptions) -> None:
         done[record["sources"]["content"]] = record["id"], record["fingerprint"], data
     folders: set[str] = set()
     for row in read_rows(options.manifest):
-        task = plan_row(row, options.manifest, options.config, options.schemes)
+        task = plan_row(row, options.manifest, options)
         assert isinstance(task, Task)
         first, mark, data = done[task.pair.content]
         record_path = records.record_uri(options.output, task.pair.id, mark)

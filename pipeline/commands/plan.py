@@ -104,7 +104,7 @@ class Catalog:
         for pair_id, file in list_existing(options.output):
             families.add(pair_id, file)
         for manifest, row in planning.rows_of(options):
-            planned = planning.plan_row_of(row, manifest, options)
+            planned = planning.plan_row(row, manifest, options)
             named = id_of(planned)
             if named is None:
                 yield planned

@@ -174,7 +174,7 @@ def _plan(entries: Chunk, options: RunOptions, failures: Failures) -> Iterator[A
         if isinstance(entry[1], Existing):
             planned.append(entry)
             continue
-        row = planning.plan_row_of(entry[1], entry[0], options)
+        row = planning.plan_row(entry[1], entry[0], options)
         failures.take("rows", row if isinstance(row, Outcome) else None)
         # Failures with an id are resolved like tasks: they may be the first of their id.
         if id_of(row) is not None:

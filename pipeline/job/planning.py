@@ -57,23 +57,11 @@ def rows_of(options: RunOptions) -> Iterator[tuple[str, Row]]:
             yield manifest, row
 
 
-def plan_row(
-    row: Row,
-    manifest_uri: str,
-    config: StyleConfig,
-    schemes: Sequence[str],
-    *,
-    absolute_ids: bool = False,
-    base: str | None = None,
-    allowed: Sequence[str] | None = None,
-) -> Task | Outcome:
-    """The task that a row asks for, naming files of these schemes, or why it is none.
-
-    `absolute_ids`: as of `parse_pair`. `base`: as of `Reading`.
-    `allowed`: the settings that it may change; None for all.
-    """
+def plan_row(row: Row, manifest_uri: str, options: RunOptions) -> Task | Outcome:
+    """The task that a row of a run's manifest asks for, or why it is none."""
     number = RowNumber(manifest_uri, row.number)
-    beside = base or manifest_uri
+    beside = options.reading.base or manifest_uri
+    schemes, absolute_ids = options.schemes, options.absolute_ids
     row = trimmed(row, beside, schemes)
     try:
         pair = parse_pair(row, beside, absolute_ids=absolute_ids)
@@ -81,24 +69,11 @@ def plan_row(
         return failed_row(number, row, beside, error, absolute_ids=absolute_ids)
     try:
         check_sources(pair, schemes)
-        own = row_config(pair, config, beside, schemes, allowed)
+        own = row_config(pair, options.config, beside, schemes, options.allow_options)
         of_pair = recipe(pair, own, weights_identity(own.weights))
     except PairError as error:
         return failed_pair(number, pair, error)
     return Task(number, pair, own, of_pair, names=names_in(row, pair))
-
-
-def plan_row_of(row: Row, manifest_uri: str, options: RunOptions) -> Task | Outcome:
-    """`plan_row` with the options of a run."""
-    return plan_row(
-        row,
-        manifest_uri,
-        options.config,
-        options.schemes,
-        absolute_ids=options.absolute_ids,
-        base=options.reading.base,
-        allowed=options.allow_options,
-    )
 
 
 def row_config(

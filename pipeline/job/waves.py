@@ -154,7 +154,7 @@ def _filled(options: RunOptions, index: Index) -> Iterator[list[Planned]]:
     """The rows of the manifest, planned, some at a time; the index has them and the files."""
     index.add_files(list_existing(options.output))
     rows = planning.rows_of(options)
-    planned = (planning.plan_row_of(row, manifest, options) for manifest, row in rows)
+    planned = (planning.plan_row(row, manifest, options) for manifest, row in rows)
     while some := list(itertools.islice(planned, READ_AT_ONCE)):
         index.add_rows([id_of(row) for row in some])
         yield some
@@ -175,7 +175,7 @@ def _cut(first: list[Planned], options: RunOptions, index: Index) -> Iterator[li
         count = min(WAVE_ROWS, index.rows - start)
         rows, first = first, []
         some = itertools.islice(later, count - len(rows))
-        rows += (planning.plan_row_of(row, manifest, options) for manifest, row in some)
+        rows += (planning.plan_row(row, manifest, options) for manifest, row in some)
         if len(rows) < count or not index.holds(start, [id_of(row) for row in rows]):
             raise JobError(
                 f"The manifest {options.manifest_name} has changed since the run began; leave it "

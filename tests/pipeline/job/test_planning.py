@@ -17,6 +17,7 @@ from nst_core.errors import JobError, OptionsInvalid
 from pipeline.job import planning
 from pipeline.job.checking import RecordCheck, Verdict
 from pipeline.job.elements import Chunk, ChunkCoder
+from pipeline.job.options import RunOptions
 from pipeline.job.resolving import resolve_id
 from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, StyleReference
@@ -33,6 +34,7 @@ MANIFEST = "/catalog/lists/pairs.csv"
 OUTPUT = "/catalog/out"
 MARK = "a" * 16  # of a record that vouches for its image
 SCHEMES = ("file", "gs")
+OPTIONS = RunOptions(MANIFEST, OUTPUT, CONFIG, allow_schemes=SCHEMES)
 
 
 def row(number: int = 1, **columns: Any) -> Row:
@@ -48,7 +50,8 @@ def plan(
     **columns: Any,
 ) -> Any:
     """What `plan_row` makes of a row."""
-    return planning.plan_row(row(number, **columns), manifest, CONFIG, SCHEMES, allowed=allowed)
+    options = dataclasses.replace(OPTIONS, allow_options=allowed)
+    return planning.plan_row(row(number, **columns), manifest, options)
 
 
 def task(number: int = 1, content: str = "/c/a.png", **changes: Any) -> Task:

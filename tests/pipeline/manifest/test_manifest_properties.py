@@ -20,6 +20,7 @@ from nst_core.errors import PairError
 from nst_core.setting_text import names_file
 from pipeline import storage
 from pipeline.job import planning
+from pipeline.job.options import RunOptions
 from pipeline.manifest.columns import ManifestError, Row
 from pipeline.manifest.pairs import Pair, parse_pair, portable_row
 from pipeline.manifest.rows import read_rows
@@ -32,7 +33,7 @@ from pipeline.manifest.writing import (
 from pipeline.records.tasks import Outcome, Task
 
 CONFIG = StyleConfig(weights="procedural")
-SCHEMES = ("file",)
+OPTIONS = RunOptions("/m.csv", "/out", CONFIG, allow_schemes=("file",))
 
 # A thread that an earlier test has left, of a storage's client, may draw a random number meanwhile.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
@@ -89,7 +90,7 @@ def planned(uri: str) -> list[tuple[Row, Task | Outcome]]:
     problem = "."
     try:
         for row in read_rows(uri):
-            result = planning.plan_row(row, uri, CONFIG, SCHEMES)
+            result = planning.plan_row(row, uri, OPTIONS)
             if isinstance(result, Outcome):
                 assert result.status in ("manifest_invalid", "options_invalid")
                 assert str(result.error).endswith(".")
@@ -240,7 +241,7 @@ def test_every_value_of_every_setting_is_taken_or_refused_in_a_sentence(
     for uri in ("/m.jsonl", "/m.csv"):
         if uri == "/m.csv":
             columns[f"options.{key}"] = value if isinstance(value, str) else json.dumps(value)
-        result = planning.plan_row(Row(1, columns), uri, CONFIG, SCHEMES)
+        result = planning.plan_row(Row(1, columns), uri, OPTIONS)
         if isinstance(result, Outcome):
             assert result.status == "options_invalid"
             assert str(result.error).endswith(".")

@@ -156,7 +156,7 @@ def test_links_and_parent_folders_of_a_local_manifest_are_followed(
 
 def plan(columns: dict[str, Any], allowed: tuple[str, ...] = ("gs",)) -> Task | Outcome:
     row = Row(7, {"content": "a.png", "style": "s.png", "id": "a", **columns})
-    return planning.plan_row(row, CLOUD, CONFIG, allowed)
+    return planning.plan_row(row, CLOUD, RunOptions(CLOUD, "/out", CONFIG, allow_schemes=allowed))
 
 
 PLACES: list[tuple[str, Callable[[str], dict[str, Any]]]] = [

@@ -12,6 +12,7 @@ from nst_core.config import StyleConfig
 from pipeline.__main__ import main
 from pipeline.job import planning
 from pipeline.job.checking import RecordCheck
+from pipeline.job.options import RunOptions
 from pipeline.job.resolving import Families
 from pipeline.manifest.columns import Row
 from pipeline.records.output_files import Existing
@@ -190,7 +191,8 @@ def resolved(files: dict[str, Existing], *ids: str) -> list[str]:
     config = StyleConfig(weights="procedural", steps=1, snapshot_every=1, animation="gif")
     families = Families()
     for number, row in enumerate(rows_of(*ids)):
-        found = planning.plan_row(Row(number, dict(row)), "/m.csv", config, ("file",))
+        options = RunOptions("/m.csv", "/out", config)
+        found = planning.plan_row(Row(number, dict(row)), "/m.csv", options)
         families.add(row["id"], found)
     for name, file in files.items():
         families.add(name, file)

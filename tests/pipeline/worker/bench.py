@@ -10,6 +10,7 @@ from nst_core.config import StyleConfig
 from nst_core.imaging.images import Picture
 from nst_core.results import Progress
 from pipeline.job import planning
+from pipeline.job.options import RunOptions
 from pipeline.manifest.columns import Row
 from pipeline.records.identities import Identity
 from pipeline.records.tasks import Batch, Outcome, Task
@@ -48,7 +49,7 @@ class Bench:
             cells = {"id": name, "content": f"{name}.png", "style": "s.png"}
             cells |= {key: value.format(name=name) for key, value in columns.items()}
             uri = self.catalog.uri("pairs.csv")
-            task = planning.plan_row(Row(number, cells), uri, CONFIG, ("file",))
+            task = planning.plan_row(Row(number, cells), uri, RunOptions(uri, "/out", CONFIG))
             assert isinstance(task, Task)
             found.append(Batch((task,)))
         return found

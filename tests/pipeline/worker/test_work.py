@@ -18,6 +18,7 @@ from nst_core.results import Progress
 from pipeline import storage
 from pipeline.console import events
 from pipeline.job import planning
+from pipeline.job.options import RunOptions
 from pipeline.manifest.columns import Row
 from pipeline.records.tasks import Batch, Outcome, Task
 from pipeline.worker import work
@@ -54,7 +55,8 @@ def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[BatchWorker, FakeE
             cells = {"id": name, "content": f"{name}.png", "style": "s.png", **columns}
             rows.append(Row(number, cells))
         uri = catalog.uri("pairs.csv")
-        tasks = [planning.plan_row(row, uri, CONFIG, ("file", "gs")) for row in rows]
+        options = RunOptions(uri, "/out", CONFIG)
+        tasks = [planning.plan_row(row, uri, options) for row in rows]
         engine = FakeEngine(answer)
         worker = BatchWorker(catalog.uri("out"), run, Engines(engine))
         studios.append(worker)
