@@ -110,11 +110,8 @@ class Failures:
             counts = _counts[self.run]
             counts.taken[step] += pairs
             counts.failed[step] += len(failed)
-            taken, here, everywhere = (
-                counts.taken[step],
-                counts.failed[step],
-                counts.failed.total(),
-            )
+            taken, here = counts.taken[step], counts.failed[step]
+            everywhere = counts.failed.total()
         if not failed:
             return
         if self.most.count is not None and everywhere > self.most.count:

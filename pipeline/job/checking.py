@@ -23,7 +23,7 @@ from pipeline.records.fingerprints import (
     former_fingerprints,
     roles_of,
 )
-from pipeline.records.identities import Identity, checksums, identities_in
+from pipeline.records.identities import Identity, identities_in
 from pipeline.records.tasks import Task, sources
 from pipeline.worker.weights import weights_identity
 
@@ -134,7 +134,8 @@ class RecordCheck:
         if recorded is None:
             return Verdict(False)
         if recorded.inputs is None:
-            if mark in former_fingerprints(task.pair, task.config, _weights(task)):
+            weights = weights_identity(task.config.weights)
+            if mark in former_fingerprints(task.pair, task.config, weights):
                 return recorded.done
             return Verdict(False, _changed_sources(task, recorded) or "settings")
         roles = [*roles_of(task.pair, task.config)]
@@ -235,16 +236,12 @@ def _version(uri: str) -> storage.Version | None:
         return None
 
 
-def _weights(task: Task) -> str:
-    return weights_identity(task.config.weights)
-
-
 def _is_of_recipe(task: Task, mark: str, inputs: Sequence[Identity]) -> bool:
     """Whether a fingerprint is that of a task that had read these inputs."""
-    read = [*checksums(inputs)]
+    read = [one.sha256 for one in inputs]
     if fingerprint(task.recipe, read) == mark:
         return True
-    others = alike_recipes(task.pair, task.config, _weights(task))
+    others = alike_recipes(task.pair, task.config, weights_identity(task.config.weights))
     return any(fingerprint(one, read) == mark for one in others)
 
 

@@ -48,11 +48,6 @@ class ChunkCoder(beam.coders.Coder):  # type: ignore[misc]
 beam.coders.registry.register_coder(Chunk, ChunkCoder)
 
 
-def counts_of(outcomes: Iterable[Outcome]) -> Iterable[tuple[str, int]]:
-    """How many there are of each status."""
-    return collections.Counter(outcome.status for outcome in outcomes).items()
-
-
 def at_the_end(value: Any) -> WindowedValue:
     """A value as `finish_bundle` has to give it."""
     window = beam.transforms.window.GlobalWindow()
@@ -89,6 +84,7 @@ def tell(outcomes: Iterable[Outcome], *, were_planned: bool = False) -> None:
 def ended_output(outcomes: Chunk, *, were_planned: bool = False) -> Any:
     """Outcomes on their way to the reports, told and counted."""
     tell(outcomes, were_planned=were_planned)
-    for status, count in counts_of(outcomes):
+    counts = collections.Counter(outcome.status for outcome in outcomes)
+    for status, count in counts.items():
         Metrics.counter(NAMESPACE, f"pairs_{status}").inc(count)
     return beam.pvalue.TaggedOutput("ended", outcomes)

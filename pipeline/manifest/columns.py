@@ -69,9 +69,12 @@ class Source:
 def _header(cells: tuple[str, ...], columns: Names, *, file_name: bool) -> Header:
     header = header_of(cells, columns, file_name=file_name)
     # What would pass for a setting does not travel through beside what it stands for.
-    copies = [(own, name) for own, name in header.copies if _near_option(own) is None]
-    copies = [(own, name) for own, name in copies if _bare_setting(own) is None]
-    return dataclasses.replace(header, copies=tuple(copies))
+    copies = tuple(
+        (own, name)
+        for own, name in header.copies
+        if _near_option(own) is None and _bare_setting(own) is None
+    )
+    return dataclasses.replace(header, copies=copies)
 
 
 def check_columns(cells: Sequence[str], source: Source) -> Header:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -65,11 +64,6 @@ def identified(task: Task, read: dict[str, Identity]) -> Task:
     roles = [(role, read[uri]) for role, uri in roles_of(task.pair, task.config)]
     return dataclasses.replace(
         task,
-        fingerprint=fingerprint(task.recipe, checksums(one for _, one in roles)),
+        fingerprint=fingerprint(task.recipe, (one.sha256 for _, one in roles)),
         inputs=tuple(one.to_dict(role) for role, one in roles),
     )
-
-
-def checksums(several: Iterable[Identity]) -> Iterable[str]:
-    """Those that a fingerprint is made of."""
-    return (one.sha256 for one in several)

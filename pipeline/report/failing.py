@@ -134,16 +134,11 @@ def _cells_of(changes: str) -> dict[str, str]:
 
 def _config_of(run: Run) -> StyleConfig:
     """What the run was told; the defaults where that cannot be read any more."""
-    uri = config_uri(run)
+    uri = storage.join(storage.directory(run.failures), "config.yaml")
     try:
         return StyleConfig().updated(parse_settings(storage.read_bytes(uri).decode(), uri))
     except (ConfigError, UnicodeDecodeError, *storage.ABOUT_ONE_FILE):
         return StyleConfig()
-
-
-def config_uri(run: Run) -> str:
-    """Where the run's configuration lies."""
-    return storage.join(storage.directory(run.failures), "config.yaml")
 
 
 def retry_commands(
