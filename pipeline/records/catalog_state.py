@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.records import marked
 from pipeline.records.marked import Listed
-from pipeline.records.retry import retried_run
+from pipeline.records.retry import retried_runs
 from pipeline.records.run_states import ENDED_EARLY, RunState
 
 _SUMMED = ("pairs", "done", "failed", "postponed", "left")
@@ -47,9 +48,9 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
     """
     ordered = _with_one_name_for_each_manifest(runs)
     ordered = [run for run in ordered if run.told or run is ordered[-1]]
-    by_name = {run.run: run for run in ordered}
+    manifests = {run.run: run.manifest for run in ordered}
     heads: list[RunState] = []
-    roots = {run.run: _chain(run, by_name)[-1].manifest for run in ordered}
+    roots = {name: manifests[[name, *retried_runs(name, manifests)][-1]] for name in manifests}
     marks = _of_marks(ordered, roots)
     ordered = [*_without_outlived(ordered)]
     places = {run.run: place for place, run in enumerate(ordered)}
@@ -62,7 +63,7 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
         heads.append(direct[-1])
         if base is None:
             continue
-        retries = [*_last_retries(base, ordered, by_name, places)]
+        retries = [*_last_retries(base, ordered, manifests, places)]
         heads += retries
         if root not in marks:
             several.append((Listed(base, retries), _counts_of(base, retries)))
@@ -77,9 +78,9 @@ def catalog_of(runs: Iterable[RunState]) -> CatalogState:
         for name, count in counts.items():
             sums[name] += count
     _mend(sums, -min(found.failed, sums["done"]))
-    to_retry += (run for run in marking if found.failing[run.run])
-    manifests = len({*roots.values()} - marks)
-    return CatalogState(manifests, **sums, heads=tuple(heads), to_retry=tuple(reversed(to_retry)))
+    to_retry += (run for run in marking if run.run in found.failing)
+    count = len({*roots.values()} - marks)
+    return CatalogState(count, **sums, heads=tuple(heads), to_retry=tuple(reversed(to_retry)))
 
 
 def _without_outlived(ordered: Sequence[RunState]) -> Iterator[RunState]:
@@ -145,26 +146,16 @@ def _with_one_name_for_each_manifest(runs: Iterable[RunState]) -> list[RunState]
 def _last_retries(
     base: RunState,
     ordered: Sequence[RunState],
-    by_name: Mapping[str, RunState],
+    manifests: Mapping[str, str],
     places: Mapping[str, int],
 ) -> Iterator[RunState]:
     """Of each list of failures that came from this run, directly or not, the last run.
 
     Not those that were before a retry of a longer list, which has skipped what they have done.
     """
-    last = {run.manifest: run for run in ordered if base in _chain(run, by_name)[1:]}
+    last = {run.manifest: run for run in ordered if base.run in retried_runs(run.run, manifests)}
     for run in last.values():
-        chain = _chain(run, by_name)
-        longer = (last[before.manifest] for before in chain[: chain.index(base)])
+        between = itertools.takewhile(base.run.__ne__, retried_runs(run.run, manifests))
+        longer = (last[manifests[name]] for name in between)
         if all(places[one.run] <= places[run.run] for one in longer):
             yield run
-
-
-def _chain(run: RunState, by_name: Mapping[str, RunState]) -> list[RunState]:
-    """The run, that whose failures it retries, and so on."""
-    chain = {run.run: run}
-    before: RunState | None = run
-    while before and (name := retried_run(before.manifest)) and name not in chain:
-        if before := by_name.get(name):
-            chain[name] = before
-    return [*chain.values()]

@@ -42,12 +42,12 @@ class Listed:
 class Marked:
     """Counts of pairs: `mended` by marks, of the failures of each base; `failed` that were done.
 
-    `failing`: those that failed last in this run of marks, whether they had been done or not.
+    `failing`: the runs of marks in which pairs failed last, whether these had been done or not.
     """
 
     mended: collections.Counter[str]
     failed: int
-    failing: collections.Counter[str]
+    failing: set[str]
 
 
 class _Word(NamedTuple):
@@ -73,7 +73,7 @@ def look(
     Raises:
         StorageError: a storage cannot be read.
     """
-    found = Marked(collections.Counter(), 0, collections.Counter())
+    found = Marked(collections.Counter(), 0, set())
     bases = [places[one.base.run] for one in several]
     if not bases:
         return found
@@ -101,7 +101,7 @@ def look(
     # Of one that was killed nobody knows which pairs have failed: they may be the same.
     unlisted = sum(one.base.counts["failed"] or 0 for one in several if not one.base.failures)
     found.failed = max(0, found.failed - unlisted)
-    found.failing.update(told[pair_id].run for pair_id in valid if told[pair_id].failed)
+    found.failing |= {told[pair_id].run for pair_id in valid if told[pair_id].failed}
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline import storage
 from pipeline.manifest.row_settings import allow_options_arguments
@@ -28,6 +28,19 @@ def retried_run(manifest: str) -> str | None:
     """The name of the run whose failures.csv the manifest is; None for any other."""
     match = _FAILURES.search(manifest)
     return match["run"] if match else None
+
+
+def retried_runs(run: str, manifests: Mapping[str, str]) -> Iterator[str]:
+    """The run whose failures this run retries, the run whose failures that one retried, and so on.
+
+    Args:
+        manifests: the URI of the manifest of each run, by the runs' names.
+    """
+    seen = {run}
+    while (name := retried_run(manifests[run])) and name in manifests and name not in seen:
+        yield name
+        seen.add(name)
+        run = name
 
 
 def retry_command(

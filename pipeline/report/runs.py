@@ -7,11 +7,11 @@ import dataclasses
 import datetime
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from pipeline import storage
 from pipeline.records import result_lines, run_file
-from pipeline.records.retry import retried_run
+from pipeline.records.retry import retried_runs
 from pipeline.records.run_states import told_in
 from pipeline.records.tasks import OK, POSTPONED, SKIPPED, counts_by_kind
 
@@ -115,28 +115,18 @@ def last_tries(runs: Sequence[Run]) -> list[Run]:
     That is a whole run of the same manifest, of that which a retry's failures came from, or of the
     failures of the run itself.
     """
-    by_name = {run.name: run for run in runs}
+    manifests = {run.name: run.manifest for run in runs}
     tried: set[str] = set()
     found = []
     for run in runs:
-        lists = [f"failures of {run.name}", *_lists(run, by_name)]
+        # By their runs: an output can have been elsewhere, or named otherwise.
+        names = [run.name, *retried_runs(run.name, manifests)]
+        lists = [*(f"failures of {name}" for name in names), manifests[names[-1]]]
         if tried.isdisjoint(lists):
             found.append(run)
         if run.is_whole:
             tried.add(lists[1])
     return found
-
-
-def _lists(run: Run, by_name: Mapping[str, Run]) -> Iterator[str]:
-    """What the run has worked on, and where that is what failed in another, what that has, …"""
-    seen: set[str] = set()
-    one: Run | None = run
-    while one and one.name not in seen:
-        seen.add(one.name)
-        manifest, name = one.manifest, retried_run(one.manifest)
-        one = by_name.get(name) if name else None
-        # By its run: an output can have been elsewhere, or named otherwise.
-        yield f"failures of {one.name}" if one else manifest
 
 
 def without_failure(run: Run, ids: set[str]) -> set[str]:
