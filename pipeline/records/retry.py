@@ -24,12 +24,6 @@ def going_on(on_existing: str) -> str:
     return _GOING_ON.get(on_existing, GOES_ON)
 
 
-def retried_run(manifest: str) -> str | None:
-    """The name of the run whose failures.csv the manifest is; None for any other."""
-    match = _FAILURES.search(manifest)
-    return match["run"] if match else None
-
-
 def retried_runs(run: str, manifests: Mapping[str, str]) -> Iterator[str]:
     """The run whose failures this run retries, the run whose failures that one retried, and so on.
 
@@ -37,10 +31,12 @@ def retried_runs(run: str, manifests: Mapping[str, str]) -> Iterator[str]:
         manifests: the URI of the manifest of each run, by the runs' names.
     """
     seen = {run}
-    while (name := retried_run(manifests[run])) and name in manifests and name not in seen:
-        yield name
-        seen.add(name)
-        run = name
+    while found := _FAILURES.search(manifests[run]):
+        run = found["run"]
+        if run in seen or run not in manifests:
+            return
+        seen.add(run)
+        yield run
 
 
 def retry_command(
