@@ -22,16 +22,14 @@ from pipeline.export.selection import Selection
 from pipeline.job.options import HERE
 from pipeline.records import run_states
 from pipeline.records.catalog_state import catalog_of
+from pipeline.records.output_files import KINDS
 
 EXIT_OK = 0
 EXIT_LEFT_OUT = 3
 # What other formats have for an option that one has for itself.
 _ONLY = {"shard_pairs": "webdataset", "link": "imagefolder"}
 # Below an output, where runs and reports look for their own.
-_OWN_FOLDERS = (
-    *("images", "losses", "records", "snapshots", "animations", "checkpoints", "thumbnails"),
-    *("source_thumbnails", "report"),
-)
+_OWN_FOLDERS = (*KINDS, "source_thumbnails", "report")
 
 
 def export(arguments: argparse.Namespace) -> int:

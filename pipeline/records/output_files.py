@@ -19,7 +19,7 @@ from pipeline.records.tasks import Outcome, RowNumber, Task
 # Folders of files whose names end with the fingerprint, and their extensions.
 _MARKED = {"records": "json", "checkpoints": "npz"}
 _LISTED = (*_MARKED, "images", "snapshots", "animations")
-_KINDS = (*_LISTED, "losses", "thumbnails")
+KINDS = (*_LISTED, "losses", "thumbnails")
 
 _IMAGE = "|".join(sorted(EXTENSIONS.values()))
 # The beginning of an id that is the name of a file of another id, which is its first group.
@@ -118,7 +118,7 @@ def inputs_of(row: Task | Outcome) -> Iterator[str]:
 @functools.lru_cache(maxsize=16)
 def _real_roots(output: str) -> dict[str, str]:
     """The kinds of files by the real places of their folders."""
-    return {storage.real_uri(storage.join(output, kind, "")): kind for kind in _KINDS}
+    return {storage.real_uri(storage.join(output, kind, "")): kind for kind in KINDS}
 
 
 def written_by(task: Task) -> Iterator[str]:
