@@ -113,7 +113,7 @@ class Catalog:
             for pair_id, reading in list_readings(planned, options.output):
                 families.add(pair_id, reading)
         check = RecordCheck(options.output, options.inputs, renews=False)
-        yield from families.resolve(options.output, options.on_existing, check)
+        yield from families.resolve(options.on_existing, check)
 
     @functools.cached_property
     def on_gpu(self) -> bool:

@@ -98,7 +98,7 @@ class KeyByCanvas(beam.DoFn):  # type: ignore[misc]
         # Told before they are too many: a run that stops for that has them in its failures.
         output = [ended_output(ended, were_planned=True)] if ended else []
         for key in keys:
-            self._failures.take("contents", key if isinstance(key, Outcome) else None)
+            self._failures.take("contents", key)
         for task, key in zip(tasks, keys, strict=True):
             if isinstance(key, Outcome):
                 continue

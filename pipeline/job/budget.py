@@ -80,8 +80,8 @@ class Failures:
     going_on: str = GOES_ON
     counted: dict[RowNumber, Outcome] | None = None
 
-    def take(self, step: Step, *outcomes: Outcome | None) -> None:
-        """Count pairs that a step has taken: how they ended in it, None where they go on.
+    def take(self, step: Step, *pairs: object) -> None:
+        """Count pairs that a step has taken: the outcome of each that has ended, else what goes on.
 
         A share is of the pairs of this step, since the failures of earlier ones are known before
         it begins, and their pairs' successes are not.
@@ -91,13 +91,13 @@ class Failures:
         """
         if self.most is None and self.place is None:
             return
-        failed = [outcome for outcome in outcomes if outcome and outcome.failed]
+        failed = [one for one in pairs if isinstance(one, Outcome) and one.failed]
         if self.place:
             failures_so_far.note(self.place, failed)
         if self.counted is not None:
             self.counted.update((outcome.number, outcome) for outcome in failed)
         try:
-            self._count(step, len(outcomes), failed)
+            self._count(step, len(pairs), failed)
         except BudgetError:
             if self.place:
                 failures_so_far.note(self.place, (), at_once=True)

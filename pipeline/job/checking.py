@@ -73,7 +73,7 @@ class RecordCheck:
     """
 
     def __init__(self, output: str, mode: InputsMode = "check", *, renews: bool = True) -> None:
-        self._output = output
+        self.output = output
         self._mode = mode
         self._renews = renews
         self._recorded: dict[str, _Recorded | None] = {}
@@ -89,8 +89,8 @@ class RecordCheck:
         On a disk that gains nothing: there each verdict reads for itself.
         """
         self._recorded.clear()
-        if storage.scheme(self._output):
-            uris = [records.record_uri(self._output, task.pair.id, mark) for task, mark in several]
+        if storage.scheme(self.output):
+            uris = [records.record_uri(self.output, task.pair.id, mark) for task, mark in several]
             self._recorded = dict(zip(uris, self._threads.map(_read, uris), strict=True))
         if self._mode == "check":
             inputs = (uri for task, _ in several for _, uri in roles_of(task.pair, task.config))
@@ -125,7 +125,7 @@ class RecordCheck:
         Raises:
             JobError: trouble with a storage that is not about one file.
         """
-        uri = records.record_uri(self._output, task.pair.id, mark)
+        uri = records.record_uri(self.output, task.pair.id, mark)
         # Other threads prepare theirs meanwhile: then it is read here.
         try:
             recorded = self._recorded.pop(uri)
@@ -205,7 +205,7 @@ class RecordCheck:
         """Write the record anew, with its inputs as they are now."""
         record = records.read_record(uri)
         if record is not None:
-            place = records.place_of(task, self._output, mark)
+            place = records.place_of(task, self.output, mark)
             record |= {name: place[name] for name in ("image", "losses")}
             record["sources"] = sources(task.pair)
             record["inputs"] = [identity.to_dict(role) for role, identity in inputs]

@@ -22,7 +22,7 @@ from pipeline.manifest.columns import Row
 from pipeline.manifest.reading import Reading
 from pipeline.manifest.rows import find_manifests, read_rows
 from pipeline.records.output_files import Existing, family_of, list_existing, list_readings
-from pipeline.records.tasks import Outcome, RowNumber
+from pipeline.records.tasks import RowNumber
 from pipeline.worker import versions
 
 READ_AT_ONCE = 8192  # rows or files in one list
@@ -150,7 +150,7 @@ def _resolve(
     for name, value in itertools.chain.from_iterable(entry[1]):
         families.add(name, value)
     check = _check_of(options.output, options.inputs, failures.run)
-    todo, ended = settled(families, options.output, options.on_existing, check, failures)
+    todo, ended = settled(families, options.on_existing, check, failures)
     yield from parted(Chunk(todo), Chunk(ended))
 
 
@@ -175,7 +175,7 @@ def _plan(entries: Chunk, options: RunOptions, failures: Failures) -> Iterator[A
             planned.append(entry)
             continue
         row = planning.plan_row(entry[1], entry[0], options)
-        failures.take("rows", row if isinstance(row, Outcome) else None)
+        failures.take("rows", row)
         # Failures with an id are resolved like tasks: they may be the first of their id.
         if id_of(row) is not None:
             planned.append(row)

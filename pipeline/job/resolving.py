@@ -80,10 +80,8 @@ class Families:
             if isinstance(entry, Task):
                 self.tasks.add(entry.number)
 
-    def resolve(
-        self, output: str, on_existing: OnExisting, check: RecordCheck
-    ) -> Iterator[Task | Outcome]:
-        """What becomes of every row: a task to do, or an outcome.
+    def resolve(self, on_existing: OnExisting, check: RecordCheck) -> Iterator[Task | Outcome]:
+        """What becomes of every row: a task to do in the output that is checked, or an outcome.
 
         Raises:
             JobError: with `on_existing` `error`, something of an id is already there; trouble with
@@ -94,27 +92,21 @@ class Families:
         while some := list(itertools.islice(families, CHECKED_AT_ONCE)):
             if on_existing == "skip":
                 check.prepare([*_recorded(some)])
-            yield from self._resolve(some, output, on_existing, check)
+            yield from self._resolve(some, on_existing, check)
 
     def _resolve(
-        self,
-        families: Iterable[_Family],
-        output: str,
-        on_existing: OnExisting,
-        check: RecordCheck,
+        self, families: Iterable[_Family], on_existing: OnExisting, check: RecordCheck
     ) -> Iterator[Task | Outcome]:
         for family in families:
             if family.is_of_several_ids:
-                family.rows = _kept_apart(family, output)
+                family.rows = _kept_apart(family, check.output)
             for pair_id, those in family.rows.items():
                 if earlier := family.earlier.get(pair_id):
                     yield from (_duplicate(row, earlier.number) for row in those)
                     continue
                 existing = family.files.get(pair_id, ())
-                resolved = resolve_id(those, existing, output, on_existing, check)
-                if family.readings:
-                    resolved = (_sparing_inputs(row, family.readings, output) for row in resolved)
-                yield from resolved
+                for row in resolve_id(those, existing, on_existing, check):
+                    yield _sparing_inputs(row, family.readings, check.output)
 
     def firsts(self, names: Iterable[str]) -> Iterator[tuple[str, Earlier]]:
         """Id and first row of every id that is new here in the families of these names.
@@ -141,11 +133,7 @@ def _recorded(families: Iterable[_Family]) -> Iterator[tuple[Task, str]]:
 
 
 def settled(
-    families: Families,
-    output: str,
-    on_existing: OnExisting,
-    check: RecordCheck,
-    failures: Failures,
+    families: Families, on_existing: OnExisting, check: RecordCheck, failures: Failures
 ) -> tuple[list[Task], list[Outcome]]:
     """What is to do, and the outcomes of the other rows; failures that show only here are counted.
 
@@ -154,9 +142,9 @@ def settled(
     """
     todo: list[Task] = []
     ended: list[Outcome] = []
-    for row in families.resolve(output, on_existing, check):
+    for row in families.resolve(on_existing, check):
         if row.number in families.tasks:  # Else it has failed, and been counted, before.
-            failures.take("ids", row if isinstance(row, Outcome) else None)
+            failures.take("ids", row)
         if isinstance(row, Task):
             todo.append(row)
         else:
@@ -207,7 +195,7 @@ def _sparing_inputs(
     row: Task | Outcome, readings: Sequence[Reading], output: str
 ) -> Task | Outcome:
     """The row; where it is a task that would write over the input of a row, its failure."""
-    if isinstance(row, Outcome):
+    if isinstance(row, Outcome) or not readings:
         return row
     replaced = set(replaced_by(row, output))
     for reading in sorted(readings, key=lambda one: one.number):
@@ -225,8 +213,7 @@ def _sparing_inputs(
 
 def resolve_id(
     rows: Iterable[Task | Outcome],
-    existing: Iterable[Existing],
-    output: str,
+    existing: Sequence[Existing],
     on_existing: OnExisting,
     check: RecordCheck,
 ) -> Iterator[Task | Outcome]:
@@ -242,17 +229,14 @@ def resolve_id(
     if isinstance(first, Outcome):
         yield first
     else:
-        yield _resolved(first, list(existing), output, on_existing, check)
+        yield _resolved(first, existing, on_existing, check)
 
 
 def _resolved(
-    task: Task,
-    existing: Sequence[Existing],
-    output: str,
-    on_existing: OnExisting,
-    check: RecordCheck,
+    task: Task, existing: Sequence[Existing], on_existing: OnExisting, check: RecordCheck
 ) -> Task | Outcome:
     """The task, with the files that it makes stale, or its outcome where it is not to be done."""
+    output = check.output
     there: collections.defaultdict[str, set[str]] = collections.defaultdict(set)
     for file in existing:
         there[file.kind].add(storage.join(output, file.path(task.pair.id)))

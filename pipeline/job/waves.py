@@ -118,7 +118,7 @@ def scan(options: RunOptions, failures: Failures, index: Index) -> list[Planned]
     """
     first: list[Planned] = []
     for some in _filled(options, index):
-        failures.take("rows", *(row if isinstance(row, Outcome) else None for row in some))
+        failures.take("rows", *some)
         first += some[: max(0, WAVE_ROWS - len(first))]
         index.add_readings(
             reading
@@ -199,7 +199,7 @@ def _settled(
     families = Families()
     for name, entry in itertools.chain(index.of(names), named):
         families.add(name, entry)
-    todo, others = settled(families, options.output, options.on_existing, check, failures)
+    todo, others = settled(families, options.on_existing, check, failures)
     index.add_earlier(families.firsts(index.several(names)))
     ended += others
     for several in (todo, ended):

@@ -76,7 +76,7 @@ class Judge(RecordCheck):
 
 def resolve(tasks: list[Any], *existing: Existing, on_existing: Any = "skip") -> list[Any]:
     """What `resolve_id` makes of the rows of one id, where records of `MARK` vouch for them."""
-    return list(resolve_id(tasks, existing, OUTPUT, on_existing, Judge()))
+    return list(resolve_id(tasks, existing, on_existing, Judge()))
 
 
 def test_a_row_becomes_a_task_with_absolute_uris_and_its_own_settings() -> None:
@@ -201,10 +201,10 @@ def test_a_pair_has_the_snapshots_that_its_record_tells_of_also_where_it_ended_e
     one = task(snapshot_every=2, steps=40)
     done = [Existing("records", MARK), Existing("images", "png")]
     for name in ("000002.png", "000004.png"):
-        (again,) = resolve_id([one], done, OUTPUT, "skip", Judge("000002.png", "000004.png"))
+        (again,) = resolve_id([one], done, "skip", Judge("000002.png", "000004.png"))
         assert isinstance(again, Task)
         done.append(Existing("snapshots", name))
-    (outcome,) = resolve_id([one], done, OUTPUT, "skip", Judge("000002.png", "000004.png"))
+    (outcome,) = resolve_id([one], done, "skip", Judge("000002.png", "000004.png"))
     assert isinstance(outcome, Outcome)
     assert outcome.status == "skipped"
 

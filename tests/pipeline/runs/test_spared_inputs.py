@@ -196,7 +196,7 @@ def resolved(files: dict[str, Existing], *ids: str) -> list[str]:
         families.add(row["id"], found)
     for name, file in files.items():
         families.add(name, file)
-    rows = sorted(families.resolve("/out", "skip", RecordCheck("/out")), key=lambda row: row.number)
+    rows = sorted(families.resolve("skip", RecordCheck("/out")), key=lambda row: row.number)
     return [row.status if isinstance(row, Outcome) else "todo" for row in rows]
 
 
