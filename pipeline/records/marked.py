@@ -88,12 +88,13 @@ def look(
         for pair_id, rows in failures.items():
             before = retried.get(pair_id, _Word(places[one.base.run], one.base.run, failed=True))
             word = told[pair_id]
-            if word.place > before.place:
-                valid.add(pair_id)
-                if before.failed and not word.failed:
-                    found.mended[one.base.run] += rows
-                elif word.failed and not before.failed:
-                    found.failed += 1
+            if word.place <= before.place:
+                continue
+            valid.add(pair_id)
+            if before.failed and not word.failed:
+                found.mended[one.base.run] += rows
+            elif word.failed and not before.failed:
+                found.failed += 1
     for pair_id in told.keys() - owned:
         if told[pair_id].place > max(bases):
             valid.add(pair_id)

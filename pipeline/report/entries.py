@@ -101,7 +101,7 @@ def of_record(
             "run": str(record.get("run", "")),
             "preset": settings.preset_of(changes),
             "status": failure.status if failure else OK,
-            "error": _clipped(failure.error) if failure else "",
+            "error": shortened(failure.error, ERROR_SHOWN) if failure else "",
             "extension": "" if own else records.image_extension(record),
             "content_image": _shown(detail["content"]),
             "style_image": _shown(detail["styles"][0]),
@@ -131,7 +131,7 @@ def of_failure(failure: Failure, output: str) -> Entry:
             "run": failure.run,
             "preset": "",
             "status": failure.status,
-            "error": _clipped(failure.error),
+            "error": shortened(failure.error, ERROR_SHOWN),
             "extension": "",
             "content_image": _shown(detail["content"]),
             "style_image": _shown(detail["styles"][0]),
@@ -193,10 +193,6 @@ def _source(named: Mapping[str, Any], output: str, thumbnail: Any) -> dict[str, 
         "link": links.source_link(named["uri"], output),
         "thumbnail": links.source_thumbnail(thumbnail),
     }
-
-
-def _clipped(error: str) -> str:
-    return shortened(error, ERROR_SHOWN)
 
 
 def _shown(source: Mapping[str, Any]) -> str:
