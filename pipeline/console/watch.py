@@ -43,24 +43,18 @@ class Show(Protocol):
     def __call__(self, *, at_once: bool = False) -> None: ...
 
 
-class SaidOnce(logging.Filter):
-    """Drops what Beam logs about an error of the job: the command says its sentence at the end."""
+def is_not_said_again(record: logging.LogRecord) -> bool:
+    """Whether to log what Beam says: not a `JobError`, which the command says at its end.
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log: not the traceback of a `JobError`, whichever process wrote it.
-
-        Nor that a worker process is heard no more: see `runners.shutdown`.
-        """
-        text = logging.Formatter().format(record)
-        return record.name not in LOST_WORKER and JOB_ERROR.search(text) is None
+    Nor that a worker process has been lost, which `runners.shutdown` tells.
+    """
+    text = logging.Formatter().format(record)
+    return record.name not in LOST_WORKER and JOB_ERROR.search(text) is None
 
 
-class OfNoPair(logging.Filter):
-    """Drops what is logged for every pair: results and failures.csv have it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log: not the line of one pair."""
-        return not hasattr(record, "pair")
+def is_of_no_pair(record: logging.LogRecord) -> bool:
+    """Whether to log: not what is logged for every pair, since results and failures.csv have it."""
+    return not hasattr(record, "pair")
 
 
 class Tracker:
@@ -340,9 +334,9 @@ def _handler(console: Console, *, verbose: bool, log_format: logs.LogFormat) -> 
         handler = logging.StreamHandler()
         handler.setFormatter(logs.TextFormatter("%(asctime)s %(message)s"))
     if not verbose:
-        handler.addFilter(SaidOnce())
+        handler.addFilter(is_not_said_again)
         if log_format == "text":
-            handler.addFilter(OfNoPair())
+            handler.addFilter(is_of_no_pair)
     return handler
 
 

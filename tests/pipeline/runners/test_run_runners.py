@@ -11,7 +11,7 @@ import pytest
 
 from nst_core.errors import JobError
 from pipeline.commands import run
-from pipeline.console.watch import LOST_WORKER, SaidOnce
+from pipeline.console.watch import LOST_WORKER, is_not_said_again
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog, Command
@@ -125,12 +125,12 @@ def test_tracebacks_of_what_the_last_line_says_are_not_logged_and_others_are() -
         except Exception as caught:
             info = (type(caught), caught, caught.__traceback__)
         record = logging.LogRecord("beam", logging.ERROR, "x.py", 1, "it failed", None, info)
-        return SaidOnce().filter(record)
+        return is_not_said_again(record)
 
     assert not passes(JobError("The disk is full."))
     assert passes(ValueError("nobody foresaw this"))
     lost = logging.LogRecord(LOST_WORKER[0], logging.ERROR, "x.py", 1, "Failed to read", None, None)
-    assert not SaidOnce().filter(lost)
+    assert not is_not_said_again(lost)
     escaped = 'message: "it failed\\nnst_core.errors.WeightsError: The file is damaged.\\n"'
     assert not passes(RuntimeError(escaped))
 
