@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 from pipeline.storage.credentials import HIDDEN, has_hidden, names_user, without_credentials
 
-# Beam's own filesystems that want a package: its top module, and Beam's extra that brings it.
-_EXTRAS = {"s3": ("boto3", "aws"), "azfs": ("azure", "azure"), "hdfs": ("hdfs", "hadoop")}
+# Beam's own filesystems that want a package: its top module, and the extra that brings it.
+_EXTRAS = {
+    "s3": ("boto3", "nst-catalog[aws]"),
+    "azfs": ("azure", "apache-beam[azure]"),
+    "hdfs": ("hdfs", "apache-beam[hadoop]"),
+}
 # Read, never written.
 WEB = ("https", "http")
 _UNREAD = ("ftp", "ftps", "sftp")
-# The packages of these are an extra of this one's.
-_OWN_EXTRAS = ("aws",)
 _SHOWN = 200
 
 _beam_arguments: tuple[str, ...] = ()
@@ -57,11 +59,9 @@ def missing_reason(uri: str, name: str) -> str | None:
             f"and name its path. {_here()}"
         )
     if name in _EXTRAS and not _is_installed(name):
-        extra = _EXTRAS[name][1]
-        package = "nst-catalog" if extra in _OWN_EXTRAS else "apache-beam"
         return (
             f"{shown} needs a package that is not installed here: pip install "
-            f"'{package}[{extra}]' (on every worker too), or copy the file to where there is one. "
+            f"'{_EXTRAS[name][1]}' (on every worker too), or copy the file to where there is one. "
             f"{_here()}"
         )
     return None
