@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -266,7 +265,5 @@ def _row(
 
 def _epoch(text: Any) -> int:
     """Seconds since 1970; 0 for what is no date."""
-    try:
-        return round(datetime.datetime.fromisoformat(str(text)).timestamp())
-    except ValueError:
-        return 0
+    time = records.parse_time(text)
+    return round(time.timestamp()) if time else 0
