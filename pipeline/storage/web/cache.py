@@ -44,17 +44,13 @@ class Kept:
     modified: str
 
 
-def limit_bytes() -> int:
-    """What all of it may take together; 0: nothing is kept. Raises ConfigError."""
-    return cache_limit(LIMIT_VARIABLE, DEFAULT_LIMIT_MIB, "files from the web")
-
-
 class WebCache:
     """What was read from the web, by URL, in the folder `web` of the cache; for any thread."""
 
     def __init__(self) -> None:
         self.folder = cache_directory() / "web"
-        self._limit = limit_bytes()
+        # Of all together; 0: nothing is kept.
+        self._limit = cache_limit(LIMIT_VARIABLE, DEFAULT_LIMIT_MIB, "files from the web")
         self._lock = threading.Lock()
         self._size: int | None = None
         self._asked: dict[str, float] = {}
