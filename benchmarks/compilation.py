@@ -60,7 +60,7 @@ def _elsewhere(way: str, cache: str) -> dict[str, Any]:
 
 def measure(way: str) -> dict[str, Any]:
     """Seconds of each canvas's first pair beyond its second one's, and programs compiled."""
-    from nst_core.engine import compilation
+    from nst_core.compiled import compilation
     from nst_core.engine.program import Program
     from nst_core.engine.style_engine import StyleEngine
     from nst_core.results import Style

@@ -16,7 +16,7 @@ from nst_core.engine.style_engine import StyleEngine
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
 from nst_core.results import Progress, Style, StyleResult
-from pipeline.records.contact_sheet import Picture, contact_sheet
+from pipeline.commands.contact_sheet import Picture, contact_sheet
 
 PICTURE_SIDE = 256  # px
 DOCS = pathlib.Path(__file__).parents[1] / "docs"

@@ -26,7 +26,7 @@ import tensorflow as tf
 from benchmarks.machine import MatrixProduct, has_gpu
 from nst_core.canvas import Size, scale_sizes
 from nst_core.config import StyleConfig, preset
-from nst_core.engine.operations import PEAKS, pair_operations
+from nst_core.devices.operations import PEAKS, pair_operations
 from nst_core.engine.program import Program
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import PairError

@@ -31,10 +31,10 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
+from nst_core.compiled.graphs import Graph
 from nst_core.config import preset
 from nst_core.engine import batch
 from nst_core.engine.batch import Batch
-from nst_core.engine.graphs import Graph
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import Program
 from nst_core.engine.style_engine import StyleEngine

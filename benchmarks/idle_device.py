@@ -54,8 +54,9 @@ def install() -> None:
 def _patch() -> None:
     import tensorflow as tf
 
-    from nst_core.engine import batch_sizes, initialization, pictures
-    from nst_core.engine.graphs import Graph
+    from nst_core.compiled.graphs import Graph
+    from nst_core.devices import batch_sizes
+    from nst_core.engine import initialization, pictures
     from nst_core.engine.program import Program
     from nst_core.engine.style_engine import StyleEngine
     from nst_core.network import weights

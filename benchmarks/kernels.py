@@ -9,9 +9,9 @@ that is launched, whether it runs through all of it (branches), once (most) or a
 (sums); an H100 begins 0.9 million in a microsecond. "Loss and gradient" is a step of an optimiser
 that does next to nothing. "GiB" is what the program has in memory at once, without the workspaces
 of cuDNN's convolutions; "predicted" is what the engine asks for before
-(`nst_core/engine/memory.py`). "Triton's products" are those of XLA without the engine's flags, each
-compiled by itself: on the chip once for each tiling that is tried, of which this version has 35 or
-70 for an H100. XLA is JAX's, which compiles for a described chip; nothing is tuned, for which
+(`nst_core/devices/memory.py`). "Triton's products" are those of XLA without the engine's flags,
+each compiled by itself: on the chip once for each tiling that is tried, of which this version has
+35 or 70 for an H100. XLA is JAX's, which compiles for a described chip; nothing is tuned, for which
 trials on the chip are needed, so the seconds of compilation (of one program, on the processor here)
 are those without tuning. `python -m venv .venv-xla` and `.venv-xla/bin/pip install
 "jax[cuda13]==0.9.0"` make the environment; its XLA is about as old as TensorFlow 2.21's.
@@ -36,10 +36,10 @@ from benchmarks import compile_for_gpu
 from benchmarks.gpu import Unmoved
 from benchmarks.options import Options
 from nst_core.canvas import Size
+from nst_core.compiled.compilation import BOUNDS
 from nst_core.config import StyleConfig, preset
-from nst_core.engine import memory
-from nst_core.engine.compilation import BOUNDS
-from nst_core.engine.operations import PEAKS
+from nst_core.devices import memory
+from nst_core.devices.operations import PEAKS
 from nst_core.engine.program import Program
 from nst_core.engine.programs import Programs
 from nst_core.network.loading import load_weights

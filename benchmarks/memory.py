@@ -1,4 +1,4 @@
-"""Peak memory of one optimisation beside what the model in `nst_core/engine/memory.py` predicts.
+"""Peak memory of one optimisation beside what the model in `nst_core/devices/memory.py` predicts.
 
 Each row is measured in a process of its own: the most resident memory during `stylize_batch`,
 less that before it. `python -m benchmarks.memory` also fits the model's constants anew.
@@ -18,7 +18,7 @@ import numpy as np
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.engine import memory
+from nst_core.devices import memory
 from nst_core.optimizers import HISTORY
 
 DEFAULT = StyleConfig().updated({"weights": "procedural", "scales": [1], "steps": 2})

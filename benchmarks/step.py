@@ -11,7 +11,7 @@ import tensorflow as tf
 from benchmarks.machine import MatrixProduct
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.engine.operations import step_operations
+from nst_core.devices.operations import step_operations
 from nst_core.engine.style_engine import StyleEngine
 
 SIZES = (128, 256, 512)

@@ -11,8 +11,8 @@ from pipeline import cli, storage
 from pipeline.console import logs
 from pipeline.job.options import HERE, RunOptions
 from pipeline.manifest.columns import ManifestError
-from pipeline.records.lock import LockedError
 from pipeline.runners import dataflow
+from pipeline.runs.lock import LockedError
 from pipeline.storage import filesystems
 
 EXIT_OK = 0

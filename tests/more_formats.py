@@ -10,7 +10,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from nst_core.imaging import formats
+from nst_core.image_files import formats
 from tests.corpus import exif_of, file_of, texture
 
 formats.register()

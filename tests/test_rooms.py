@@ -11,11 +11,14 @@ ROOT = pathlib.Path(__file__).parent.parent
 ORDER = {
     "nst_core": (
         "engine",
+        "devices",
+        "compiled",
         "optimizers",
         "objective",
         "network",
         "decoding",
         "imaging",
+        "image_files",
         "results",
         "identity",
         "canvas",
@@ -40,6 +43,7 @@ ORDER = {
         "console",
         "export",
         "report",
+        "runs",
         "records",
         "manifest",
         "storage",

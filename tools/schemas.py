@@ -18,7 +18,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from nst_core.config import StyleConfig
 from pipeline.manifest.values import LEAST_WEIGHT, MARK, MARKS, MOST_WEIGHT, OPTION
-from pipeline.records import result_lines, shapes
+from pipeline.records import shapes
+from pipeline.runs import result_lines
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "schemas"
 DRAFT = GenerateJsonSchema.schema_dialect

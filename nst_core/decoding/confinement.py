@@ -19,7 +19,7 @@ from typing import Any
 from PIL import ImageCms
 
 from nst_core.decoding.limits import SHARED_BYTES
-from nst_core.imaging import formats
+from nst_core.image_files import formats
 
 # Of memory, of the descriptors that are there, of time and of threads; none opens anything, sends
 # to another process, or starts one.

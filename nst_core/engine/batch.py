@@ -12,11 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.canvas import Size, scale_sizes, style_size
+from nst_core.compiled.compilation import side_by_side
 from nst_core.config import StyleConfig
-from nst_core.engine import batch_sizes, initialization, memory
+from nst_core.devices import batch_sizes, memory
+from nst_core.devices.device import available_memory, is_gpu
+from nst_core.devices.tiles import LEAST_TILE, tiles_of
+from nst_core.engine import initialization
 from nst_core.engine.checkpoints import Checkpoints, Interrupted
-from nst_core.engine.compilation import side_by_side
-from nst_core.engine.device import available_memory, is_gpu
 from nst_core.engine.pictures import Pictures, beside
 from nst_core.engine.program import Program, filled, stacked
 from nst_core.engine.programs import Bounds, Programs
@@ -28,7 +30,6 @@ from nst_core.engine.scale import (
     optimize_scale,
 )
 from nst_core.engine.snapshots import SnapshotSchedule
-from nst_core.engine.tiles import LEAST_TILE, tiles_of
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective.objective import Targets
 from nst_core.objective.style_term import mixed

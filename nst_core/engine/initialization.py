@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from nst_core.canvas import Size
-from nst_core.engine.graphs import graph
+from nst_core.compiled.graphs import graph
 
 Tensor = Any
 

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.canvas import Size, canvas_size, content_size, size_of, style_size
+from nst_core.compiled.graphs import graph
 from nst_core.config import StyleConfig
 from nst_core.engine import initialization
-from nst_core.engine.graphs import graph
 from nst_core.engine.program import IMAGES
 from nst_core.imaging import colors, images, recoloring
 from nst_core.imaging.foreseen import resized

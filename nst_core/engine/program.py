@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.canvas import Size
+from nst_core.compiled.graphs import Graph
 from nst_core.config import StyleConfig
-from nst_core.engine import batch_sizes
-from nst_core.engine.graphs import Graph
+from nst_core.devices import batch_sizes
 from nst_core.objective import quality
 from nst_core.objective.objective import Aims, Objective, Targets
 from nst_core.optimizers import loop

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from nst_core.canvas import LEAST_CANVAS, Size
 from nst_core.config import StyleConfig
-from nst_core.engine.device import is_gpu
-from nst_core.engine.operations import step_settings
+from nst_core.devices.device import is_gpu
+from nst_core.devices.operations import step_settings
 from nst_core.engine.program import Program, optimizer_for
 from nst_core.engine.tiled import TiledProgram
 from nst_core.errors import InputTooSmall

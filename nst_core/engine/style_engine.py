@@ -12,12 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.canvas import Size, canvas_identity, size_of
+from nst_core.compiled.compilation import store_for
+from nst_core.compiled.program_store import ProgramStore, limit_bytes
 from nst_core.config import SETTINGS, StyleConfig
-from nst_core.engine import batch_sizes, given, memory
-from nst_core.engine.batch import Batch
-from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, layout
-from nst_core.engine.compilation import store_for
-from nst_core.engine.device import (
+from nst_core.devices import batch_sizes, memory
+from nst_core.devices.device import (
     CPU,
     GPU,
     choose_device,
@@ -27,9 +26,11 @@ from nst_core.engine.device import (
     is_gpu,
     whole_memory,
 )
+from nst_core.engine import given
+from nst_core.engine.batch import Batch
+from nst_core.engine.checkpoints import FORMAT, Arrays, Checkpoints, Save, layout
 from nst_core.engine.pictures import Pictures
 from nst_core.engine.program import optimizer_for
-from nst_core.engine.program_store import ProgramStore, limit_bytes
 from nst_core.engine.programs import Programs, pixels_of
 from nst_core.errors import Diverged, InputTooSmall, OutOfMemory, PairError
 from nst_core.identity import STEP_VERSION, counting, digest

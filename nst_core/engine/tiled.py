@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.canvas import Size
-from nst_core.engine.graphs import Graph
+from nst_core.compiled.graphs import Graph
+from nst_core.devices.tiles import Tile, tiles_of
 from nst_core.engine.program import MASKS, ONE_IMAGE, Program, any_size
-from nst_core.engine.tiles import Tile, tiles_of
 from nst_core.layers import halo, stride
 from nst_core.objective.losses import per_matrix, sum_per_image
 from nst_core.objective.objective import Aims, Objective, Sums, Targets

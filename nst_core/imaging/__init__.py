@@ -1,1 +1,1 @@
-"""Bytes to upright sRGB arrays and back, safely; sizes and colours."""
+"""Images as upright sRGB arrays: from bytes, safely, to other sizes and colours, and back."""

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from nst_core.config import PIXELS_CEILING
-from nst_core.imaging import opening
+from nst_core.image_files import opening
 from nst_core.imaging.credits import Credits, detail
 from nst_core.imaging.images import to_8_bit
 from nst_core.imaging.transparency import onto_white

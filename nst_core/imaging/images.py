@@ -14,10 +14,10 @@ from PIL.ImageFile import ImageFile
 
 from nst_core.canvas import Size
 from nst_core.errors import InputTooLarge, InputUnreadable
-from nst_core.imaging import boxes, coded_colors, deep_heif, depths, headers, opening, png_gamma
+from nst_core.image_files import boxes, coded_colors, deep_heif, depths, headers, opening, png_gamma
+from nst_core.image_files.float_tiff import FloatTiff, float_tiff
 from nst_core.imaging.credits import Credits, credits_of
 from nst_core.imaging.fitting import RESAMPLE, Shrinking, Wanted
-from nst_core.imaging.float_tiff import FloatTiff, float_tiff
 from nst_core.imaging.transparency import filled, onto_surroundings
 
 _TURNS = {

@@ -8,12 +8,12 @@ from importlib import resources
 
 from nst_core.config import StyleConfig
 from pipeline import storage
+from pipeline.commands.contact_sheet import Picture, contact_sheet
 from pipeline.commands.demo_weights import choose_weights
 from pipeline.commands.run import EXIT_ALL_DONE, run
 from pipeline.job.options import RunOptions, require_utf8
 from pipeline.manifest.writing import write_manifest
 from pipeline.records import records
-from pipeline.records.contact_sheet import Picture, contact_sheet
 
 # Every content and every style; at most three minutes on two cores, one by one so that the first
 # picture is there within one.

@@ -19,13 +19,13 @@ from pipeline.console.watch import Tracker, log_stopped, log_summary
 from pipeline.job.budget import BudgetError
 from pipeline.job.options import RunOptions
 from pipeline.manifest.rows import find_manifests
-from pipeline.records import lock, reports
-from pipeline.records.reports import Gatherer, Place
-from pipeline.records.retry import retry_command
-from pipeline.records.run_file import RunFile
 from pipeline.records.tasks import NO_FAILURES, counts_by_kind
 from pipeline.runners.job_results import LostJobError
 from pipeline.runners.shutdown import Ending
+from pipeline.runs import lock, reports
+from pipeline.runs.reports import Gatherer, Place
+from pipeline.runs.retry import retry_command
+from pipeline.runs.run_file import RunFile
 
 
 @dataclasses.dataclass

@@ -20,9 +20,9 @@ from pipeline.export.exporting import export as export_results
 from pipeline.export.results import list_results
 from pipeline.export.selection import Selection
 from pipeline.job.options import HERE
-from pipeline.records import run_states
-from pipeline.records.catalog_state import catalog_of
 from pipeline.records.output_files import KINDS
+from pipeline.runs import run_states
+from pipeline.runs.catalog_state import catalog_of
 
 EXIT_OK = 0
 EXIT_LEFT_OUT = 3

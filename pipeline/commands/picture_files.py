@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from nst_core.errors import ConfigError, harmless
-from nst_core.imaging import formats
+from nst_core.image_files import formats
 from pipeline import storage
 from pipeline.job.options import HERE
 from pipeline.manifest.outputs import written_by_runs

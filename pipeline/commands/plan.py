@@ -24,11 +24,11 @@ from pipeline.job.estimate import STEPS, Sample, measure
 from pipeline.job.options import RunOptions
 from pipeline.job.resolving import Families, id_of
 from pipeline.manifest.rows import check_manifests
-from pipeline.records import catalog_file
 from pipeline.records.output_files import list_existing, list_readings
-from pipeline.records.reasons import reason_line
-from pipeline.records.statistics import Statistics
 from pipeline.records.tasks import NO_FAILURES, POSTPONED, SKIPPED, Outcome, Task
+from pipeline.runs import catalog_file
+from pipeline.runs.reasons import reason_line
+from pipeline.runs.statistics import Statistics
 from pipeline.worker.engine_cache import computes_on_gpu, load_engine
 from pipeline.worker.inputs import Headers
 from pipeline.worker.weights import check_weights, warn_of_small_features

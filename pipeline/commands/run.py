@@ -31,15 +31,16 @@ from pipeline.console.watch import JOB_ERROR, watching
 from pipeline.job.budget import BudgetError
 from pipeline.job.options import RunOptions
 from pipeline.manifest.rows import check_manifests, find_manifests, has_marks
-from pipeline.records import catalog_file, lock, records, reports
-from pipeline.records.reports import Place
-from pipeline.records.retry import going_on
-from pipeline.records.run_file import About, RunFile
+from pipeline.records import records
 from pipeline.records.tasks import NO_FAILURES, Outcome, Task
 from pipeline.report.after_run import report_after_run
 from pipeline.runners import submission
 from pipeline.runners.job_results import LostJobError, bytes_of, job_of, wait_for
 from pipeline.runners.shutdown import death_sentence, heeding
+from pipeline.runs import catalog_file, lock, reports
+from pipeline.runs.reports import Place
+from pipeline.runs.retry import going_on
+from pipeline.runs.run_file import About, RunFile
 from pipeline.storage.credentials import without_keys
 from pipeline.worker import checkpoints
 from pipeline.worker.weights import check_weights, warn_of_small_features

@@ -24,7 +24,7 @@ from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.reading import STANDARD_INPUT, Reading, parse_columns
 from pipeline.manifest.schemes import scheme_name
 from pipeline.manifest.writing import content_type_of, crossed, write_manifest
-from pipeline.records.reports import Place
+from pipeline.runs.reports import Place
 
 GZIP = b"\x1f\x8b"
 PARQUET = b"PAR1"

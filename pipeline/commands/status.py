@@ -22,11 +22,12 @@ from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.console.verdict import duration
 from pipeline.manifest.reading import STANDARD_INPUT
-from pipeline.records import records, run_file, run_states
-from pipeline.records.catalog_state import CatalogState, catalog_of
-from pipeline.records.reasons import reason_line
-from pipeline.records.retry import retry_command
-from pipeline.records.run_states import ACTIVE, ENDED_EARLY, RunState
+from pipeline.records import records
+from pipeline.runs import run_file, run_states
+from pipeline.runs.catalog_state import CatalogState, catalog_of
+from pipeline.runs.reasons import reason_line
+from pipeline.runs.retry import retry_command
+from pipeline.runs.run_states import ACTIVE, ENDED_EARLY, RunState
 
 EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 3

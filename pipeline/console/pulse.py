@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.console import events
 from pipeline.console.watch import Tracker
-from pipeline.records.reasons import Reasons
 from pipeline.records.tasks import OK, counts_by_kind
+from pipeline.runs.reasons import Reasons
 
 # The pace is that of the last ten minutes.
 WINDOW_SECONDS = 600.0

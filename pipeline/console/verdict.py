@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.records.reasons import shared_line
 from pipeline.records.tasks import OK, counts_by_kind
+from pipeline.runs.reasons import shared_line
 
 
 def verdict(summary: dict[str, Any]) -> str:

@@ -20,9 +20,9 @@ from nst_core.errors import JobError
 from pipeline import storage
 from pipeline.console import events, logs
 from pipeline.console.verdict import duration, verdict
-from pipeline.records.failures_so_far import FailuresSoFar
-from pipeline.records.reports import Place
 from pipeline.records.tasks import NO_FAILURES, OK, SKIPPED, counts_by_kind
+from pipeline.runs.failures_so_far import FailuresSoFar
+from pipeline.runs.reports import Place
 
 SECONDS_PER_LINE = 15.0
 # The last line of the traceback of an error that is this program's own; Beam logs those of other

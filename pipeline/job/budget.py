@@ -9,10 +9,10 @@ import threading
 from typing import Literal
 
 from nst_core.errors import ConfigError, JobError
-from pipeline.records import failures_so_far
-from pipeline.records.reports import Place
-from pipeline.records.retry import GOES_ON
 from pipeline.records.tasks import Outcome, RowNumber
+from pipeline.runs import failures_so_far
+from pipeline.runs.reports import Place
+from pipeline.runs.retry import GOES_ON
 
 # The first failure of a run says little about the share of them: fewer pairs count as so many.
 LEAST_PAIRS = 100

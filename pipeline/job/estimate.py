@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nst_core.canvas import Size, content_size, scale_sizes, size_of
 from nst_core.config import StyleConfig
-from nst_core.engine import batch_sizes, memory
+from nst_core.devices import batch_sizes, memory
 from nst_core.results import Style, StyleResult
 from pipeline.records import records
 from pipeline.records.tasks import Task
@@ -28,7 +28,7 @@ class Sample:
     """What one image cost at full scale, and where.
 
     `work` is `memory.work` of a step, `image_bytes` are for each pixel, `loss_bytes` for each
-    step; `available` and `one_by_one` are as in `nst_core.engine.memory`.
+    step; `available` and `one_by_one` are as in `nst_core.devices.memory`.
     """
 
     canvas: Size
@@ -91,7 +91,7 @@ def measure(task: Task, output: str, engine: StyleEngine) -> Sample:
     Raises:
         PairError: the task's images cannot be used.
     """
-    from nst_core.engine.device import available_memory, is_gpu
+    from nst_core.devices.device import available_memory, is_gpu
 
     inputs = read_inputs(task.pair, task.config)
     styles = read_styles(task.pair, task.config)

@@ -13,7 +13,7 @@ from typing import Any
 
 from nst_core.canvas import Size, scale_sizes
 from nst_core.config import StyleConfig
-from nst_core.engine.operations import PEAKS, pair_operations, step_settings
+from nst_core.devices.operations import PEAKS, pair_operations, step_settings
 from nst_core.errors import ConfigError
 
 # The share of the maker's peak that a pair's steps reach: on an H100 measured with `default` at

@@ -13,7 +13,7 @@ from pipeline.job.plan_transforms import PlanPairs, ReadCatalog
 from pipeline.job.report_transforms import MakePages, WriteReports
 from pipeline.job.stylize_transforms import Stylize
 from pipeline.job.wave_transforms import GiveOutcomes, TakeTasks
-from pipeline.records.reports import Place
+from pipeline.runs.reports import Place
 
 
 def build(

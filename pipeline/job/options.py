@@ -25,8 +25,8 @@ from pipeline.job.gpus import Gpu
 from pipeline.job.resolving import OnExisting
 from pipeline.manifest.reading import AS_IT_IS, Reading
 from pipeline.manifest.schemes import default_schemes
-from pipeline.records.reports import Place, ResultsFormat
-from pipeline.records.retry import going_on
+from pipeline.runs.reports import Place, ResultsFormat
+from pipeline.runs.retry import going_on
 from pipeline.storage.filesystems import only_images_reason
 
 # They take the same options, and Beam's besides.

@@ -9,11 +9,11 @@ from typing import Any
 import apache_beam as beam
 
 from pipeline.job.elements import at_the_end
-from pipeline.records import reports
-from pipeline.records.reports import FAILURES, Gatherer, Lines, Place
-from pipeline.records.statistics import Statistics
 from pipeline.records.tasks import Outcome
 from pipeline.report.after_run import report_after_run
+from pipeline.runs import reports
+from pipeline.runs.reports import FAILURES, Gatherer, Lines, Place
+from pipeline.runs.statistics import Statistics
 
 # Of one file. Flink makes one record of a bundle's lines and its neighbours', of a few MB at most.
 BYTES_IN_MEMORY = 256 * 1024

@@ -82,7 +82,7 @@ class StylizeBatches(beam.DoFn):  # type: ignore[misc]
         versions.check_worker(self._submitter)
         storage.allow_private_hosts(options.allow_private_hosts)
         if options.gpu and options.use_nvidia_mps:
-            from nst_core.engine.device import limit_gpu_memory
+            from nst_core.devices.device import limit_gpu_memory
 
             # Dataflow starts a process for each of a worker's processors.
             limit_gpu_memory(share_mib(options.gpu, os.cpu_count() or 1))

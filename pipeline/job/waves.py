@@ -22,8 +22,8 @@ from pipeline.job.options import RunOptions
 from pipeline.job.resolving import Families, id_of, settled
 from pipeline.records.index import Index
 from pipeline.records.output_files import list_existing, list_readings
-from pipeline.records.reports import Gatherer, Place, write_reports
 from pipeline.records.tasks import Outcome, RowNumber, Task
+from pipeline.runs.reports import Gatherer, Place, write_reports
 
 # At about 8 KB for each pair in work, 160 MB. What each pipeline costs, a tenth of a second and the
 # batches that its last pairs leave unfilled, is little among so many.

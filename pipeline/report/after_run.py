@@ -9,10 +9,10 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.records.records import parse_time
-from pipeline.records.run_file import LAPSE
-from pipeline.records.run_states import RunState, read_runs
 from pipeline.records.tasks import POSTPONED, SKIPPED
 from pipeline.report.making import last_begun, make_report
+from pipeline.runs.run_file import LAPSE
+from pipeline.runs.run_states import RunState, read_runs
 
 # A run makes the report of no more: reading a million records takes minutes.
 MOST_AFTER_A_RUN = 100_000

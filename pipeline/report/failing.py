@@ -16,13 +16,13 @@ from pipeline.manifest.columns import Row
 from pipeline.manifest.pairs import Pair, parse_pair
 from pipeline.manifest.schemes import default_schemes, scheme_name
 from pipeline.manifest.values import MARK_OF, OPTION, OUTCOME
-from pipeline.records import run_file
-from pipeline.records.reports import failed_id, failed_rows
-from pipeline.records.retry import retry_command
-from pipeline.records.run_states import told_in
 from pipeline.report import settings
 from pipeline.report.entries import Failure
 from pipeline.report.runs import Run, last_tries, without_failure
+from pipeline.runs import run_file
+from pipeline.runs.reports import failed_id, failed_rows
+from pipeline.runs.retry import retry_command
+from pipeline.runs.run_states import told_in
 
 # Failed rows that the pages show; failures.csv has all.
 MOST_FAILURES = 20_000

@@ -7,7 +7,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from nst_core.imaging import formats
+from nst_core.image_files import formats
 from pipeline import storage
 from pipeline.storage.uris import split_root
 

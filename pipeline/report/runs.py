@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 
 from pipeline import storage
-from pipeline.records import result_lines, run_file
-from pipeline.records.retry import retried_runs
-from pipeline.records.run_states import told_in
 from pipeline.records.tasks import OK, POSTPONED, SKIPPED, counts_by_kind
+from pipeline.runs import result_lines, run_file
+from pipeline.runs.retry import retried_runs
+from pipeline.runs.run_states import told_in
 
 FINISHED = "finished"
 _SUMMARY = "summary.json"

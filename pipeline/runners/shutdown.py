@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from pipeline import processes
-from pipeline.records.retry import GOES_ON
+from pipeline.runs.retry import GOES_ON
 
 EXIT_JOB = 1
 # Shells add this to the number of the signal that ended a command.

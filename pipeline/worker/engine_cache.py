@@ -53,7 +53,7 @@ def devices_of(config: StyleConfig) -> tuple[str, ...]:
         DeviceError: there is none.
     """
     with without_notices():
-        from nst_core.engine.device import devices
+        from nst_core.devices.device import devices
 
         return devices(config.device)
 
@@ -65,7 +65,7 @@ def computes_on_gpu(config: StyleConfig) -> bool:
         DeviceError: one is demanded and there is none.
     """
     first = devices_of(config)[0]
-    from nst_core.engine.device import is_gpu
+    from nst_core.devices.device import is_gpu
 
     return is_gpu(first)
 

@@ -7,11 +7,11 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from nst_core.engine.program_store import FILE, is_sound, limit_bytes
+from nst_core.compiled.program_store import FILE, is_sound, limit_bytes
 from pipeline import storage
 
 if TYPE_CHECKING:
-    from nst_core.engine.program_store import ProgramStore
+    from nst_core.compiled.program_store import ProgramStore
     from nst_core.engine.style_engine import StyleEngine
 
 FETCHING_THREADS = 8

@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks import gpu, kernels, options, references, time_to_loss
 from nst_core.canvas import Size
 from nst_core.config import preset
-from nst_core.engine.operations import step_operations
+from nst_core.devices.operations import step_operations
 from nst_core.network.loading import load_weights
 
 

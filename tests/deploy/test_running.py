@@ -9,7 +9,7 @@ import pytest
 
 from nst_core.canvas import Size
 from nst_core.config import preset
-from nst_core.engine.operations import PEAKS
+from nst_core.devices.operations import PEAKS
 from pipeline import cli
 from pipeline.job import gpus
 from pipeline.runners import dataflow

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 # As `nst run` has it: the devices are asked for before an engine is there.
-from nst_core.engine import device
+from nst_core.devices import device
 
 if __name__ == "__main__":
     devices = device.devices

@@ -11,7 +11,8 @@ from PIL import Image
 
 from nst_core.decoding import Decoder, limits
 from nst_core.errors import InputTooLarge, InputUnreadable, PairError
-from nst_core.imaging import encoding, formats, images
+from nst_core.image_files import formats
+from nst_core.imaging import encoding, images
 from tests import corpus, more_formats
 
 FLIPS = 6

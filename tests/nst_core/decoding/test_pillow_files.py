@@ -13,7 +13,8 @@ from PIL import Image
 from nst_core.config import PIXELS_CEILING
 from nst_core.decoding import Decoder
 from nst_core.errors import InputTooLarge, InputUnreadable
-from nst_core.imaging import formats, images
+from nst_core.image_files import formats
+from nst_core.imaging import images
 
 VARIABLE = "NST_PILLOW_TESTS"
 FOLDER = os.environ.get(VARIABLE)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_core.engine import compilation, memory_files
-from nst_core.engine.graphs import Graph
+from nst_core.compiled import compilation, memory_files
+from nst_core.compiled.graphs import Graph
 
 MATRIX = tf.TensorSpec([None, None], tf.float32)
 COUNT = tf.TensorSpec([], tf.int32)

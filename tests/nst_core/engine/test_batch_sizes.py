@@ -9,9 +9,11 @@ import pytest
 import tensorflow as tf
 
 from nst_core.canvas import Size
-from nst_core.engine import batch, compilation, device, program
+from nst_core.compiled import compilation
+from nst_core.devices import device
+from nst_core.devices.batch_sizes import MOST_IMAGES, PIXELS, paying, size_for
+from nst_core.engine import batch, program
 from nst_core.engine import style_engine as engine_module
-from nst_core.engine.batch_sizes import MOST_IMAGES, PIXELS, paying, size_for
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.network.weights import VggWeights
 from nst_core.objective.objective import Objective

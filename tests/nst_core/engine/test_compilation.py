@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core.engine import compilation, program, program_store, programs, scale
-from nst_core.engine.function_names import portable
-from nst_core.engine.graphs import Graph
-from nst_core.engine.program_store import ProgramStore
+from nst_core.compiled import compilation, program_store
+from nst_core.compiled.function_names import portable
+from nst_core.compiled.graphs import Graph
+from nst_core.compiled.program_store import ProgramStore
+from nst_core.engine import program, programs, scale
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import DeadlineExceeded
 from nst_core.network.weights import VggWeights

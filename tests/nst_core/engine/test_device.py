@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_core.engine import batch, device, program, scale
+from nst_core.devices import device
+from nst_core.engine import batch, program, scale
 from nst_core.engine import style_engine as engine_module
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import ConfigError, DeviceError, WeightsError

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from nst_core.canvas import Size
-from nst_core.engine import graphs, scale
+from nst_core.compiled import graphs
+from nst_core.engine import scale
 from nst_core.engine.program import Program, optimizer_for
 from nst_core.engine.scale import ScaleState
 from nst_core.engine.style_engine import StyleEngine

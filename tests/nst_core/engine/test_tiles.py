@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
+from nst_core.devices.tiles import extents, spans, tiles_of
 from nst_core.engine.program import Program, optimizer_for
 from nst_core.engine.scale import Deadline, optimize_scale
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.engine.tiled import TiledProgram
-from nst_core.engine.tiles import extents, spans, tiles_of
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.network.weights import VggWeights
 from nst_core.objective.objective import Objective

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nst_core.imaging import formats
+from nst_core.image_files import formats
 from pipeline import storage
 from pipeline.__main__ import main
 from pipeline.commands.picture_files import find_pictures

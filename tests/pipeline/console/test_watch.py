@@ -35,11 +35,11 @@ from pipeline.console.pulse import Pace, Pulse
 from pipeline.console.verdict import duration
 from pipeline.console.watch import Tracker, watching
 from pipeline.job.options import RunOptions
-from pipeline.records.reasons import reason_line
-from pipeline.records.reports import Place
-from pipeline.records.run_file import About, RunFile
 from pipeline.records.tasks import Outcome, RowNumber
 from pipeline.runners.shutdown import Ending
+from pipeline.runs.reasons import reason_line
+from pipeline.runs.reports import Place
+from pipeline.runs.run_file import About, RunFile
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

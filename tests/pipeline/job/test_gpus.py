@@ -6,7 +6,7 @@ import pytest
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig, preset
-from nst_core.engine.operations import pair_operations, step_operations
+from nst_core.devices.operations import pair_operations, step_operations
 from pipeline.job import gpus
 
 ONE_SCALE = StyleConfig().updated({"scales": [1], "steps": 10})

@@ -12,7 +12,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipeline import cli
 from pipeline.job.job import build
 from pipeline.records import records
-from pipeline.records.reports import Place
+from pipeline.runs.reports import Place
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

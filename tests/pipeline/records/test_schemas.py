@@ -104,7 +104,7 @@ def test_what_an_earlier_version_has_written_is_as_its_schema_says(folder: pathl
 def test_what_a_run_writes_is_as_the_schemas_say(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.records.run_file.LOCAL_SECONDS", 0.01)
+    monkeypatch.setattr("pipeline.runs.run_file.LOCAL_SECONDS", 0.01)
     catalog.pairs(("a.png", "b.png"))
     catalog.grey("mask.png", [[0, 255]])
     several = [{"uri": "s.png"}, {"uri": "a.png", "weight": 2, "mask": "mask.png"}]

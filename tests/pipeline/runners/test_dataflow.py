@@ -114,7 +114,7 @@ def test_processes_that_share_a_gpu_are_asked_for_as_a_service_and_not_as_a_hint
 def test_each_process_that_shares_a_gpu_is_held_to_its_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from nst_core.engine import device
+    from nst_core.devices import device
     from pipeline.job.stylize_transforms import StylizeBatches
 
     limits: list[int] = []

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nst_core.engine import compilation, program, programs, style_engine
-from nst_core.engine.program_store import ProgramStore
+from nst_core.compiled import compilation
+from nst_core.compiled.program_store import ProgramStore
+from nst_core.engine import program, programs, style_engine
 from pipeline import storage
 from pipeline.__main__ import main
 from pipeline.worker.program_cache import ProgramCache

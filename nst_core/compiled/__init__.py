@@ -1,0 +1,1 @@
+"""Functions as graphs of TensorFlow, compiled by XLA once for each shapes, kept for later."""
