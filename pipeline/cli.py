@@ -24,9 +24,9 @@ from pipeline.job.options import (
     require_utf8,
 )
 from pipeline.manifest.reading import STANDARD_INPUT
-from pipeline.manifest.row_settings import parse_allowed
-from pipeline.manifest.schemes import parse_schemes
 from pipeline.manifest.values import LEAST_WEIGHT, MOST_WEIGHT, WEIGHTS
+from pipeline.pairs.row_settings import parse_allowed
+from pipeline.pairs.schemes import parse_schemes
 from pipeline.settings_help import settings_help
 
 NO_MASK = "-"

@@ -37,7 +37,7 @@ LONG = (
     "nst_core/optimizers/test_bands.py::test_l_bfgs_needs_fewer_steps",
     "nst_core/optimizers/test_directions.py::test_for_xla",
     "pipeline/manifest/test_ids.py::test_a_local_catalog",
-    "pipeline/manifest/test_names.py::test_special_characters_in_local_paths",
+    "pipeline/pairs/test_names.py::test_special_characters_in_local_paths",
     "pipeline/manifest/test_sources.py::test_a_run_of_standard_input",
     "pipeline/runners/",
     "pipeline/whole_runs/",

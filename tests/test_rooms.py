@@ -45,6 +45,7 @@ ORDER = {
         "report",
         "runs",
         "records",
+        "pairs",
         "manifest",
         "storage",
         "processes",

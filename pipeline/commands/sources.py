@@ -22,8 +22,8 @@ from pipeline.commands.picture_files import find_both, find_pictures
 from pipeline.job.options import HERE, RunOptions, require_utf8
 from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.reading import STANDARD_INPUT, Reading, parse_columns
-from pipeline.manifest.schemes import scheme_name
 from pipeline.manifest.writing import content_type_of, crossed, write_manifest
+from pipeline.pairs.schemes import scheme_name
 from pipeline.runs.reports import Place
 
 GZIP = b"\x1f\x8b"

@@ -21,8 +21,8 @@ from nst_core.results import Progress, Style, StyleResult
 from pipeline import storage
 from pipeline.console import events
 from pipeline.job.options import HERE, from_here
-from pipeline.manifest.pairs import Pair, StyleReference
-from pipeline.manifest.spelling import spelled
+from pipeline.pairs.parsing import Pair, StyleReference
+from pipeline.pairs.spelling import spelled
 from pipeline.records.fingerprints import recipe
 from pipeline.records.output_files import inputs_of
 from pipeline.records.records import SnapshotPlace

@@ -16,9 +16,9 @@ import numpy as np
 from nst_core.errors import ConfigError, PairError, shown
 from pipeline import storage
 from pipeline.manifest.columns import ManifestError
-from pipeline.manifest.pairs import mark_of
 from pipeline.manifest.rows import encoding_notes, read_rows
 from pipeline.manifest.values import MARK
+from pipeline.pairs.parsing import mark_of
 from pipeline.records.reading import RecordName, read_each
 from pipeline.report import settings
 from pipeline.report.entries import group_of, measures_of

@@ -24,7 +24,7 @@ from pipeline.job.checking import InputsMode
 from pipeline.job.gpus import Gpu
 from pipeline.job.resolving import OnExisting
 from pipeline.manifest.reading import AS_IT_IS, Reading
-from pipeline.manifest.schemes import default_schemes
+from pipeline.pairs.schemes import default_schemes
 from pipeline.runs.reports import Place, ResultsFormat
 from pipeline.runs.retry import going_on
 from pipeline.storage.filesystems import only_images_reason

@@ -17,13 +17,13 @@ from nst_core.errors import ConfigError, OptionsInvalid, PairError, WeightsError
 from nst_core.setting_text import URI_SETTINGS, names_file
 from pipeline import storage
 from pipeline.job.options import RunOptions
-from pipeline.manifest.blanks import trimmed
 from pipeline.manifest.columns import Row
-from pipeline.manifest.pairs import Pair, parse_pair
-from pipeline.manifest.row_settings import check_allowed
 from pipeline.manifest.rows import find_manifests, read_rows
-from pipeline.manifest.schemes import check_option, check_sources
-from pipeline.manifest.spelling import names_in
+from pipeline.pairs.blanks import trimmed
+from pipeline.pairs.parsing import Pair, parse_pair
+from pipeline.pairs.row_settings import check_allowed
+from pipeline.pairs.schemes import check_option, check_sources
+from pipeline.pairs.spelling import names_in
 from pipeline.records.fingerprints import recipe
 from pipeline.records.tasks import (
     POSTPONED,

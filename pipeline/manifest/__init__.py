@@ -1,1 +1,1 @@
-"""Rows and pairs, read and written."""
+"""A manifest's rows, read and written."""

@@ -1,1 +1,1 @@
-"""What marks a pair as done, and what a run leaves behind."""
+"""What marks a pair as done: records, of what and of which images; which files are whose."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from nst_core.config import StyleConfig, with_changes
 from nst_core.identity import ALIKE_VERSIONS, ENGINE_VERSION, FORMER_STEPS, counting
 from nst_core.setting_text import names_file
-from pipeline.manifest.pairs import Pair
+from pipeline.pairs.parsing import Pair
 from pipeline.records.tasks import sources
 
 _SORTED = json.JSONEncoder(sort_keys=True)

@@ -10,7 +10,7 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import PairError
 from pipeline.manifest.columns import Row
-from pipeline.manifest.pairs import Pair, portable_row
+from pipeline.pairs.parsing import Pair, portable_row
 
 _LOGGER = logging.getLogger(__name__)
 

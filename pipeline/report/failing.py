@@ -13,9 +13,9 @@ from nst_core.errors import ConfigError, PairError
 from nst_core.setting_text import parse_settings
 from pipeline import storage
 from pipeline.manifest.columns import Row
-from pipeline.manifest.pairs import Pair, parse_pair
-from pipeline.manifest.schemes import default_schemes, scheme_name
 from pipeline.manifest.values import MARK_OF, OPTION, OUTCOME
+from pipeline.pairs.parsing import Pair, parse_pair
+from pipeline.pairs.schemes import default_schemes, scheme_name
 from pipeline.report import settings
 from pipeline.report.entries import Failure
 from pipeline.report.runs import Run, last_tries, without_failure

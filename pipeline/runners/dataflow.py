@@ -11,7 +11,7 @@ from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
 from pipeline.job.gpus import Gpu, shared_accelerator
 from pipeline.job.options import RunOptions
-from pipeline.manifest.schemes import LOCAL
+from pipeline.pairs.schemes import LOCAL
 
 RUNNERS = ("dataflowrunner", "dataflow")
 # CUDA's libraries alone make an image of about 8 GB.

@@ -15,9 +15,9 @@ from uuid import uuid4
 from nst_core.errors import ManifestInvalid
 from pipeline import storage
 from pipeline.manifest.columns import ManifestError, Row
-from pipeline.manifest.pairs import own_id
 from pipeline.manifest.rows import read_rows
 from pipeline.manifest.writing import CONTENT_TYPES, failure_fieldnames, write_csv
+from pipeline.pairs.parsing import own_id
 from pipeline.records import records, shapes
 from pipeline.records.tasks import Outcome, RowNumber
 from pipeline.runs import result_lines

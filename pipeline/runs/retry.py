@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline import storage
-from pipeline.manifest.row_settings import allow_options_arguments
-from pipeline.manifest.schemes import default_schemes
+from pipeline.pairs.row_settings import allow_options_arguments
+from pipeline.pairs.schemes import default_schemes
 
 _FAILURES = re.compile(r"/runs/(?P<run>[^/]+)/failures\.csv")
 

@@ -24,7 +24,7 @@ from nst_core.imaging.transparency import onto_surroundings
 from nst_core.results import Style
 from nst_core.setting_text import URI_SETTINGS
 from pipeline import storage
-from pipeline.manifest.pairs import Pair
+from pipeline.pairs.parsing import Pair
 from pipeline.records.identities import Identity, identity_of
 
 # Enough for the headers of most files; longer ones are read whole.

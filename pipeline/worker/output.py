@@ -16,7 +16,7 @@ from nst_core.canvas import Size, size_of
 from nst_core.config import StyleConfig
 from nst_core.imaging import colors, encoding, images
 from nst_core.results import LossLog
-from pipeline.manifest.spelling import name_of
+from pipeline.pairs.spelling import name_of
 from pipeline.records.tasks import Task, sources
 from pipeline.worker.inputs import Inputs
 

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline import storage
 from pipeline.__main__ import main
-from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.rows import read_rows
+from pipeline.pairs.parsing import parse_pair
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket

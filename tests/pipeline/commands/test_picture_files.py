@@ -12,8 +12,8 @@ from nst_core.image_files import formats
 from pipeline import storage
 from pipeline.__main__ import main
 from pipeline.commands.picture_files import find_pictures
-from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.rows import read_rows
+from pipeline.pairs.parsing import parse_pair
 from tests import more_formats
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pipeline.job.elements import Chunk, ChunkCoder
 from pipeline.job.options import RunOptions
 from pipeline.job.resolving import resolve_id
 from pipeline.manifest.columns import Row
-from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.pairs.parsing import Pair, StyleReference
 from pipeline.records.fingerprints import recipe
 from pipeline.records.output_files import Existing, list_existing
 from pipeline.records.tasks import Batch, Outcome, RowNumber, Task

@@ -12,7 +12,7 @@ from pipeline.job.batch_transforms import KeyByCanvas
 from pipeline.job.budget import Failures
 from pipeline.job.elements import Chunk
 from pipeline.job.options import RunOptions
-from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.pairs.parsing import Pair, StyleReference
 from pipeline.records.tasks import RowNumber, Task
 
 if TYPE_CHECKING:

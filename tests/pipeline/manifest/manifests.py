@@ -13,9 +13,9 @@ from pyarrow import parquet
 
 from nst_core.errors import ManifestInvalid
 from pipeline.manifest.columns import Row
-from pipeline.manifest.pairs import Pair, parse_pair, portable_row
 from pipeline.manifest.rows import read_rows
 from pipeline.manifest.writing import failure_fieldnames, write_csv
+from pipeline.pairs.parsing import Pair, parse_pair, portable_row
 
 FORMATS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".parquet")
 

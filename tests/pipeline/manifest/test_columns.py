@@ -14,8 +14,8 @@ from nst_core.config import SETTINGS
 from nst_core.errors import OptionsInvalid
 from pipeline.__main__ import main
 from pipeline.manifest.columns import ManifestError
-from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.rows import check_manifests, read_rows
+from pipeline.pairs.parsing import parse_pair
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

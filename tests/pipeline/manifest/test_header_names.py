@@ -12,9 +12,9 @@ from nst_core.errors import ConfigError
 from pipeline.__main__ import main
 from pipeline.manifest.columns import ManifestError
 from pipeline.manifest.header import header_of
-from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.reading import Reading, parse_columns
 from pipeline.manifest.rows import check_manifests, read_rows
+from pipeline.pairs.parsing import parse_pair
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Catalog

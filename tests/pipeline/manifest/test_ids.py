@@ -12,8 +12,8 @@ import pytest
 from nst_core.errors import ManifestInvalid
 from pipeline.__main__ import main
 from pipeline.manifest.columns import Row
-from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.rows import read_rows
+from pipeline.pairs.parsing import parse_pair
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket

@@ -18,9 +18,9 @@ from pyarrow import parquet
 
 from nst_core.errors import JobError, ManifestInvalid
 from pipeline.manifest.columns import ManifestError, Row
-from pipeline.manifest.pairs import StyleReference, parse_pair
 from pipeline.manifest.rows import check_manifests, has_marks, read_rows
 from pipeline.manifest.text import ROW_LIMIT
+from pipeline.pairs.parsing import StyleReference, parse_pair
 from tests.pipeline.manifest.manifests import (
     FORMATS,
     read_pairs,
@@ -444,8 +444,9 @@ def test_parquet_is_read_batch_by_batch(tmp_path: Path) -> None:
 def test_reading_a_csv_loads_no_heavy_library(tmp_path: Path) -> None:
     uri = write(tmp_path / "m.csv", "content,style\na,b\n")
     code = (
-        "import sys; from pipeline.manifest import pairs, rows; "
-        f"[pairs.parse_pair(row, {uri!r}) for row in rows.read_rows({uri!r})]; "
+        "import sys; from pipeline.manifest import rows; "
+        f"from pipeline.pairs import parsing; uri = {uri!r}; "
+        "[parsing.parse_pair(row, uri) for row in rows.read_rows(uri)]; "
         "print([name for name in ('pyarrow', 'apache_beam', 'tensorflow') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -22,7 +22,6 @@ from pipeline import storage
 from pipeline.job import planning
 from pipeline.job.options import RunOptions
 from pipeline.manifest.columns import ManifestError, Row
-from pipeline.manifest.pairs import Pair, parse_pair, portable_row
 from pipeline.manifest.rows import read_rows
 from pipeline.manifest.writing import (
     cross_product,
@@ -30,6 +29,7 @@ from pipeline.manifest.writing import (
     write_csv,
     write_manifest,
 )
+from pipeline.pairs.parsing import Pair, parse_pair, portable_row
 from pipeline.records.tasks import Outcome, Task
 
 CONFIG = StyleConfig(weights="procedural")

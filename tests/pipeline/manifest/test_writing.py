@@ -10,7 +10,6 @@ import pytest
 from nst_core.errors import ManifestInvalid
 from nst_core.setting_text import parse_value
 from pipeline.manifest.columns import ManifestError
-from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.rows import check_manifests, read_rows
 from pipeline.manifest.writing import (
     cross_product,
@@ -18,6 +17,7 @@ from pipeline.manifest.writing import (
     write_csv,
     write_manifest,
 )
+from pipeline.pairs.parsing import parse_pair
 from tests.pipeline.manifest.manifests import FORMATS, TRICKY, fed_back, read_pairs, write
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from nst_core.config import SETTINGS, StyleConfig
 from nst_core.identity import ALIKE_VERSIONS, ENGINE_VERSION
-from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.pairs.parsing import Pair, StyleReference
 from pipeline.records import fingerprints, records
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.manifest.pairs import parse_pair
 from pipeline.manifest.rows import read_rows
+from pipeline.pairs.parsing import parse_pair
 from pipeline.records.tasks import Outcome, RowNumber
 from pipeline.runs import reports
 from pipeline.runs.reports import Place

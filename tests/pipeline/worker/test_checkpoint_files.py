@@ -18,7 +18,7 @@ from nst_core.config import StyleConfig
 from nst_core.imaging import images
 from nst_core.results import Snapshot
 from pipeline import storage
-from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.pairs.parsing import Pair, StyleReference
 from pipeline.records.tasks import Outcome, Task
 from pipeline.worker import checkpoints
 from pipeline.worker.checkpoints import Checkpoints, find

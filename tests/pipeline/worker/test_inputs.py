@@ -11,7 +11,7 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.errors import InputNotFound, InputTooLarge, InputTooSmall, OptionsInvalid
 from pipeline import storage
-from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.pairs.parsing import Pair, StyleReference
 from pipeline.worker.inputs import HEADER_BYTES, read_inputs, read_size
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from nst_core.config import StyleConfig
 from nst_core.imaging.encoding import encode, read_metadata
 from pipeline import storage
 from pipeline.manifest.columns import Row
-from pipeline.manifest.pairs import parse_pair
-from pipeline.manifest.spelling import name_of, names_in
+from pipeline.pairs.parsing import parse_pair
+from pipeline.pairs.spelling import name_of, names_in
 from pipeline.worker.inputs import read_picture
 from tests.corpus import texture
 

@@ -16,7 +16,7 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.imaging import encoding, images
 from nst_core.results import LOG_COLUMNS, LossLog, Quality, Snapshot, StyleResult
-from pipeline.manifest.pairs import Pair, StyleReference
+from pipeline.pairs.parsing import Pair, StyleReference
 from pipeline.records import records
 from pipeline.records.tasks import RowNumber, Task
 from pipeline.worker import snapshots

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nst_core.errors import ConfigError, ManifestInvalid, OptionsInvalid, PairError
 from pipeline import storage
-from pipeline.manifest.pairs import Pair
+from pipeline.pairs.parsing import Pair
 from pipeline.storage.filesystems import missing_reason
 
 LOCAL = "file"

@@ -11,7 +11,7 @@ import pytest
 from nst_core.errors import ConfigError
 from pipeline import storage
 from pipeline.__main__ import main
-from pipeline.manifest.schemes import parse_schemes
+from pipeline.pairs.schemes import parse_schemes
 from pipeline.storage import beam as storage_beam
 
 if TYPE_CHECKING:

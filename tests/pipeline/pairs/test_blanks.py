@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline import storage
-from pipeline.manifest import blanks
-from pipeline.manifest.blanks import trimmed
 from pipeline.manifest.columns import Row
+from pipeline.pairs import blanks
+from pipeline.pairs.blanks import trimmed
 
 if TYPE_CHECKING:
     from tests.conftest import EmulatedBucket
@@ -30,7 +30,7 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return real(uri)
 
     blanks._exists.cache_clear()
-    monkeypatch.setattr("pipeline.manifest.blanks.storage.exists", exists)
+    monkeypatch.setattr("pipeline.pairs.blanks.storage.exists", exists)
     return found
 
 

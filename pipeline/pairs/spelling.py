@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pipeline import storage
 from pipeline.manifest.columns import Row
-from pipeline.manifest.pairs import Pair, as_named
+from pipeline.pairs.parsing import Pair, as_named
 
 
 def names_in(row: Row, pair: Pair) -> dict[str, str]:

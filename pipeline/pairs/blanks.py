@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.manifest.columns import Row
-from pipeline.manifest.schemes import scheme_name
 from pipeline.manifest.values import json_value
+from pipeline.pairs.schemes import scheme_name
 
 # A name in a bucket can have blanks around it, but a URL cannot.
 _NEVER = ("http", "https", "data")

@@ -16,8 +16,8 @@ from pipeline import cli, storage
 from pipeline.__main__ import main
 from pipeline.job import planning
 from pipeline.job.options import RunOptions
-from pipeline.manifest import schemes
 from pipeline.manifest.columns import Row
+from pipeline.pairs import schemes
 from pipeline.records.tasks import Outcome, Task
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from nst_core.config import StyleConfig
 from nst_core.errors import ManifestInvalid, OptionsInvalid
 from pipeline.manifest.columns import Row
 from pipeline.manifest.ids import styled_id
-from pipeline.manifest.pairs import StyleReference, parse_pair
+from pipeline.pairs.parsing import StyleReference, parse_pair
 from tests.pipeline.manifest.manifests import pair_of, read_pairs, refusal, write
 
 
