@@ -55,12 +55,12 @@ def _cells(column: Any) -> list[Any]:
     import pyarrow
 
     if pyarrow.types.is_dictionary(column.type):
-        places = column.indices.to_pylist()
         # Not all: those of other batches are there too.
-        used = sorted({*places} - {None})
-        values = column.dictionary.take(pyarrow.array(used, pyarrow.int64()))
-        texts = dict(zip(used, _cells(values), strict=True))
-        return [texts.get(place) for place in places]
+        used = column.indices.unique()
+        if len(used) == len(column):
+            return _cells(column.dictionary_decode())
+        texts = dict(zip(used.to_pylist(), _cells(column.dictionary.take(used)), strict=True))
+        return [*map(texts.__getitem__, column.indices.to_pylist())]
     coarser = _coarser(column.type)
     try:
         # Of nanoseconds Arrow makes pandas's objects where pandas is installed: a row must not
