@@ -60,9 +60,17 @@ def choose_device(wanted: str) -> str:
     """The first of `devices`, or the one of this name.
 
     Raises:
-        DeviceError: as `devices`.
+        DeviceError: as `devices`, or there is none of this name.
     """
-    return wanted if wanted.startswith("/") else devices(wanted)[0]
+    if not wanted.startswith("/"):
+        return devices(wanted)[0]
+    known = (*_devices_of("GPU"), *_devices_of("CPU"))
+    if wanted not in known:
+        raise DeviceError(
+            f"device is {wanted}, but TensorFlow has {', '.join(known)} here; give one of these, "
+            "or auto."
+        )
+    return wanted
 
 
 def is_gpu(device: str) -> bool:

@@ -11,14 +11,14 @@ import sys
 from nst_core.devices import device
 
 if __name__ == "__main__":
-    devices = device.devices
+    devices_of = device._devices_of
 
-    def gpu(wanted: str) -> tuple[str, ...]:
-        """TensorFlow's name of one, once TensorFlow has told of the machine's devices."""
-        devices(wanted)
-        return (device.GPU,)
+    def with_one_gpu(kind: str) -> tuple[str, ...]:
+        """TensorFlow's names of a kind, once TensorFlow has told of the machine's devices."""
+        found = devices_of(kind)
+        return (device.GPU,) if kind == "GPU" else found
 
-    device.devices = gpu
+    device._devices_of = with_one_gpu
     device.available_memory = lambda _: 2.0**34
     from pipeline.__main__ import main
 

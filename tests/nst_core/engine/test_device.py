@@ -28,6 +28,11 @@ class TestDevice:
             StyleEngine(procedural, device="gpu")
         assert_one_sentence(caught.value, "device is gpu", "set device to auto or cpu")
 
+    def test_so_does_one_that_is_named_and_not_there(self, procedural: VggWeights) -> None:
+        with pytest.raises(DeviceError) as caught:
+            StyleEngine(procedural, device="/GPU:99")
+        assert_one_sentence(caught.value, "device is /GPU:99", "/CPU:0", "or auto")
+
     def test_a_process_that_shares_gpus_counts_with_its_share_alone(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
