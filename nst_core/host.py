@@ -1,13 +1,19 @@
-"""What the machine has for this process: memory that is free, processors, room for caches."""
+"""What the machine has for this process: memory that is free, processors, folders for caches."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import logging
 import math
 import os
 import pathlib
 import re
+import shutil
+import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -17,6 +23,8 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 PROC = pathlib.Path("/proc")
 # Of threads that work behind others: each step is a quarter more of the processor for those.
 NICENESS = 10
+
+_LOGGER = logging.getLogger("nst")
 
 
 def processors() -> int:
@@ -121,6 +129,44 @@ def _lines(path: pathlib.Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
+
+
+def cache_directory() -> pathlib.Path:
+    """Where caches lie: `$NST_CACHE`, else `$XDG_CACHE_HOME/nst`, else `~/.cache/nst`.
+
+    A folder of this user's among the temporary ones stands in where none of these can be written.
+    """
+    base = os.environ.get("NST_CACHE")
+    if base:
+        return pathlib.Path(base)
+    root = os.environ.get("XDG_CACHE_HOME")
+    directory = (pathlib.Path(root) if root else pathlib.Path.home() / ".cache") / "nst"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return _temporary_cache()
+    return directory
+
+
+@functools.cache
+def _temporary_cache() -> pathlib.Path:
+    """Not one that another user can write: programs that are run are taken from there."""
+    folder = pathlib.Path(tempfile.gettempdir()) / f"nst-cache-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700)
+    with contextlib.suppress(OSError):
+        found = folder.lstat()
+        is_own = found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if stat.S_ISDIR(found.st_mode) and is_own:
+            return folder
+    private = tempfile.mkdtemp(prefix="nst-cache-")
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    _LOGGER.warning(
+        "%s can be written by others than this user, and what this process keeps is lost with it; "
+        "set NST_CACHE to a folder of this user's.",
+        folder,
+    )
+    return pathlib.Path(private)
 
 
 def cache_limit(variable: str, default_mib: int, what: str) -> int:

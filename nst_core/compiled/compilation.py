@@ -36,7 +36,7 @@ from nst_core.compiled.program_store import (
     slug,
 )
 from nst_core.errors import ConfigError
-from nst_core.network.weights import cache_directory
+from nst_core.host import cache_directory
 
 Tensor = Any
 

@@ -21,8 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 
-from nst_core.host import cache_limit
-from nst_core.network.weights import cache_directory
+from nst_core.host import cache_directory, cache_limit
 
 LIMIT_VARIABLE = "NST_PROGRAM_CACHE_MIB"
 DEFAULT_LIMIT_MIB = 2048

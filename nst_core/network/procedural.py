@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nst_core.host import cache_directory
 from nst_core.network.vgg import preprocess
-from nst_core.network.weights import VggWeights, cache_directory, layer_shapes
+from nst_core.network.weights import VggWeights, layer_shapes
 
 VERSION = 1
 SEED = 1409

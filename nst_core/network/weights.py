@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import io
-import logging
 import os
 import pathlib
-import shutil
 import socket
-import stat
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,8 +25,6 @@ OTHER_WEIGHTS = (
     "give the path or URI of a Keras VGG19 .h5 file as weights, or weights procedural, "
     "which needs no download"
 )
-
-_LOGGER = logging.getLogger("nst")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,41 +189,3 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def cache_directory() -> pathlib.Path:
-    """Where made weights are kept: `$NST_CACHE`, else `$XDG_CACHE_HOME/nst`, else `~/.cache/nst`.
-
-    A folder of this user's among the temporary ones stands in where none of these can be written.
-    """
-    base = os.environ.get("NST_CACHE")
-    if base:
-        return pathlib.Path(base)
-    root = os.environ.get("XDG_CACHE_HOME")
-    directory = (pathlib.Path(root) if root else pathlib.Path.home() / ".cache") / "nst"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return _temporary_cache()
-    return directory
-
-
-@functools.cache
-def _temporary_cache() -> pathlib.Path:
-    """Not one that another user can write: programs that are run are taken from there."""
-    folder = pathlib.Path(tempfile.gettempdir()) / f"nst-cache-{os.getuid()}"
-    with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700)
-    with contextlib.suppress(OSError):
-        found = folder.lstat()
-        is_own = found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if stat.S_ISDIR(found.st_mode) and is_own:
-            return folder
-    private = tempfile.mkdtemp(prefix="nst-cache-")
-    atexit.register(shutil.rmtree, private, ignore_errors=True)
-    _LOGGER.warning(
-        "%s can be written by others than this user, and what this process keeps is lost with it; "
-        "set NST_CACHE to a folder of this user's.",
-        folder,
-    )
-    return pathlib.Path(private)

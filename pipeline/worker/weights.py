@@ -8,11 +8,11 @@ import pathlib
 
 from nst_core.config import StyleConfig
 from nst_core.errors import WeightsError
+from nst_core.host import cache_directory
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import (
     IMAGENET_MD5,
     OTHER_WEIGHTS,
-    cache_directory,
     imagenet_cache_path,
     imagenet_file,
 )

@@ -19,8 +19,7 @@ import tempfile
 import threading
 import time
 
-from nst_core.host import cache_limit
-from nst_core.network.weights import cache_directory
+from nst_core.host import cache_directory, cache_limit
 
 LIMIT_VARIABLE = "NST_WEB_CACHE_MIB"
 DEFAULT_LIMIT_MIB = 4096

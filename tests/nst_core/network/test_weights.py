@@ -6,7 +6,6 @@ import hashlib
 import pathlib
 import shutil
 import socket
-import tempfile
 import urllib.error
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -317,59 +316,3 @@ def test_keras_publishes_what_is_verified() -> None:
 
     assert weights.IMAGENET_MD5 in inspect.getsource(vgg19)
     assert vgg19.WEIGHTS_PATH_NO_TOP.endswith(weights.IMAGENET_FILE)
-
-
-def test_the_cache_folder_follows_the_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
-    monkeypatch.setenv("NST_CACHE", str(tmp_path / "own"))
-    assert weights.cache_directory() == tmp_path / "own"
-    monkeypatch.delenv("NST_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert weights.cache_directory() == tmp_path / "xdg" / "nst"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert weights.cache_directory() == tmp_path / ".cache" / "nst"
-
-
-def temporary_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Path:
-    """The cache folder of a user who has no home that can be written."""
-    for name in ("NST_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "home").touch(exist_ok=True)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    weights._temporary_cache.cache_clear()
-    return weights.cache_directory()
-
-
-def test_without_a_home_the_cache_is_a_temporary_folder_of_this_user_alone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
-    found = temporary_cache(monkeypatch, tmp_path)
-    assert found.parent == tmp_path
-    assert found.stat().st_mode & 0o777 == 0o700
-    assert temporary_cache(monkeypatch, tmp_path) == found
-
-
-@pytest.mark.parametrize("planted", ["writable", "link", "file"])
-def test_a_temporary_cache_that_somebody_has_planted_is_not_used(
-    planted: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: pathlib.Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    expected = temporary_cache(monkeypatch, tmp_path)
-    expected.rmdir()
-    if planted == "writable":
-        expected.mkdir()
-        expected.chmod(0o777)
-    elif planted == "link":
-        (tmp_path / "theirs").mkdir(mode=0o700)
-        expected.symlink_to(tmp_path / "theirs")
-    else:
-        expected.touch()
-    found = temporary_cache(monkeypatch, tmp_path)
-    assert found != expected
-    assert found.stat().st_mode & 0o777 == 0o700
-    assert "set NST_CACHE" in caplog.text
