@@ -113,10 +113,6 @@ def _add_flags(variable: str, flags: dict[str, str]) -> None:
     os.environ[variable] = " ".join([*given, *added])
 
 
-def _is_ours(variable: str, flag: str, value: str) -> bool:
-    return f"{flag}={value}" in os.environ.get(variable, "").split()
-
-
 set_flags()
 
 
@@ -131,7 +127,7 @@ def store_for(device: str) -> ProgramStore | None:
     """
     if not limit_bytes():
         return None
-    if not _is_ours("TF_XLA_FLAGS", PROGRAM_FLAG, PROGRAMS):
+    if f"{PROGRAM_FLAG}={PROGRAMS}" not in os.environ.get("TF_XLA_FLAGS", "").split():
         _tell_of_refusal()
         return None
     build = tf.sysconfig.get_build_info()
@@ -166,16 +162,20 @@ def _machine(device: str) -> list[Any]:
     if "GPU" not in device:
         text = _text("/proc/cpuinfo")
         return [os.uname().machine, *re.findall("(?m)^(?:flags|Features).*$", text)[:1]]
-    gpus = tf.config.list_physical_devices("GPU")
-    number = min(int(device.rpartition(":")[2]), len(gpus) - 1)
-    details = tf.config.experimental.get_device_details(gpus[number]) if gpus else {}
     libraries = [
         (one.name, one.version)
         for one in importlib.metadata.distributions()
         if one.name and one.name.startswith("nvidia-")
     ]
     driver = _text("/proc/driver/nvidia/version")
-    return [sorted(details.items()), sorted(libraries), driver.partition("\n")[0]]
+    return [sorted(gpu_details(device).items()), sorted(libraries), driver.partition("\n")[0]]
+
+
+def gpu_details(gpu: str) -> dict[str, Any]:
+    """What TensorFlow tells of a GPU, by its name `/GPU:1`; empty where it sees none."""
+    gpus = tf.config.list_physical_devices("GPU")
+    number = min(int(gpu.rpartition(":")[2]), len(gpus) - 1)
+    return dict(tf.config.experimental.get_device_details(gpus[number])) if gpus else {}
 
 
 def _text(path: str) -> str:

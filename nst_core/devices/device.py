@@ -7,14 +7,12 @@ import math
 import os
 import pathlib
 import threading
-from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
-# TensorFlow reads XLA's flags when it is first asked for its devices, as here; they are set there.
-import nst_core.compiled.compilation  # noqa: F401
 from nst_core import host
+from nst_core.compiled.compilation import gpu_details  # It sets XLA's flags, before any question.
 from nst_core.errors import DeviceError
 
 CPU = "/CPU:0"
@@ -93,7 +91,7 @@ def device_lock(device: str) -> threading.Lock:
 
 def describe(device: str) -> str:
     """The device's name for a record, such as `NVIDIA L4`, `NVIDIA L4 (GPU:1)` or `cpu`."""
-    name = str(_gpu_details(device).get("device_name", "gpu")) if is_gpu(device) else "cpu"
+    name = str(gpu_details(device).get("device_name", "gpu")) if is_gpu(device) else "cpu"
     kind = device.strip("/").partition(":")[0]
     return f"{name} ({device.strip('/')})" if len(_devices_of(kind)) > 1 else name
 
@@ -130,25 +128,20 @@ def available_memory(device: str) -> float:
     if not is_gpu(device):
         return host.available_memory()
     in_use = tf.config.experimental.get_memory_info(device.strip("/"))["current"]
-    return _gpu_memory(device) - float(in_use)
-
-
-def whole_memory(gpu: str) -> float:
-    """Bytes that optimisations on a GPU can take, also while one is there that takes its part."""
-    return _gpu_memory(gpu)
+    return whole_memory(device) - float(in_use)
 
 
 @functools.cache
-def _gpu_memory(device: str) -> float:
-    """What TensorFlow's allocator may take of a GPU, bytes."""
+def whole_memory(gpu: str) -> float:
+    """Bytes that TensorFlow's allocator may take of a GPU, whatever of them is in use."""
     limits = [
         found.memory_limit
         for found in device_lib.list_local_devices()
-        if found.name.endswith(device.strip("/"))
+        if found.name.endswith(gpu.strip("/"))
     ]
     # What was set here is not told by TensorFlow's list.
     gpus = tf.config.list_physical_devices("GPU")
-    shares = [mib * 2.0**20 for gpu in gpus for mib in _limits_mib(gpu)]
+    shares = [mib * 2.0**20 for one in gpus for mib in _limits_mib(one)]
     return min([*map(float, limits[:1]), *shares], default=math.inf)
 
 
@@ -162,11 +155,5 @@ def cpu_has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _gpu_has_bfloat16(device: str) -> bool:
-    return tuple(_gpu_details(device).get("compute_capability", (0, 0))) >= AMPERE
-
-
-def _gpu_details(device: str) -> dict[str, Any]:
-    gpus = tf.config.list_physical_devices("GPU")
-    number = min(int(device.rpartition(":")[2]), len(gpus) - 1)
-    return dict(tf.config.experimental.get_device_details(gpus[number])) if gpus else {}
+def _gpu_has_bfloat16(gpu: str) -> bool:
+    return tuple(gpu_details(gpu).get("compute_capability", (0, 0))) >= AMPERE

@@ -178,7 +178,8 @@ def test_what_is_best_does_not_depend_on_what_the_device_is_busy_with(
     procedural: VggWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "choose_device", lambda _: device.GPU)
-    monkeypatch.setattr(device, "_gpu_memory", lambda _: 12 * 2.0**30)
+    for module in (device, engine_module):
+        monkeypatch.setattr(module, "whole_memory", lambda _: 12 * 2.0**30)
     on_gpu = StyleEngine(procedural, padding="zero", precision="bfloat16")
     canvas, found = Size(512, 512), []
     for used in (0, 7 * 2**30):

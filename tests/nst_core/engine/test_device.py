@@ -41,7 +41,7 @@ class TestDevice:
         monkeypatch.setattr(tf.config, "get_logical_device_configuration", configured.get)
         monkeypatch.setattr(tf.config, "set_logical_device_configuration", configured.__setitem__)
         monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda _: {"current": 2**20})
-        monkeypatch.setattr(device, "_gpu_memory", device._gpu_memory.__wrapped__)
+        monkeypatch.setattr(device, "whole_memory", device.whole_memory.__wrapped__)
         assert device.available_memory(device.GPU) == np.inf
         device.limit_gpu_memory(3000)
         limits = {gpu: [part.memory_limit for part in parts] for gpu, parts in configured.items()}
