@@ -18,9 +18,14 @@ def layers_to(deepest: Iterable[str]) -> tuple[str, ...]:
     return CONV_LAYERS[: 1 + max(CONV_LAYERS.index(name) for name in deepest)]
 
 
+def block_of(name: str) -> int:
+    """Which block a layer is in, from 1; between two blocks there is one pooling."""
+    return int(name[len("block")])
+
+
 def stride(name: str) -> int:
     """How many px of the image's side come to one position of the layer."""
-    return int(2 ** (int(name[len("block")]) - 1))
+    return 1 << (block_of(name) - 1)
 
 
 def halo(layers: Iterable[str]) -> int:

@@ -18,7 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from nst_core.host import cache_directory
-from nst_core.network.vgg import preprocess
+from nst_core.layers import block_of
+from nst_core.network.pooling import average_pool
+from nst_core.network.vgg import framed, preprocess
 from nst_core.network.weights import VggWeights, layer_shapes
 
 VERSION = 1
@@ -57,14 +59,13 @@ def make_layers(seed: int = SEED) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     generator = np.random.default_rng(seed)
     x = preprocess(tf.constant(calibration_images(generator)))
     layers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    block = "block1"
+    block = 1
     for name, shape in layer_shapes().items():
-        if not name.startswith(block):
-            x = tf.nn.avg_pool2d(x, ksize=2, strides=2, padding="VALID")
-            block = name.partition("_")[0]
+        if block_of(name) > block:
+            x = average_pool(x)
+            block += 1
         kernel = laws_kernel(generator, shape)
-        padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="REFLECT")
-        response = tf.nn.conv2d(padded, kernel, strides=1, padding="VALID")
+        response = tf.nn.conv2d(framed(x), kernel, strides=1, padding="VALID")
         mean, variance = tf.nn.moments(response, axes=[0, 1, 2])
         deviation = np.sqrt(variance.numpy()) + 1e-6
         bias = -mean.numpy() / deviation

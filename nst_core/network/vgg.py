@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_core.layers import layers_to
+from nst_core.layers import block_of, layers_to
 from nst_core.network import xla_kernels
 from nst_core.network.pooling import POOLS, average_pool
 from nst_core.network.weights import VggWeights
@@ -71,11 +71,11 @@ class Vgg19:
         x = tf.cast(preprocess(rgb), self.dtype)
         if empty := self._parameters["block1_conv1"][0].shape[2] - x.shape[3]:
             x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, empty]])
-        block = "block1"
+        block = 1
         for name in layers_to(wanted):
-            if not name.startswith(block):
+            if block_of(name) > block:
                 x = self._pool(x)
-                block = name.partition("_")[0]
+                block += 1
             x = self._convolve(x, *self._parameters[name])
             if name in wanted:
                 found[name] = x

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nst_core.errors import WeightsError
-from nst_core.layers import CONV_LAYERS
+from nst_core.layers import CONV_LAYERS, block_of
 
 CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 IMAGENET_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -44,7 +44,7 @@ def layer_shapes() -> dict[str, tuple[int, int, int, int]]:
     shapes = {}
     channels = 3
     for name in CONV_LAYERS:
-        width = CHANNELS[int(name[len("block")])]
+        width = CHANNELS[block_of(name)]
         shapes[name] = (3, 3, channels, width)
         channels = width
     return shapes

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from nst_core.config import StyleConfig
-from nst_core.layers import stride
+from nst_core.layers import block_of, stride
 from nst_core.network.pooling import average_pool
 from nst_core.network.vgg import Vgg19
 from nst_core.objective import losses, quality
@@ -187,9 +187,9 @@ class Objective:
         found = {"share": tf.constant(shares, tf.float32)}
         block = 1
         for name in self.style_layers:
-            for _ in range(block, int(name[len("block")])):
+            while block < block_of(name):
                 masks = average_pool(masks)
-            block = int(name[len("block")])
+                block += 1
             found[name] = masks
         return found
 
