@@ -33,7 +33,10 @@ NAME_CHARACTERS = 4096
 # At most 2 GiB go through one call of the system.
 _MOST_AT_ONCE = 1 << 30
 _REQUEST = struct.Struct(f"<{NONCE_BYTES}sIQ")  # nonce, bytes of JSON, bytes of the file
-_ANSWER = struct.Struct(f"<{NONCE_BYTES}sB7QI")  # nonce, kind, seven numbers, bytes of text
+# An answer has as many numbers as it needs; the others are 0.
+MOST_NUMBERS = 6
+# Nonce, kind, numbers, bytes of text.
+_ANSWER = struct.Struct(f"<{NONCE_BYTES}sB{MOST_NUMBERS}QI")
 
 
 class Kind(enum.IntEnum):
@@ -69,7 +72,7 @@ class Answer:
     """The fixed part of an answer, and its text."""
 
     kind: Kind
-    numbers: tuple[int, ...] = (0,) * 7
+    numbers: tuple[int, ...] = ()
     text: str = ""
 
 
@@ -104,7 +107,8 @@ def receive_request(channel: socket.socket, memory: int) -> tuple[bytes, Request
 def send_answer(channel: socket.socket, nonce: bytes, answer: Answer) -> None:
     """Answer a request."""
     text = answer.text.encode("utf-8", "replace")[:MOST_TEXT]
-    channel.sendall(_ANSWER.pack(nonce, answer.kind, *answer.numbers, len(text)) + text)
+    numbers = (*answer.numbers, *(0,) * (MOST_NUMBERS - len(answer.numbers)))
+    channel.sendall(_ANSWER.pack(nonce, answer.kind, *numbers, len(text)) + text)
 
 
 def receive_answer(channel: socket.socket, nonce: bytes) -> Answer:
@@ -135,7 +139,7 @@ def picture_answer(memory: int, picture: Picture) -> Answer:
         write(memory, alpha.data.cast("B"), colors.nbytes)
         alpha_size = alpha.shape[0], alpha.shape[1]
     source = picture.original
-    numbers = (*colors.shape[:2], *alpha_size, source.height, source.width, 0)
+    numbers = (*colors.shape[:2], *alpha_size, source.height, source.width)
     known = json.dumps(dataclasses.asdict(picture.credits), ensure_ascii=False)
     return Answer(Kind.PICTURE, numbers, known)
 
@@ -146,7 +150,7 @@ def picture_of(memory: int, answer: Answer, max_pixels: int) -> Picture:
     Raises:
         ProtocolError: it has another number of pixels than it says, or more than allowed.
     """
-    height, width, alpha_height, alpha_width, source_height, source_width, _ = answer.numbers
+    height, width, alpha_height, alpha_width, source_height, source_width = answer.numbers
     if not (
         1 <= height * width <= max_pixels
         and alpha_height * alpha_width <= max_pixels

@@ -250,7 +250,7 @@ class _Process:
         if request.function == "decode" and answer.kind is Kind.PICTURE:
             return messages.picture_of(self._memory, answer, request.max_pixels)
         if request.function == "header_size" and answer.kind is Kind.SIZE:
-            height, width = answer.numbers[:2]
+            width, height = answer.numbers[:2]
             if not 1 <= width * height <= request.max_pixels:
                 raise ProtocolError("no such size")
             return width, height

@@ -55,7 +55,7 @@ def _answer(
     opening = BASE_BYTES + BYTES_PER_BYTE * len(data)
 
     def claim(pixels: int) -> None:
-        messages.send_answer(channel, nonce, Answer(Kind.CLAIM, (pixels, 0, 0, 0, 0, 0, 0)))
+        messages.send_answer(channel, nonce, Answer(Kind.CLAIM, (pixels,)))
         if channel.recv(1) != messages.GRANTED:
             raise EOFError
         limit_memory(opening + BYTES_PER_PIXEL * pixels)
@@ -63,15 +63,7 @@ def _answer(
     try:
         with limited(request.seconds, opening):
             if request.function == "header_size":
-                size = images.header_size(
-                    data,
-                    name=request.name,
-                    max_pixels=request.max_pixels,
-                    complete=request.complete,
-                )
-                if size is None:
-                    return Answer(Kind.NO_SIZE)
-                return Answer(Kind.SIZE, (size[1], size[0], 0, 0, 0, 0, 0))
+                return _size_answer(request, data)
             picture = images.decode(
                 data,
                 name=request.name,
@@ -85,6 +77,13 @@ def _answer(
         return Answer(Kind.TOO_LARGE, text=str(error))
     except InputUnreadable as error:
         return Answer(Kind.UNREADABLE, text=str(error))
+
+
+def _size_answer(request: Request, head: bytes) -> Answer:
+    size = images.header_size(
+        head, name=request.name, max_pixels=request.max_pixels, complete=request.complete
+    )
+    return Answer(Kind.NO_SIZE) if size is None else Answer(Kind.SIZE, size)
 
 
 if __name__ == "__main__":

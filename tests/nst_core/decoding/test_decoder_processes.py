@@ -47,7 +47,6 @@ channel.sendall(messages.READY)
 nonce, request, data = messages.receive_request(channel, memory)
 
 def answer(kind, *numbers, text="{}", nonce=nonce):
-    numbers = (*numbers, *[0] * (7 - len(numbers)))
     messages.send_answer(channel, nonce, Answer(kind, numbers, text))
 
 """
