@@ -22,13 +22,7 @@ from nst_core.engine.checkpoints import Checkpoints, Interrupted
 from nst_core.engine.pictures import Pictures, beside
 from nst_core.engine.program import Program, filled, stacked
 from nst_core.engine.programs import Bounds, Programs
-from nst_core.engine.scale import (
-    Deadline,
-    ScaleResult,
-    ScaleState,
-    loss_log,
-    optimize_scale,
-)
+from nst_core.engine.scale import Deadline, ScaleResult, ScaleState, loss_log, optimize_scale
 from nst_core.engine.snapshots import SnapshotSchedule
 from nst_core.layers import ALIGNMENT, halo
 from nst_core.objective.objective import Targets
@@ -45,6 +39,8 @@ from nst_core.results import (
 )
 
 Tensor = Any
+# A scale: its size, the fraction that it is, the side of its tiles.
+Scale = tuple[Size, float, int | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,69 +147,80 @@ class Batch:
         """
         past = self.interrupted
         started = time.monotonic() - (past.seconds if past else 0.0)
-        allowed = self.config.deadline_seconds * len(self.places) or np.inf
-        deadline = Deadline(started + allowed)
+        deadline = Deadline(started + (self.config.deadline_seconds * len(self.places) or np.inf))
         canvas = self.pictures.canvas
         what = f"{self.pictures.names[0]} at {self.pictures.sizes[0]} px"
         available = np.inf if is_gpu(self.programs.device) else self.available
         memory.refuse_the_hopeless(self.config, canvas, precision, available, what)
         at_once = self.size(precision)
         originals = self.pictures.originals()
-        results: list[tuple[float, Size, ScaleResult]] = []
-        sizes, scales = scale_sizes(canvas, self.config), self.config.scales
-        tiles = [self._tile_of(size, precision) for size in sizes]
-        coming = [*zip(sizes, scales, tiles, strict=True)][past.scale if past else 0 :]
-        self._compile(originals, precision, coming, at_once)
+        sizes = scale_sizes(canvas, self.config)
+        alone = len(self.places) == 1
+        tiles = [self._tile(size, precision) if alone else None for size in sizes]
+        scales = [*zip(sizes, self.config.scales, tiles, strict=True)]
+        self._compile(originals, precision, scales[past.scale if past else 0 :], at_once)
+        done: list[ScaleResult] = []
         contents = originals
-        for size, scale, tile, steps in zip(
-            sizes, scales, tiles, self.config.steps_per_scale, strict=True
-        ):
+        for (size, scale, tile), steps in zip(scales, self.config.steps_per_scale, strict=True):
             coarse, contents = contents, initialization.shrunk(originals, size)
-            if past and len(results) < past.scale:
-                results.append((scale, size, past.result(len(results))))
+            if past and len(done) < past.scale:
+                done.append(past.result(len(done)))
                 continue
             program = self._program(precision, tile)
-            targets = self._targets(program, contents, scale, precision)
-            done = [result for _, _, result in results]
-            if past and len(done) == past.scale:
-                start = past.state(program)
-            elif done:
-                start = self.pictures.finer_start(contents, coarse, done[-1].images)
-            else:
-                start = self.pictures.first_start(contents)
-            report = self._reporter(progress, scale, len(done))
-            schedule = self._schedule(originals, contents, done)
-            save = self._saver(done, started)
+            targets = filled(self._targets(program, contents, scale, precision), at_once)
             result = optimize_scale(
                 program,
-                start,
+                # No name for it here: what it holds is to be free once the scale is done.
+                self._reached(program, contents, coarse, done).filled(at_once),
                 targets,
                 self.config,
                 steps,
                 deadline,
-                report,
-                schedule,
+                self._reporter(progress, scale, len(done)),
+                self._schedule(originals, contents, done),
                 scale,
-                save,
-                at_once,
-                done[-1].carried if done else None,
+                self._saver(done, started),
+                len(self.places),
             )
-            results.append((scale, size, result))
-        last = results[-1][2].images
-        finished = self.pictures.finished(last)
+            done.append(result)
+        return self._results(done, precision, tiles[-1], started)
+
+    def _reached(
+        self, program: Program, contents: Tensor, coarse: Tensor, done: Sequence[ScaleResult]
+    ) -> ScaleState:
+        """Where the scale behind those that are done was interrupted, else where it starts.
+
+        `contents` have the size of this scale, `coarse` are those of the one before.
+        """
+        past = self.interrupted
+        if past and len(done) == past.scale:
+            return past.state(program)
+        steps = self.config.steps_per_scale[len(done)]
+        if not done:
+            return ScaleState.from_images(program, self.pictures.first_start(contents), steps)
+        start = self.pictures.finer_start(contents, coarse, done[-1].images)
+        return ScaleState.from_images(program, start, steps, done[-1].carried)
+
+    def _results(
+        self, done: Sequence[ScaleResult], precision: str, tile: int | None, started: float
+    ) -> list[StyleResult | None]:
+        """What has become of each content once all scales are done; `tile`: of the last."""
+        past, canvas = self.interrupted, self.pictures.canvas
+        program = self._program(precision, tile)
+        finished = self.pictures.finished(done[-1].images)
         qualities = self._qualities(program, finished, precision)
         # Not a copy, as `numpy()` makes: its new pages took 75 ms of some batches.
         pictures = np.asarray(finished)
         seconds = (time.monotonic() - started) / len(self.places)
-        columns = program.objective.columns
-        failed = np.any([result.failed for _, _, result in results], axis=0)
+        scales = [*zip(self.config.scales, scale_sizes(canvas, self.config), done, strict=True)]
+        failed = np.any([result.failed for result in done], axis=0)
         return [
             None
             if failed[index]
             else StyleResult(
                 image=self.pictures.cropped(pictures[index], index),
                 quality=qualities[index],
-                losses=loss_log(columns, results, index),
+                losses=loss_log(program.objective.columns, scales, index),
                 seconds=seconds,
                 canvas=canvas,
                 precision=precision,
@@ -226,9 +233,6 @@ class Batch:
             for index in range(len(self.places))
         ]
 
-    def _tile_of(self, size: Size, precision: str) -> int | None:
-        return self._tile(size, precision) if len(self.places) == 1 else None
-
     def _program(self, precision: str, tile: int | None = None) -> Program:
         masks, keeps = self.pictures.regions.masks, self.pictures.regions.keeps
         return self.programs.compiled(
@@ -240,15 +244,11 @@ class Batch:
         )
 
     def _compile(
-        self,
-        originals: Tensor,
-        precision: str,
-        coming: Sequence[tuple[Size, float, int | None]],
-        at_once: int,
+        self, originals: Tensor, precision: str, coming: Sequence[Scale], at_once: int
     ) -> None:
-        """Begin to compile all programs that the scales lack, where XLA compiles them.
+        """Begin to compile all programs that the coming scales lack, where XLA compiles them.
 
-        The first is left to the steps that wait for it. `coming`: size, scale and tile of each.
+        The first is left to the steps that wait for it.
         """
         begun = []
         for index, (size, scale, tile) in enumerate(coming):

@@ -92,7 +92,7 @@ class Deadline:
 
 def optimize_scale(
     program: Program,
-    start: Tensor | ScaleState,
+    reached: ScaleState,
     targets: Targets,
     config: StyleConfig,
     steps: int,
@@ -101,34 +101,25 @@ def optimize_scale(
     schedule: SnapshotSchedule | None = None,
     scale: float = 1.0,
     between: Callable[[ScaleState], None] | None = None,
-    size: int | None = None,
-    carried: loop.State | None = None,
+    count: int | None = None,
 ) -> ScaleResult:
     """Optimise one scale: calls of about a second, between them deadline, tolerance, report.
 
     Args:
-        start: float32 images `[B, H, W, 3]`, or where an earlier call was interrupted.
+        reached: where it starts, or where an earlier call was interrupted; it goes on in there.
         steps: at most this many.
         deadline: put off by the first step of a shape where XLA compiles it.
         report: called with the steps so far and the totals `[B]`.
         schedule: takes snapshots; calls end where one is due.
         scale: the fraction of the full size that the images have.
         between: called after each call to the device.
-        size: of the batch that is computed; more than there are images: see `ScaleState.filled`.
-        carried: of the result of the scale before.
+        count: of the images; those behind them fill up the batch, see `ScaleState.filled`.
 
     Raises:
         DeadlineExceeded: the deadline passed before the last step.
     """
     weights = program.objective.weights(config, scale)
-    reached = (
-        start
-        if isinstance(start, ScaleState)
-        else ScaleState.from_images(program, start, steps, carried)
-    )
-    count = len(reached.active)
-    if size and size > count:
-        reached, targets = reached.filled(size), filled(targets, size)
+    count = count or len(reached.active)
     terms, active = reached.terms, reached.active
     started = time.monotonic() - (float(reached.seconds[-1]) if len(reached.seconds) else 0.0)
     shape = tuple(reached.state["x"].shape[:3])

@@ -154,7 +154,15 @@ class TestDevice:
             ),
         }
         results = [
-            scale.optimize_scale(one, start, targets, config, 8, scale.Deadline(), lambda *_: None)
+            scale.optimize_scale(
+                one,
+                scale.ScaleState.from_images(one, start, 8),
+                targets,
+                config,
+                8,
+                scale.Deadline(),
+                lambda *_: None,
+            )
             for one in (plain, compiled)
         ]
         np.testing.assert_allclose(results[1].terms, results[0].terms, rtol=1e-3, atol=1e-9)

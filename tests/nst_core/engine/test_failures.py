@@ -50,7 +50,7 @@ class TestFailures:
         real = batch.optimize_scale
 
         def watched(program: Any, start: Any, targets: Any, config: StyleConfig, *more: Any) -> Any:
-            tried.append((len(start), config.learning_rate))
+            tried.append((len(start.active), config.learning_rate))
             return real(program, start, targets, config, *more)
 
         monkeypatch.setattr(batch, "optimize_scale", watched)
@@ -117,7 +117,7 @@ class TestFailures:
         real = batch.optimize_scale
 
         def small_memory(program: Any, start: Any, *more: Any) -> Any:
-            return out_of_memory() if len(start) > 1 else real(program, start, *more)
+            return out_of_memory() if len(start.active) > 1 else real(program, start, *more)
 
         monkeypatch.setattr(batch, "optimize_scale", small_memory)
         results = engine.stylize_batch(contents, [style], QUICK)
@@ -149,7 +149,7 @@ class TestFailures:
         real = batch.optimize_scale
 
         def fails_then_exhausts(program: Any, start: Any, *more: Any) -> Any:
-            if len(start) == 1:
+            if len(start.active) == 1:
                 return out_of_memory()
             return dataclasses.replace(real(program, start, *more), failed=np.array([False, True]))
 

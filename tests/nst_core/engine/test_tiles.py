@@ -12,7 +12,7 @@ from nst_core.canvas import Size
 from nst_core.config import StyleConfig
 from nst_core.devices.tiles import extents, spans, tiles_of
 from nst_core.engine.program import Program, optimizer_for
-from nst_core.engine.scale import Deadline, optimize_scale
+from nst_core.engine.scale import Deadline, ScaleState, optimize_scale
 from nst_core.engine.style_engine import StyleEngine
 from nst_core.engine.tiled import TiledProgram
 from nst_core.layers import ALIGNMENT, halo
@@ -218,7 +218,8 @@ class TestOptimisation:
         for program in programs(procedural, config, 64):
             x, content, style = pictures(draw, 160, 96)
             targets = targets_of(program, content, style)
-            results.append(optimize_scale(program, x, targets, config, 6, Deadline(), report))
+            start = ScaleState.from_images(program, x, 6)
+            results.append(optimize_scale(program, start, targets, config, 6, Deadline(), report))
         whole, tiled = results
         np.testing.assert_allclose(tiled.terms, whole.terms, rtol=1e-3)
         np.testing.assert_allclose(tiled.images, whole.images, atol=0.2)
