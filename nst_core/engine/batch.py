@@ -15,7 +15,7 @@ from nst_core.canvas import Size, scale_sizes, style_size
 from nst_core.compiled.compilation import side_by_side
 from nst_core.config import StyleConfig
 from nst_core.devices import batch_sizes, memory
-from nst_core.devices.device import available_memory, is_gpu
+from nst_core.devices.device import available_memory
 from nst_core.devices.tiles import LEAST_TILE, tiles_of
 from nst_core.engine import initialization
 from nst_core.engine.checkpoints import Checkpoints, Interrupted
@@ -150,7 +150,7 @@ class Batch:
         deadline = Deadline(started + (self.config.deadline_seconds * len(self.places) or np.inf))
         canvas = self.pictures.canvas
         what = f"{self.pictures.names[0]} at {self.pictures.sizes[0]} px"
-        available = np.inf if is_gpu(self.programs.device) else self.available
+        available = np.inf if self.programs.on_gpu else self.available
         memory.refuse_the_hopeless(self.config, canvas, precision, available, what)
         at_once = self.size(precision)
         originals = self.pictures.originals()

@@ -76,12 +76,12 @@ class Interrupted:
     def state(self, program: Program) -> ScaleState:
         """The scale that they are in, from where it was interrupted."""
         # Names and nesting are those of any image.
-        layout = program.start(tf.zeros([1, 1, 1, 3]))
+        at_start = program.start(tf.zeros([1, 1, 1, 3]))
         state = {
-            name: tuple(self._tensor(f"{name}/{i}") for i in range(len(value)))
+            name: tuple(self._tensor(f"{name}/{i}", one) for i, one in enumerate(value))
             if isinstance(value, tuple)
             else self._tensor(name, value)
-            for name, value in layout.items()
+            for name, value in at_start.items()
         }
         return ScaleState(
             state,
@@ -91,9 +91,9 @@ class Interrupted:
             self._stacked("state/active"),
         )
 
-    def _tensor(self, name: str, at_start: Tensor | None = None) -> Tensor:
+    def _tensor(self, name: str, at_start: Tensor) -> Tensor:
         """A part of the state; of one that came later, where there is none, as at the start."""
-        if name in LATER_PARTS and at_start is not None:
+        if name in LATER_PARTS:
             parts = [one.get(f"state/{name}", at_start[0].numpy()) for one in self.found]
             return tf.constant(np.stack(parts))
         return tf.constant(self._stacked(f"state/{name}"))
@@ -183,28 +183,22 @@ def _chained(
     """The arrays of one image of a batch."""
     yield from head.items()
     for number, result in enumerate(done):
-        log = (result.terms, result.seconds, result.steps, result.failed)
-        yield from _log(number, *log, index)
+        yield from _log(number, result, result.failed[index], index)
     # Whether the loss has run away is asked at the end of a scale.
-    log = (reached.terms, reached.seconds, reached.steps, np.zeros(len(reached.steps), bool))
-    yield from _log(len(done), *log, index)
+    yield from _log(len(done), reached, np.False_, index)
     for name, value in _flat(reached.state):
         # Cut out on the device: the whole batch would come to the host once for each image.
         yield f"state/{name}", np.asarray(value[index])
 
 
 def _log(
-    number: int,
-    terms: np.ndarray,
-    seconds: np.ndarray,
-    steps: np.ndarray,
-    failed: np.ndarray,
-    index: int,
+    number: int, scale: ScaleResult | ScaleState, failed: np.bool_, index: int
 ) -> Iterator[tuple[str, np.ndarray]]:
-    yield f"log/{number}/terms", terms[:, index]
-    yield f"log/{number}/seconds", seconds
-    yield f"log/{number}/steps", np.asarray(steps[index])
-    yield f"log/{number}/failed", np.asarray(failed[index])
+    """What is logged of one image in a scale, done or not."""
+    yield f"log/{number}/terms", scale.terms[:, index]
+    yield f"log/{number}/seconds", scale.seconds
+    yield f"log/{number}/steps", np.asarray(scale.steps[index])
+    yield f"log/{number}/failed", np.asarray(failed)
 
 
 def _flat(state: State) -> Iterator[tuple[str, Tensor]]:

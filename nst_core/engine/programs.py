@@ -56,8 +56,8 @@ class Programs:
         self.pooling = pooling
         self.padding = padding
         self.device = device
-        # Whether a batch passes at once, by programs that XLA compiles for its size.
-        self.xla = is_gpu(device)
+        # There a batch passes at once, by programs that XLA compiles for its size.
+        self.on_gpu = is_gpu(device)
         self.on_compiling = on_compiling
         self.style_passes = 0
         self._bounds: dict[tuple[Any, ...], Bounds] = {}
@@ -81,7 +81,7 @@ class Programs:
         Of a GPU, TensorFlow does not know what other processes have taken, and waits ten seconds
         for room whenever there is too little.
         """
-        if not is_gpu(self.device):
+        if not self.on_gpu:
             self._bounds.clear()
 
     def compiled(
@@ -103,9 +103,9 @@ class Programs:
                 self._networks[precision] = Vgg19(
                     self.weights, self.pooling, self.padding, tf.as_dtype(precision)
                 )
-            objective = Objective(self._networks[precision], config, on_gpu=self.xla)
+            objective = Objective(self._networks[precision], config, on_gpu=self.on_gpu)
             # XLA has no fast eigenvalues, which the Wasserstein distance needs in every step.
-            xla = self.xla and config.style_statistics != "wasserstein"
+            xla = self.on_gpu and config.style_statistics != "wasserstein"
             optimizer = optimizer_for(config, precision)
             self._programs[key] = (
                 TiledProgram(objective, optimizer, tile)

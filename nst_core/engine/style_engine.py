@@ -141,7 +141,7 @@ class StyleEngine:
         One where images pass one by one: more gain nothing there. The answer is that of an idle
         device, for it may be asked while another batch is there, whose memory is free by then.
         """
-        if not self.programs.xla or self.precision == "float32":
+        if not self.on_gpu or self.precision == "float32":
             return 1
         paying, whole = batch_sizes.paying(canvas), whole_memory(self.device)
         fitting = memory.fitting_batch(config, canvas, paying, self.precision, whole)
@@ -351,7 +351,7 @@ class StyleEngine:
         source = size_of(inputs[0])
         shared["canvas_multiple"] = canvas_identity(source, config, on_gpu=self.on_gpu)
         # Another device of the same kind goes on from them.
-        kind = GPU if is_gpu(self.device) else CPU
+        kind = GPU if self.on_gpu else CPU
         with tf.device(CPU):
             state = optimizer_for(config, self.precision).start(tf.zeros([1, 1, 1, 3]), 1)
         return digest(
