@@ -40,7 +40,9 @@ class Shrinking:
     """
 
     def __init__(self, wanted: Wanted | None, source: Size, *, is_turned: bool) -> None:
-        target = wanted.fit.of_source(source) if wanted else source
+        self.source = source
+        self.wanted = wanted or Wanted(Fit(size=source))
+        target = self.wanted.fit.of_source(source)
         self.changes = target != source
         self._shrinks = (
             self.changes and target.width <= source.width and target.height <= source.height
@@ -49,8 +51,7 @@ class Shrinking:
             (target.height, target.width) if is_turned else (target.width, target.height)
         )
         self._target = width, height
-        self.is_nearest = bool(wanted and wanted.resample == "nearest")
-        self._method = RESAMPLE[wanted.resample if wanted else "lanczos"]
+        self.is_nearest = self.wanted.resample == "nearest"
         # The part of the pixels that the picture is: a fraction of its side is rarely whole.
         self._box: tuple[float, float, float, float] | None = None
 
@@ -76,4 +77,5 @@ class Shrinking:
         """uint8 `[H, W, …]` at the size that is wanted."""
         if not self._shrinks:
             return pixels
-        return np.asarray(Image.fromarray(pixels).resize(self._target, self._method, self._box))
+        method = RESAMPLE[self.wanted.resample]
+        return np.asarray(Image.fromarray(pixels).resize(self._target, method, self._box))

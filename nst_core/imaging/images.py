@@ -111,9 +111,8 @@ def decode(
         still = boxes.still(data)
         unprofiled = _unprofiled(image, still)
         known = credits_of(opening.exif_of(image), opening.resolution(image))
-        source = Size(*_upright(image.size, orientation))
-        shrinking = Shrinking(wanted, source, is_turned=orientation >= 5)
-        if still and still.size not in (None, (source.width, source.height)):
+        shrinking = _shrinking(image.size, orientation, wanted)
+        if still and still.size not in (None, _upright(image.size, orientation)):
             # By which a file was planned must be what it is.
             raise ValueError("its parts name different sizes")
         if deep_heif.is_deep(image):
@@ -127,8 +126,8 @@ def decode(
             if image.format == "PSD" and not headers.psd_has_transparency(data):
                 alpha = None
         turn = _TURNS.get(orientation)
-        rgb, alpha = _shrunk(color, alpha, shrinking, wanted, turn, profile, unprofiled)
-        return Picture(rgb, alpha, known, source)
+        rgb, alpha = _shrunk(color, alpha, shrinking, turn, profile, unprofiled)
+        return Picture(rgb, alpha, known, shrinking.source)
 
 
 @dataclass(frozen=True)
@@ -154,11 +153,15 @@ def _unprofiled(image: ImageFile, still: boxes.Still | None) -> Unprofiled:
     return Unprofiled(coded=still.colors if still else None)
 
 
+def _shrinking(stored: tuple[int, int], orientation: int, wanted: Wanted | None) -> Shrinking:
+    source = Size(*_upright(stored, orientation))
+    return Shrinking(wanted, source, is_turned=orientation >= 5)
+
+
 def _shrunk(
     color: Image.Image,
     alpha: np.ndarray | None,
     shrinking: Shrinking,
-    wanted: Wanted | None,
     turn: Image.Transpose | None,
     profile: Any,
     unprofiled: Unprofiled,
@@ -175,9 +178,10 @@ def _shrunk(
         rgb = shrinking.finished(_to_srgb(reduced, profile, unprofiled))
         return _turned(rgb, turn), None
     rgb = filled(_to_srgb(color, profile, unprofiled), alpha)
-    if wanted and wanted.over_surroundings and shrinking.changes and not shrinking.is_nearest:
+    wanted = shrinking.wanted
+    if wanted.over_surroundings and shrinking.changes and not shrinking.is_nearest:
         rgb = onto_surroundings(rgb, alpha)
-    if not (wanted and wanted.whole_alpha):
+    if not wanted.whole_alpha:
         alpha = shrinking.finished(alpha)
     return _turned(shrinking.finished(rgb), turn), _turned(alpha, turn)
 
@@ -202,11 +206,10 @@ def _of_floats(floats: FloatTiff, data: bytes, wanted: Wanted | None) -> Picture
     with contextlib.suppress(Exception):
         # A TIFF file is made like EXIF data; whatever is wrong there spoils no pixel.
         exif.load(data)
-    source = Size(*_upright(floats.size, floats.orientation))
-    shrinking = Shrinking(wanted, source, is_turned=floats.orientation >= 5)
+    shrinking = _shrinking(floats.size, floats.orientation, wanted)
     turn = _TURNS.get(floats.orientation)
-    rgb, alpha = _shrunk(color, alpha, shrinking, wanted, turn, floats.profile, Unprofiled())
-    return Picture(rgb, alpha, credits_of(exif, None), source)
+    rgb, alpha = _shrunk(color, alpha, shrinking, turn, floats.profile, Unprofiled())
+    return Picture(rgb, alpha, credits_of(exif, None), shrinking.source)
 
 
 def header_size(
@@ -224,24 +227,29 @@ def header_size(
     strict = head.startswith((b"II", b"MM")) and not complete
     try:
         with opening.guarded(name, max_pixels, on_warning="error" if strict else "ignore"):
-            webp = headers.webp_header(head)
-            if webp and not webp[2] & _WEBP_HAS_EXIF:
-                opening.check_pixels((webp[0], webp[1]), name, max_pixels)
-                return webp[0], webp[1]
             if floats := float_tiff(head):
                 opening.check_pixels(floats.size, name, max_pixels)
                 return _upright(floats.size, floats.orientation)
-            still = boxes.still(head)
-            if found := (still and still.size) or headers.psd_size(head):
-                opening.check_pixels(found, name, max_pixels)
-                if not complete:
-                    return found
+            if told := _told_size(head, complete=complete):
+                opening.check_pixels(told, name, max_pixels)
+                return told
             image = opening.opened(head, name, max_pixels)
             return _upright(image.size, opening.orientation(image))
     except InputUnreadable:
         if complete:
             raise
         return None
+
+
+def _told_size(head: bytes, *, complete: bool) -> tuple[int, int] | None:
+    """The upright size that Pillow need not be asked for, of files that it reads whole only."""
+    webp = headers.webp_header(head)
+    if webp and not webp[2] & _WEBP_HAS_EXIF:
+        return webp[0], webp[1]
+    if complete:
+        return None
+    still = boxes.still(head)
+    return (still and still.size) or headers.psd_size(head)
 
 
 def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
