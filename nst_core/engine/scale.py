@@ -160,6 +160,17 @@ def optimize_scale(
             between(reached)
         program.pace[shape] = (now - before) / call
         call = min(4 * call, _full_call(program.pace[shape]))
+    return _result(program, reached, targets, weights, count)
+
+
+def _result(
+    program: Program,
+    reached: ScaleState,
+    targets: Targets,
+    weights: dict[str, Tensor],
+    count: int,
+) -> ScaleResult:
+    """What has become of the first `count` images; the others fill up the batch."""
     result = program.optimizer.result(reached.state)
 
     def plain() -> np.ndarray:
@@ -167,12 +178,11 @@ def optimize_scale(
         totals: np.ndarray = program.advance(grey, targets, weights, 0.0, 1)[1][0, :, 0]
         return totals
 
-    failed = diverged(terms, plain)
-    taken = np.minimum(reached.steps, len(terms))
-    images = result[:count] if len(result) > count else result
+    failed = diverged(reached.terms, plain)
+    taken = np.minimum(reached.steps, len(reached.terms))
     return ScaleResult(
-        images,
-        terms[:, :count],
+        result[:count] if len(result) > count else result,
+        reached.terms[:, :count],
         reached.seconds,
         taken[:count],
         failed[:count],
