@@ -203,7 +203,7 @@ class Program:
         """Terms `[B, T]` and the gradient of the total `[B, H, W, 3]`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            terms = self._stepped.evaluate(x, targets, weights, aims)
+            terms = self._stepped.evaluate(x, targets, aims, weights)
             total = terms[:, 0]
         return terms, tape.gradient(total, x)
 

@@ -194,17 +194,17 @@ class Objective:
         return found
 
     def evaluate(
-        self, x: Tensor, targets: Targets, weights: dict[str, Tensor], aims: Aims | None = None
+        self, x: Tensor, targets: Targets, aims: Aims, weights: dict[str, Tensor]
     ) -> Tensor:
         """The weighted terms of images `[B, H, W, 3]`, float32 `[B, len(columns)]`.
 
         All targets are of each image, `[B, …]`; those of `style` are tuples, with a tensor for
         each region. With `targets["kept"]` the terms are those of the images with that share of
         the content in them; with `targets["regions"]` each style counts where its region is.
-        `aims` are those of the targets, made here where they are not given.
+        `aims` are those of the targets.
         """
         sums = self.sums(x, targets, weights=weights)
-        return self.terms(sums, aims or self.aims(targets), weights, losses.positions_of(x))
+        return self.terms(sums, aims, weights, losses.positions_of(x))
 
     def sums(
         self,

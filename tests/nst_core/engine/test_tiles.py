@@ -53,7 +53,9 @@ def whole_evaluation(program: Program, config: StyleConfig, x: Any, targets: Any
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        terms = program.objective.evaluate(x, targets, program.objective.weights(config))
+        terms = program.objective.evaluate(
+            x, targets, program.objective.aims(targets), program.objective.weights(config)
+        )
         total = terms[:, 0]
     return terms.numpy(), tape.gradient(total, x).numpy()
 

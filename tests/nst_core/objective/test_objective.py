@@ -38,7 +38,9 @@ def evaluated(
         "content": objective.content_targets(tf.constant(content)),
         "style": objective.finished(objective.style_targets(tf.constant(style))),
     }
-    terms = objective.evaluate(tf.constant(x), targets, objective.weights(config))
+    terms = objective.evaluate(
+        tf.constant(x), targets, objective.aims(targets), objective.weights(config)
+    )
     assert terms.dtype == tf.float32
     assert terms.shape == (len(x), len(objective.columns))
     return dict(zip(objective.columns, terms.numpy().T, strict=True))
@@ -200,7 +202,9 @@ def test_total_and_gradient_equal_those_of_a_plain_float64_computation(
     }
     with tf.GradientTape() as tape:
         tape.watch(start)
-        terms = objective.evaluate(start, targets, objective.weights(config))
+        terms = objective.evaluate(
+            start, targets, objective.aims(targets), objective.weights(config)
+        )
         found_total = terms[:, 0]
     found = tape.gradient(found_total, start).numpy()
     assert float(found_total[0]) == pytest.approx(float(total), rel=1e-4)
@@ -357,7 +361,9 @@ def test_normalized_gradients_are_those_of_the_layers_each_by_its_norm_and_weigh
             features = objective.network.features(start, ["block1_conv1", "block2_conv1"])
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(objective.network, "features", lambda *_, known=features: known)
-                terms = objective.evaluate(start, targets, objective.weights(kind))
+                terms = objective.evaluate(
+                    start, targets, objective.aims(targets), objective.weights(kind)
+                )
             total = terms[:, 0]
             parts = {name: terms[:, i] for i, name in enumerate(objective.columns)}
         pulled[kind.normalize_gradients] = (tape, parts, features, start, total, terms)
@@ -414,7 +420,7 @@ def test_flat_images_have_finite_terms_and_gradients(procedural: VggWeights) -> 
     with tf.GradientTape() as tape:
         x = flat + 1.0
         tape.watch(x)
-        terms = objective.evaluate(x, targets, objective.weights(config))
+        terms = objective.evaluate(x, targets, objective.aims(targets), objective.weights(config))
         total = terms[:, 0]
     assert np.isfinite(terms).all()
     assert np.isfinite(tape.gradient(total, x)).all()

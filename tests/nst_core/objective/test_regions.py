@@ -93,7 +93,9 @@ def test_the_style_term_is_the_sum_of_each_styles_distance_under_its_mask(
         "style": objective.finished(*measured),
         "regions": objective.regions(tf.constant(mask), [[1, 3]]),
     }
-    terms = objective.evaluate(tf.constant(x), targets, objective.weights(config))
+    terms = objective.evaluate(
+        tf.constant(x), targets, objective.aims(targets), objective.weights(config)
+    )
     feature = objective.network.features(x, ["block2_conv1"])["block2_conv1"].numpy()
     flat = feature.reshape(-1, 128).astype(np.float64)
     pooled = mask.reshape(24, 2, 32, 2, 2).mean(axis=(1, 3)).reshape(-1, 2).astype(np.float64)
