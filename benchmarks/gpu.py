@@ -32,17 +32,15 @@ from nst_core.engine.style_engine import StyleEngine
 from nst_core.errors import PairError
 from nst_core.network.loading import load_weights
 from nst_core.network.weights import VggWeights
-from nst_core.optimizers.loop import LONGEST_CALL, State
+from nst_core.optimizers.loop import LONGEST_CALL, Optimizer, State
 from nst_core.results import Style
 
 BATCHES = (1, 8, 16, 32)
 ROUNDS = 3
 
 
-class Unmoved:
+class Unmoved(Optimizer):
     """An optimiser that evaluates, and goes nowhere."""
-
-    guarded: frozenset[str] = frozenset()
 
     def start(self, x: Any, columns: int) -> State:
         """See `Optimizer.start`."""
@@ -58,23 +56,6 @@ class Unmoved:
         terms, gradient = evaluate(state["x"])
         # So little that nothing changes, and enough that the gradient is wanted.
         return {**state, "terms": terms, "x": state["x"] - 1e-30 * gradient}
-
-    def result(self, state: State) -> Any:
-        """See `Optimizer.result`."""
-        return state["x"]
-
-    def carried(self, state: State) -> State:
-        """See `Optimizer.carried`."""
-        del state
-        return {}
-
-    def packed(self, state: State) -> State:
-        """See `Optimizer.packed`."""
-        return state
-
-    def unpacked(self, state: State) -> State:
-        """See `Optimizer.unpacked`."""
-        return state
 
 
 class Call(NamedTuple):

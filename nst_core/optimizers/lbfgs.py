@@ -11,6 +11,7 @@ from nst_core.optimizers import HISTORY, bands, curvature, history
 from nst_core.optimizers.loop import (
     Bounds,
     Evaluate,
+    Optimizer,
     State,
     dot,
     largest,
@@ -22,7 +23,7 @@ from nst_core.optimizers.loop import (
 Tensor = Any
 
 
-class Lbfgs:
+class Lbfgs(Optimizer):
     """L-BFGS (Nocedal, Wright: Numerical Optimization, algorithm 7.5), guarded by Armijo's rule.
 
     Every step evaluates one trial point. A trial that lowers the loss enough becomes the new
@@ -89,10 +90,6 @@ class Lbfgs:
         backward = self._retreat(state, after, slope, learning_rate)
         others = state.keys() - self.guarded
         return {**known, **where(accepted, of_names(onward, others), of_names(backward, others))}
-
-    def result(self, state: State) -> Tensor:
-        """See `Optimizer.result`."""
-        return state["x"]
 
     def carried(self, state: State) -> State:
         """See `Optimizer.carried`: what was seen of the bands."""

@@ -6,8 +6,9 @@ path does not depend on its neighbours. One step is one evaluation of loss and g
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -31,15 +32,17 @@ def pixel_range(x: Tensor) -> Tensor:
     return tf.clip_by_value(x, 0.0, 255.0)
 
 
-class Optimizer(Protocol):
+class Optimizer(abc.ABC):
     """What `run` needs of an optimiser."""
 
     # Tensors too large to be copied for inactive images: `step` leaves those rows alone itself.
-    guarded: frozenset[str]
+    guarded: frozenset[str] = frozenset()
 
+    @abc.abstractmethod
     def start(self, x: Tensor, columns: int) -> State:
         """The state before the first step from images `[B, H, W, 3]`."""
 
+    @abc.abstractmethod
     def step(
         self,
         state: State,
@@ -54,15 +57,19 @@ class Optimizer(Protocol):
 
     def result(self, state: State) -> Tensor:
         """The images `[B, H, W, 3]` that the state stands for."""
+        return state["x"]
 
-    def carried(self, state: State) -> State:
+    def carried(self, _state: State) -> State:
         """What of the state an optimisation of the same images at a larger size starts with."""
+        return {}
 
     def packed(self, state: State) -> State:
         """The state as XLA steps it best, for one loop of steps."""
+        return state
 
     def unpacked(self, state: State) -> State:
         """A packed state as it was before."""
+        return state
 
 
 def run(
@@ -128,7 +135,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return sum_per_image(a * b)
 
 
-class Adam:
+class Adam(Optimizer):
     """Adam (Kingma, Ba 2015, arXiv 1412.6980).
 
     Args:
@@ -138,7 +145,6 @@ class Adam:
         betas: decays of the averages of gradients and of their squares.
     """
 
-    guarded: frozenset[str] = frozenset()
     epsilon = 1e-8
 
     def __init__(
@@ -202,19 +208,6 @@ class Adam:
             return state["x"]
         weight = 1 - self.average_decay ** state["count"]
         return state["average"] / per_image(weight, state["x"])
-
-    def carried(self, state: State) -> State:
-        """See `Optimizer.carried`: nothing."""
-        del state
-        return {}
-
-    def packed(self, state: State) -> State:
-        """See `Optimizer.packed`: as it is."""
-        return state
-
-    def unpacked(self, state: State) -> State:
-        """See `Optimizer.unpacked`: as it is."""
-        return state
 
 
 def largest(x: Tensor) -> Tensor:
