@@ -69,7 +69,7 @@ class _SentenceError(Exception):
     Names in it are those that people give: it goes to terminals and logs, so `harmless`.
     """
 
-    def __init__(self, sentence: object = "") -> None:
+    def __init__(self, sentence: object) -> None:
         super().__init__(shortened(harmless(str(sentence)), SENTENCE_LIMIT))
 
 

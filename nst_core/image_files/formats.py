@@ -127,15 +127,15 @@ EXTENSIONS: tuple[str, ...] = tuple(extension for one in FORMATS for extension i
 MARK_BYTES = max(start + len(mark) for one in FORMATS for start, mark in one.marks)
 
 
-def listed(names: list[str], joined: str = "or") -> str:
+def _listed(formats: list[Format]) -> str:
     """Names as in a sentence: `JPEG, PNG or WebP`."""
-    return f" {joined} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    *others, last = (one.name for one in formats)
+    return f"{', '.join(others)} or {last}"
 
 
-# For sentences: what everybody knows, all others, what to export.
-COMMON = listed([one.name for one in FORMATS if one.common])
-RARE = listed([one.name for one in FORMATS if not one.common])
-ADVISED = listed([one.name for one in FORMATS if one.advised])
+# For sentences: what everybody knows, and what to export.
+COMMON = _listed([one for one in FORMATS if one.common])
+ADVISED = _listed([one for one in FORMATS if one.advised])
 
 
 def begins_as(head: bytes) -> Format | None:
