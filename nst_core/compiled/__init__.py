@@ -1,1 +1,1 @@
-"""Functions as graphs of TensorFlow, compiled by XLA once for each shapes, kept for later."""
+"""Functions as graphs of TensorFlow, which XLA compiles once for each set of shapes; kept."""

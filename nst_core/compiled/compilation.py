@@ -1,4 +1,4 @@
-"""XLA's compilation: once for each shapes of a function's arguments, and kept for later processes.
+"""XLA's compilation: once for each set of arguments' shapes, and kept for later processes.
 
 TensorFlow keeps what XLA compiles, and XLA what it has measured of kernels, in folders in this
 process's memory; from there it goes to the `ProgramStore`, and from the store back when a function
@@ -186,7 +186,7 @@ def _text(path: str) -> str:
 
 
 class CompiledFunction:
-    """A traced function that XLA compiles, once for each shapes of its arguments.
+    """A traced function that XLA compiles, once for each set of shapes of its arguments.
 
     Several threads may call it: with the same new shapes one compiles and the others wait, with
     different ones they compile side by side.

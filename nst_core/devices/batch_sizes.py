@@ -9,9 +9,8 @@ from collections.abc import Collection
 
 from nst_core.canvas import Size
 
-# Pixels of a batch beyond which more images at once gain little: of 8 at 512 px, the steps at half
-# that size compute as much as 2 at full size, and twice as many still gain there (FINDINGS in
-# benchmarks/RESULTS.md).
+# Pixels of a batch beyond which more images at once gain little. 8 images of 512 px fill a GPU at
+# full size; in the steps at half that size they are as much work as 2, and 16 still gain.
 PIXELS = 16 * 512 * 512
 MOST_IMAGES = 64
 

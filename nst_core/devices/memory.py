@@ -17,17 +17,19 @@ from nst_core.layers import halo, layers_to, stride
 from nst_core.network.weights import layer_shapes
 from nst_core.optimizers import HISTORY
 
-# What no size changes, bytes; how often the features of all layers are there at once; how often
-# the content's features, and how many images (float32 RGB) an optimisation holds, whole or in
-# tiles. Fitted to measurements, so that none is higher, BASE with room: docs/memory.md.
+# Constants of the model, fitted so that it predicts no measurement too low (docs/memory.md).
+# What no size changes, bytes, with some room.
 BASE = 100 * 2**20
+# How often the features of all layers are there at once.
 FEATURES = {"float32": 1.65, "bfloat16": 2.85}
+# How often the content's features are there, whole or in tiles.
 TARGETS, TILED_TARGETS = 3.7, 1.45
+# How many images (float32 RGB) are there, whole or in tiles; there `remembered` comes on top.
 IMAGES = {"lbfgs": 43.0, "adam": 9.0}
 TILED_IMAGES = {"lbfgs": 17.5, "adam": 12.5}
 
-
-# The rest is for what the model does not know: other threads' pictures, the allocator's gaps.
+# How much of the memory a prediction may fill. The rest is for what the model does not know: other
+# threads' pictures, the allocator's gaps.
 SHARE = 0.85
 # Interiors that are tried, px: smaller ones spend most of their work on halos.
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)

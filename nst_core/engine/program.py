@@ -157,7 +157,7 @@ class Program:
         return {batch for batch, *size, _ in self._compiled if tuple(size) == place}
 
     def ahead(self, images: Tensor, targets: Targets, weights: dict[str, Tensor]) -> Ahead:
-        """How the steps for images, targets and weights of these shapes, of any values, begin."""
+        """The call that makes ready the steps for images, targets and weights of these shapes."""
         self._compiled.add(tuple(images.shape))
         arguments = (self.start(images), targets, weights, tf.constant(0.0), tf.constant(0))
         steps = self._steps_of(arguments)
@@ -209,7 +209,7 @@ class Program:
 
 
 def rows(batch: Any, images: Tensor) -> Any:
-    """A nest of what belongs to the images of a batch, of some of these by their numbers."""
+    """A nest of tensors `[B, …]`, of some images of the batch alone, by their numbers."""
     return tf.nest.map_structure(lambda one: tf.gather(one, images), batch)
 
 

@@ -123,7 +123,7 @@ NOT_READ: dict[str, str] = {
 MARKED: tuple[str, ...] = tuple(name for one in FORMATS if one.marks for name in one.pillow)
 UNMARKED: tuple[str, ...] = tuple(name for one in FORMATS if not one.marks for name in one.pillow)
 EXTENSIONS: tuple[str, ...] = tuple(extension for one in FORMATS for extension in one.extensions)
-# Bytes that tell of every mark.
+# So many first bytes of a file have every mark in them.
 MARK_BYTES = max(start + len(mark) for one in FORMATS for start, mark in one.marks)
 
 

@@ -18,7 +18,7 @@ def color_statistics(rgb: np.ndarray, alpha: np.ndarray | None = None) -> Palett
     """Mean `[3]` and covariance `[3, 3]` of an image `[H, W, 3]` in 0…255, to five digits.
 
     With `alpha`, uint8 `[H, W]`, each pixel counts as much as it is opaque. Of more than `SAMPLES`
-    pixels every so-manieth row and column is looked at.
+    pixels every n-th row and column is looked at.
     """
     # Channel by channel and in float32: milliseconds count, once for every content.
     channels = np.ascontiguousarray(_sampled(rgb).reshape(-1, 3).T, np.float32)
@@ -128,7 +128,7 @@ def _ranks(channel: np.ndarray, seen: np.ndarray | None = None) -> tuple[np.ndar
 
 
 def _sampled(picture: np.ndarray) -> np.ndarray:
-    """Every so-manieth row and column, so that about `SAMPLES` pixels are left."""
+    """Every n-th row and column, so that about `SAMPLES` pixels are left."""
     stride = max(1, int(np.sqrt(picture.shape[0] * picture.shape[1] / SAMPLES)))
     return picture[::stride, ::stride]
 

@@ -17,7 +17,7 @@ from nst_core.results import Style
 GREY_TOLERANCE = 1
 # The deviation of a style's colours, in levels of 0…255, that is more than noise of compression.
 LEAST_DEVIATION = 1.0
-# Of a picture with colours, the pixels of every so-manieth row and column tell at once.
+# A picture with colours shows some in the pixels of every n-th row and column already: n.
 SPARSE = 16
 
 # Of a content or a style.

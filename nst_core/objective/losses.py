@@ -88,7 +88,7 @@ def _parts(positions: Tensor) -> Tensor:
 
 
 def under_mask(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Features whose products of two count as much as `mask [B, H, W, 1]` in 0…1 has it."""
+    """Features scaled so that `mask [B, H, W, 1]` in 0…1 weights their products of two."""
     return x if mask is None else tf.cast(x, tf.float32) * tf.sqrt(mask)
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-# Pairs of a move and a change of the gradient that L-BFGS remembers. In tiles it holds those that
-# there are, beside TILED_IMAGES; whole pictures have the room of all from the start.
+# How many pairs of a move and a change of the gradient L-BFGS remembers. Whole pictures have the
+# room of all of them from the start; in tiles only those that there are take memory.
 HISTORY = 12

@@ -35,7 +35,7 @@ STIFFEST, SOFTEST = 32.0, 4.0
 # What every group has of the finest waves' share, so that one that hardly moved tells little.
 LEAST_SHARE = 1e-4
 TINY = 1e-30
-# Of the state.
+# Names of its part of the state.
 NAMES = frozenset({"band_moves", "band_turns"})
 
 

@@ -19,7 +19,7 @@ Tensor = Any
 # A gradient [B, H, W, 3] → the first guess of the inverse Hessian times it.
 Guess = Callable[[Tensor], Tensor]
 
-# Of a history, in either form.
+# Names of a history in the state, in either form.
 NAMES = frozenset({"moves", "changes", "rises", "products", "newest"})
 
 
