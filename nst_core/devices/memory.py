@@ -67,7 +67,7 @@ def parts(
     """The parts that `predicted` weighs."""
     layers = config.layers
     whole = size.width * size.height * batch
-    part = extents(size, tile, halo(layers)) if tile else size
+    part = _passing(config, size, tile)
     at_once = part.width * part.height * (1 if tile or one_by_one else batch)
     itemsize = 4 if precision == "float32" else 2
     return Parts(
@@ -75,6 +75,11 @@ def parts(
         4 * channels_per_pixel(tuple(config.content_layers)) * whole,
         4 * 3 * whole,
     )
+
+
+def _passing(config: StyleConfig, size: Size, tile: int | None) -> Size:
+    """What of an image passes the network at once: its largest tile with the halo, or all."""
+    return extents(size, tile, halo(config.layers)) if tile else size
 
 
 def predicted(
@@ -137,18 +142,28 @@ def fitting_tile(config: StyleConfig, size: Size, precision: str, available: flo
         return None
     counted: dict[int | None, float] = {}
     for side in (None, *SIDES):
-        part = extents(size, side, halo(config.layers)) if side else size
-        if _countable(part):
+        if _countable(_passing(config, size, side)):
             counted[side] = predicted(config, size, 1, precision, side)
     bound = max(SHARE * available, HARDLY_MORE * min(counted.values()))
     return next(side for side, needed in counted.items() if needed <= bound)
 
 
-def tile_side(config: StyleConfig, size: Size, precision: str, available: float) -> int | None:
-    """The side of the tiles in which one image passes the network; None: it passes whole."""
+def tile_side(
+    config: StyleConfig,
+    size: Size,
+    precision: str,
+    available: float,
+    largest: int | None = None,
+) -> int | None:
+    """The side of the tiles in which one image passes the network; None: it passes whole.
+
+    `largest`: above this, px, memory has run out.
+    """
     side = config.tile if isinstance(config.tile, int) else None
     if config.tile == "auto":
         side = fitting_tile(config, size, precision, available)
+    if largest:
+        side = min(side or largest, largest)
     return side if side and len(tiles_of(size, side, halo(config.layers))) > 1 else None
 
 
@@ -157,11 +172,10 @@ def work(config: StyleConfig, size: Size, tile: int | None) -> float:
 
     In tiles there is a second forward pass, and a pass back costs two forward.
     """
+    part = _passing(config, size, tile)
     if tile is None:
-        return float(size.width * size.height)
-    reach = halo(config.layers)
-    part = extents(size, tile, reach)
-    return 4 / 3 * part.width * part.height * len(tiles_of(size, tile, reach))
+        return float(part.width * part.height)
+    return 4 / 3 * part.width * part.height * len(tiles_of(size, tile, halo(config.layers)))
 
 
 def least(config: StyleConfig, size: Size, precision: str) -> float:

@@ -16,7 +16,7 @@ from nst_core.compiled.compilation import side_by_side
 from nst_core.config import StyleConfig
 from nst_core.devices import batch_sizes, memory
 from nst_core.devices.device import available_memory
-from nst_core.devices.tiles import LEAST_TILE, tiles_of
+from nst_core.devices.tiles import LEAST_TILE
 from nst_core.engine import initialization
 from nst_core.engine.checkpoints import Checkpoints, Interrupted
 from nst_core.engine.pictures import Pictures, beside
@@ -24,7 +24,7 @@ from nst_core.engine.program import Program, filled, stacked
 from nst_core.engine.programs import Bounds, Programs
 from nst_core.engine.scale import Deadline, ScaleResult, ScaleState, loss_log, optimize_scale
 from nst_core.engine.snapshots import SnapshotSchedule
-from nst_core.layers import ALIGNMENT, halo
+from nst_core.layers import ALIGNMENT
 from nst_core.objective.objective import Targets
 from nst_core.objective.style_term import mixed
 from nst_core.results import (
@@ -131,12 +131,8 @@ class Batch:
 
     def _tile(self, size: Size, precision: str) -> int | None:
         """The side of the tiles in which one image of this size passes; None: it passes whole."""
-        tile = memory.tile_side(self.config, size, precision, self.available)
         largest = self.bounds(precision).largest_tile
-        if not largest:
-            return tile
-        tile = min(tile or largest, largest)
-        return tile if len(tiles_of(size, tile, halo(self.config.layers))) > 1 else None
+        return memory.tile_side(self.config, size, precision, self.available, largest)
 
     def optimize(self, precision: str, progress: Report | None) -> list[StyleResult | None]:
         """All scales, coarse to fine; None for an image whose loss ran away.
