@@ -65,13 +65,12 @@ def parts(
     one_by_one: bool = False,
 ) -> Parts:
     """The parts that `predicted` weighs."""
-    layers = config.layers
     whole = size.width * size.height * batch
     part = _passing(config, size, tile)
     at_once = part.width * part.height * (1 if tile or one_by_one else batch)
     itemsize = 4 if precision == "float32" else 2
     return Parts(
-        itemsize * channels_per_pixel(layers_to(layers)) * at_once,
+        itemsize * channels_per_pixel(layers_to(config.layers)) * at_once,
         4 * channels_per_pixel(tuple(config.content_layers)) * whole,
         4 * 3 * whole,
     )
@@ -149,11 +148,7 @@ def fitting_tile(config: StyleConfig, size: Size, precision: str, available: flo
 
 
 def tile_side(
-    config: StyleConfig,
-    size: Size,
-    precision: str,
-    available: float,
-    largest: int | None = None,
+    config: StyleConfig, size: Size, precision: str, available: float, largest: int | None = None
 ) -> int | None:
     """The side of the tiles in which one image passes the network; None: it passes whole.
 

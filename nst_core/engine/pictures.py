@@ -209,7 +209,6 @@ class Pictures:
 
     def _resized(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Pictures at their contents' sizes, in the types that they have."""
-
         return [
             resized(picture, size, self.config.resample)
             for picture, size in zip(pictures, self.sizes, strict=True)

@@ -164,11 +164,7 @@ def optimize_scale(
 
 
 def _result(
-    program: Program,
-    reached: ScaleState,
-    targets: Targets,
-    weights: dict[str, Tensor],
-    count: int,
+    program: Program, reached: ScaleState, targets: Targets, weights: dict[str, Tensor], count: int
 ) -> ScaleResult:
     """What has become of the first `count` images; the others fill up the batch."""
     result = program.optimizer.result(reached.state)
