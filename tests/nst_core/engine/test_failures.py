@@ -106,6 +106,24 @@ class TestFailures:
         assert [r.retried for r in results if isinstance(r, StyleResult)] == [True, False]
         assert calls == [2, 1]
 
+    def test_a_retry_is_in_float32_whatever_the_engine_computes_in(
+        self,
+        rough_engine: StyleEngine,
+        contents: list[np.ndarray],
+        style: Style,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        real = batch.optimize_scale
+
+        def fails_together(program: Any, start: Any, *more: Any) -> Any:
+            failed = np.array([len(start) > 1, False])[: len(start)]
+            return dataclasses.replace(real(program, start, *more), failed=failed)
+
+        monkeypatch.setattr(batch, "optimize_scale", fails_together)
+        results = rough_engine.stylize_batch(contents[:2], [style], quick(steps=3))
+        found = [one.precision for one in results if isinstance(one, StyleResult)]
+        assert found == ["float32", "bfloat16"]
+
     def test_a_batch_that_does_not_fit_into_memory_is_halved(
         self,
         engine: StyleEngine,
