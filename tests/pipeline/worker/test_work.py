@@ -20,6 +20,7 @@ from pipeline.console import events
 from pipeline.job import planning
 from pipeline.job.options import RunOptions
 from pipeline.manifest.columns import Row
+from pipeline.records import records
 from pipeline.records.tasks import Batch, Outcome, Task
 from pipeline.worker import work
 from pipeline.worker.work import BatchWorker
@@ -45,6 +46,7 @@ def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[BatchWorker, FakeE
         answer: Callable[[list[str]], list[Any]] = all_good,
         count: int = 2,
         run: str = "run1",
+        since: str = "",
         **columns: Any,
     ) -> tuple[BatchWorker, FakeEngine, Batch]:
         catalog.picture("s.png")
@@ -58,7 +60,7 @@ def prepare(catalog: Catalog) -> Iterator[Callable[..., tuple[BatchWorker, FakeE
         options = RunOptions(uri, "/out", CONFIG)
         tasks = [planning.plan_row(row, uri, options) for row in rows]
         engine = FakeEngine(answer)
-        worker = BatchWorker(catalog.uri("out"), run, Engines(engine))
+        worker = BatchWorker(catalog.uri("out"), run, Engines(engine), since=since)
         studios.append(worker)
         return worker, engine, Batch(tuple(t for t in tasks if isinstance(t, Task)))
 
@@ -253,6 +255,21 @@ def test_what_is_to_be_redone_is_done_though_its_record_is_there(
     worker, engine, _ = prepare(count=1)
     assert ended(worker, again) == {"a": "ok"}
     assert engine.asked == []
+
+
+def test_another_try_of_a_run_redoes_what_its_first_one_had_done_before_it_was_planned(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    begun = records.now()
+    first, _, batch = prepare(count=1)
+    assert ended(first, batch) == {"a": "ok"}
+    (record,) = catalog.names("out/records")
+    stale = (catalog.uri(f"out/records/{record}"),)
+    again = Batch((dataclasses.replace(batch.tasks[0], stale_records=stale),))
+    for since, asked in ((begun, []), (records.now(), [["a.png"]])):
+        worker, engine, _ = prepare(count=1, since=since)
+        assert ended(worker, again) == {"a": "ok"}
+        assert engine.asked == asked
 
 
 def test_a_record_is_no_proof_without_its_image_or_if_it_is_broken(
