@@ -77,24 +77,57 @@ def test_and_that_settings_are_others_where_its_sources_are_the_same(
     assert (verdict.done, verdict.changed) == (False, "settings")
 
 
-def test_where_a_storage_tells_no_version_the_bytes_are_compared(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content, style = tmp_path / "c.png", tmp_path / "s.png"
-    content.write_bytes(b"one")
-    style.write_bytes(b"two")
-    monkeypatch.setattr(storage, "version", lambda _: storage.Version(3, ""))
-    pair = Pair("town", str(content), (StyleReference(str(style)),), {}, {}, {})
-    of_pair = recipe(pair, CONFIG, WEIGHTS)
+def done_pair(folder: pathlib.Path) -> Task:
+    """A pair of two small files that has its record, which tells of them."""
+    (folder / "c.png").write_bytes(b"one")
+    (folder / "s.png").write_bytes(b"two")
+    style = StyleReference(str(folder / "s.png"))
+    pair = Pair("town", str(folder / "c.png"), (style,), {}, {}, {})
+    task = Task(RowNumber("/pairs.csv", 1), pair, CONFIG, recipe(pair, CONFIG, WEIGHTS))
     read = {
         uri: identity_of(uri, storage.read_bytes(uri), storage.version(uri))
         for _, uri in roles_of(pair, CONFIG)
     }
-    task = identified(Task(RowNumber("/pairs.csv", 1), pair, CONFIG, of_pair), read)
-    uri = records.record_uri(str(tmp_path), pair.id, task.fingerprint)
+    task = identified(task, read)
+    uri = records.record_uri(str(folder), pair.id, task.fingerprint)
     record = {**record_of(pair), "inputs": task.inputs}
     storage.write_bytes(uri, records.to_json(record), "application/json")
-    assert RecordCheck(str(tmp_path)).verdict(task, task.fingerprint).done
-    style.write_bytes(b"six")
-    verdict = RecordCheck(str(tmp_path)).verdict(task, task.fingerprint)
-    assert (verdict.done, verdict.changed) == (False, "style")
+    return task
+
+
+def verdict_of(task: Task, folder: pathlib.Path) -> tuple[bool, str | None]:
+    """Whether it is done, and what has changed."""
+    verdict = RecordCheck(str(folder)).verdict(task, task.fingerprint)
+    return verdict.done, verdict.changed
+
+
+def test_where_a_storage_tells_no_version_the_bytes_are_compared(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "version", lambda _: storage.Version(3, ""))
+    task = done_pair(tmp_path)
+    assert verdict_of(task, tmp_path) == (True, None)
+    (tmp_path / "s.png").write_bytes(b"six")
+    assert verdict_of(task, tmp_path) == (False, "style")
+
+
+def test_a_file_that_cannot_be_looked_at_is_the_same_under_its_name_alone(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = done_pair(tmp_path)
+    (tmp_path / "other.png").write_bytes(b"one")
+    pair = dataclasses.replace(task.pair, content=str(tmp_path / "other.png"))
+    moved = dataclasses.replace(task, pair=pair)
+
+    def unreadable(uri: str, *_: object) -> None:
+        raise storage.AccessDenied(f"Nobody may read {uri}; ask its owner.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "version", lambda _: storage.Version(3, ""))
+        patched.setattr(storage, "open_binary", unreadable)
+        assert verdict_of(task, tmp_path) == (True, None)
+        assert verdict_of(moved, tmp_path) == (False, "content")
+    for name in ("c.png", "other.png"):
+        (tmp_path / name).unlink()
+    assert verdict_of(task, tmp_path) == (True, None)
+    assert verdict_of(moved, tmp_path) == (False, "content")
