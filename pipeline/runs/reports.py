@@ -146,7 +146,6 @@ def write_so_far(gatherer: Gatherer, place: Place, *, failures: bool) -> None:
         write_failures_csv(failed, place)
     for shard, several in gathered.items():
         write_results(shard, several, place)
-    remove_spills(place)
 
 
 def remove_spills(place: Place) -> None:
