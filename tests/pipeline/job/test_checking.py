@@ -13,7 +13,13 @@ from pipeline import storage
 from pipeline.job.checking import RecordCheck, Verdict
 from pipeline.pairs.parsing import Pair, StyleReference
 from pipeline.records import records
-from pipeline.records.fingerprints import former_fingerprints, recipe, roles_of
+from pipeline.records.fingerprints import (
+    alike_recipes,
+    fingerprint,
+    former_fingerprints,
+    recipe,
+    roles_of,
+)
 from pipeline.records.identities import identified, identity_of
 from pipeline.records.tasks import RowNumber, Task, sources
 
@@ -131,3 +137,18 @@ def test_a_file_that_cannot_be_looked_at_is_the_same_under_its_name_alone(
         (tmp_path / name).unlink()
     assert verdict_of(task, tmp_path) == (True, None)
     assert verdict_of(moved, tmp_path) == (False, "content")
+
+
+def test_what_an_engine_of_before_has_done_that_looks_the_same_is_done(
+    tmp_path: pathlib.Path,
+) -> None:
+    task = done_pair(tmp_path)
+    done = records.record_uri(str(tmp_path), task.pair.id, task.fingerprint)
+    checksums = [one["sha256"] for one in task.inputs]
+    for of_before in alike_recipes(task.pair, CONFIG, WEIGHTS):
+        mark = fingerprint(of_before, checksums)
+        uri = records.record_uri(str(tmp_path), task.pair.id, mark)
+        storage.write_bytes(uri, storage.read_bytes(done), "application/json")
+        assert RecordCheck(str(tmp_path)).verdict(task, mark).done
+    other = dataclasses.replace(task, config=CONFIG.updated({"steps": 7}), recipe="0" * 64)
+    assert RecordCheck(str(tmp_path)).verdict(other, mark).changed == "settings"
