@@ -149,6 +149,11 @@ def test_what_no_run_has_written_is_an_unknown_one(output: Output, content: byte
     assert output.state() == "unknown"
 
 
+def test_a_run_file_that_is_too_long_to_be_one_is_not_read(output: Output) -> None:
+    output.run("a", "stopped", command="x" * 5 * 2**20)
+    assert output.state() == "unknown"
+
+
 def test_unusual_values_are_none(output: Output) -> None:
     output.run("a", done="3", left=True, failed=2, manifest=[1], renewed_at=7, started_at={})
     (run,) = output.read()
@@ -287,6 +292,19 @@ def test_a_manifest_that_was_moved_or_copied_counts_once(output: Output) -> None
     assert {run.run for run in found.heads} == {"c", "d", "e"}
 
 
+@pytest.mark.parametrize("more", [{"rows": "/m.jsonl"}, {"count": 2}])
+def test_what_a_run_tells_of_its_files_does_not_name_its_manifest_where_there_is_more_to_it(
+    output: Output, more: dict[str, Any]
+) -> None:
+    counts = {"pairs": 10, "done": 10, "failed": 0, "postponed": 0, "left": 0}
+    for run in "ab":
+        uri = f"/{run}/m.csv"
+        files = [{"uri": uri, "identity": "sha256:1"}]
+        manifest = {"uri": uri, "count": 1, "files": files, **more}
+        output.run(run, "finished", **counts, manifest=manifest)
+    assert catalog_of(output.read()).manifests == 2
+
+
 def test_retries_of_failures_take_them_from_the_run_that_they_came_from(output: Output) -> None:
     output.run("a", "finished", started_at=ago(hours=5), pairs=10, done=4, failed=6, left=0)
     again = {"manifest": "/elsewhere/out/runs/a/failures.csv", "pairs": 6, "left": 0}
@@ -300,6 +318,10 @@ def test_retries_of_failures_take_them_from_the_run_that_they_came_from(output: 
     assert totals(output) == (10, 8, 2, 0)
     output.run("e", "finished", started_at=ago(hours=1), pairs=10, done=0, skipped=9, failed=1)
     assert totals(output) == (10, 9, 1, 0)
+    # Rows that were added to the list have not failed before.
+    added = {"manifest": "/elsewhere/out/runs/e/failures.csv", "pairs": 3, "left": 0}
+    output.run("f", "finished", **added, started_at=ago(minutes=9), done=3, failed=0)
+    assert totals(output) == (10, 10, 0, 0)
 
 
 def test_marks_are_pairs_of_another_manifest_and_count_once(output: Output) -> None:
@@ -316,6 +338,10 @@ def test_marks_are_pairs_of_another_manifest_and_count_once(output: Output) -> N
     assert totals(output) == (12, 10, 2, 0)
     output.run("e", "finished", started_at=ago(minutes=9), pairs=12, skipped=12, failed=0, left=0)
     assert totals(output) == (12, 12, 0, 0)
+    # Of a manifest that has lost rows, more marked ones can fail than are there.
+    output.run("f", "finished", started_at=ago(minutes=8), pairs=1, skipped=1, failed=0, left=0)
+    output.ended("g", MARKS, 0.1, {"x": "internal", "y": "diverged"}, marks=True)
+    assert totals(output) == (1, 0, 1, 0)
 
 
 def to_retry(output: Output) -> list[str]:
