@@ -152,3 +152,11 @@ def test_what_an_engine_of_before_has_done_that_looks_the_same_is_done(
         assert RecordCheck(str(tmp_path)).verdict(task, mark).done
     other = dataclasses.replace(task, config=CONFIG.updated({"steps": 7}), recipe="0" * 64)
     assert RecordCheck(str(tmp_path)).verdict(other, mark).changed == "settings"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"run": "r"}', '{"run": "r", "sources": {}}'])
+def test_what_no_run_has_written_vouches_for_nothing(tmp_path: pathlib.Path, text: str) -> None:
+    task = done_pair(tmp_path)
+    uri = records.record_uri(str(tmp_path), task.pair.id, task.fingerprint)
+    storage.write_bytes(uri, text.encode(), "application/json")
+    assert verdict_of(task, tmp_path) == (False, None)
