@@ -405,6 +405,38 @@ def test_a_row_whose_id_another_has_is_not_mended_with_that_one(output: Output) 
     assert totals(output) == (2, 1, 1, 0)
 
 
+def test_rows_of_one_id_that_were_none_are_all_mended_with_it(output: Output) -> None:
+    output.ended("a", "/m.csv", 9, {"x": "ok", "b": "manifest_invalid", "c": "manifest_invalid"})
+    rows = b"content,style,id,status\n" + 2 * b"a.png,,b,manifest_invalid\n"
+    output.put("a/failures.csv", rows)
+    output.ended("m", MARKS, 8, {"b": "ok"}, marks=True)
+    assert totals(output) == (3, 3, 0, 0)
+
+
+def test_a_marked_pair_that_is_left_for_later_is_no_news(output: Output) -> None:
+    output.ended("a", "/m.csv", 9, {"x": "ok", "b": "diverged"})
+    output.ended("m", MARKS, 8, {"x": "ok", "b": "postponed"}, marks=True)
+    assert (totals(output), to_retry(output)) == ((2, 1, 1, 0), ["a"])
+
+
+def test_a_marked_failure_that_is_in_no_manifest_s_counts_until_another_run(
+    output: Output,
+) -> None:
+    output.ended("a", "/m.csv", 9, {"x": "ok", "y": "ok"})
+    output.ended("m", MARKS, 8, {"x": "diverged"}, marks=True)
+    assert (totals(output), to_retry(output)) == ((2, 1, 1, 0), ["m"])
+    # It may have been one of these.
+    output.ended("o", "/other.csv", 7, {"z": "ok"})
+    assert (totals(output), to_retry(output)) == ((3, 3, 0, 0), [])
+
+
+def test_a_retry_in_which_nothing_failed_is_not_to_be_retried(output: Output) -> None:
+    output.ended("a", "/m.csv", 9, {"x": "ok", "b": "diverged", "c": "diverged"})
+    told = {"started_at": ago(hours=8), "pairs": 2, "done": 1, "failed": 0, "left": 1}
+    output.run("r", "stopped", manifest="/o/runs/a/failures.csv", **told)
+    assert (totals(output), to_retry(output)) == ((3, 2, 1, 0), ["a"])
+
+
 def test_marks_that_have_no_results_yet_or_damaged_ones_change_nothing(output: Output) -> None:
     output.ended("a", "/m.csv", 9, {"x": "ok", "b": "diverged"})
     told = {"started_at": ago(hours=8), "pairs": 2, "done": 1, "failed": 1, "left": 0}
