@@ -221,12 +221,13 @@ def test_rows_that_are_no_pairs_stop_a_run_before_any_work(catalog: Catalog) -> 
 def test_a_run_that_bears_no_more_tells_of_the_rows_of_later_waves_too(catalog: Catalog) -> None:
     ids = simple(catalog)
     rows = [{"id": i, "content": f"{i}.png", "style": "s.png"} for i in ids]
-    catalog.manifest([*rows, {**rows[0], "id": "x", "options.steps": "no"}])
+    first, last = ({**rows[0], "id": name, "options.steps": "no"} for name in "wx")
+    catalog.manifest([first, *rows, last])
     os.remove(catalog.uri("p07.png"))
-    assert catalog.run("--max-failures=1") == 1
-    assert sorted(row["id"] for row in catalog.failures()) == ["p07", "x"]
+    assert catalog.run("--max-failures=2") == 1
+    assert sorted(row["id"] for row in catalog.failures()) == ["p07", "w", "x"]
     told = json.loads(catalog.read(f"{catalog.run_folder}/run.json"))
-    assert (told["pairs"], told["failed"], told["done"] + told["left"]) == (13, 2, 11)
+    assert (told["pairs"], told["failed"], told["done"] + told["left"]) == (14, 3, 11)
 
 
 def test_an_id_of_the_last_wave_that_is_there_stops_a_run_before_any_work(
@@ -251,6 +252,16 @@ def test_an_id_of_the_last_wave_that_is_there_stops_a_run_before_any_work(
     assert catalog.run("--on-existing=error") == 1
     assert "'p12' already has a result" in capsys.readouterr().err
     assert catalog.names("out/images") == {"other.png", "p12.jpg"}
+
+
+def test_a_failure_counts_once_where_all_waves_are_looked_through_before(catalog: Catalog) -> None:
+    ids = simple(catalog)
+    catalog.picture("out/images/p12.jpg")
+    rows = [{"id": i, "content": f"{i}.png", "style": "s.png"} for i in (ids[0], *ids)]
+    rows[-1]["options.steps"] = "no"
+    catalog.manifest(rows)
+    assert catalog.run("--on-existing=error", "--max-failures=2") == 3
+    assert catalog.statuses() == ["ok", "duplicate_id", *["ok"] * 10, "options_invalid"]
 
 
 def test_ids_are_kept_from_files_of_other_catalogs_in_every_wave(catalog: Catalog) -> None:
