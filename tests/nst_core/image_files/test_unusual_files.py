@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from nst_core.canvas import Fit
 from nst_core.errors import InputUnreadable
 from nst_core.imaging import images
+from nst_core.imaging.fitting import Wanted
 from tests.corpus import file_of, png, texture
 
 GREYS = np.tile(np.arange(0, 256, 5, dtype=np.uint8), (4, 1))
@@ -23,6 +25,12 @@ def decode(data: bytes) -> images.Picture:
 
 
 # Raw files of cameras -----------------------------------------------------------------------------
+
+
+def shrunk(data: bytes, side: int) -> np.ndarray:
+    """Its pixels where no more are wanted than so many on the longer side."""
+    wanted = Wanted(Fit(long_side=side))
+    return images.decode(data, name="x", max_pixels=10**6, max_bytes=10**6, wanted=wanted).rgb
 
 
 def tagged(tag: int, value: Any, kind: int) -> bytes:
@@ -85,6 +93,14 @@ def test_the_gamma_of_a_png_is_honoured(gamma: float, chunks: tuple[Any, ...]) -
     picture = decode(with_chunks(GREYS, gama(gamma), *chunks))
     expected = srgb((GREYS / 255) ** (1 / gamma))
     assert np.abs(picture.rgb - expected[..., None]).max() <= 0.51
+
+
+def test_means_are_those_of_what_is_shown_also_where_a_file_counts_light() -> None:
+    board = np.where(np.indices((80, 120)).sum(axis=0) % 2, 255, 0).astype(np.uint8)
+    data = with_chunks(np.dstack([board] * 3), gama(1.0))
+    found = shrunk(data, 12)
+    # Half of the light would be shown as 188.
+    assert np.abs(found.astype(int) - 127).max() <= 3
 
 
 @pytest.mark.parametrize(
@@ -246,6 +262,8 @@ def test_floats_up_to_255_are_read_too_and_turned_upright() -> None:
     data = float_tiff(wanted, orientation=6)
     assert images.header_size(data, name="x", max_pixels=10**6, complete=True) == (20, 30)
     np.testing.assert_array_equal(decode(data).rgb, np.rot90(wanted, -1).astype(np.uint8))
+    expected = images.resize(decode(data).rgb, 10, 15, "lanczos")
+    np.testing.assert_allclose(shrunk(data, 15), expected, atol=1)
 
 
 @pytest.mark.parametrize(

@@ -113,16 +113,18 @@ def test_every_format_and_mode_at_another_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["colour.jpg", "colour.png"])
 @pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_the_nearest_pixels_are_those_of_the_whole_picture(name: str, orientation: int) -> None:
+# Of 340 px every fourth is as near as the one beside it.
+@pytest.mark.parametrize(("size", "side"), [((333, 217), 70), ((340, 220), 85)])
+def test_the_nearest_pixels_are_those_of_the_whole_picture(
+    name: str, orientation: int, size: tuple[int, int], side: int
+) -> None:
     stream = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = orientation
     with Image.open(io.BytesIO(GOOD[name])) as image:
-        image.resize((333, 217)).save(
-            stream, name.rpartition(".")[2].replace("jpg", "jpeg"), exif=exif
-        )
+        image.resize(size).save(stream, name.rpartition(".")[2].replace("jpg", "jpeg"), exif=exif)
     data = stream.getvalue()
-    found = decode(data, Wanted(Fit(long_side=70), "nearest")).rgb
+    found = decode(data, Wanted(Fit(long_side=side), "nearest")).rgb
     expected = images.resize(decode(data).rgb, found.shape[1], found.shape[0], "nearest")
     np.testing.assert_array_equal(found, expected)
 
@@ -150,6 +152,17 @@ def test_transparency_stays_whole_where_it_is_wanted_and_colours_give_way() -> N
     # Also where it is the engine that enlarges it.
     larger = decode(data, Wanted(Fit(long_side=400), over_surroundings=True))
     np.testing.assert_array_equal(larger.rgb, onto_surroundings(whole.rgb, whole.alpha))
+
+
+def test_the_nearest_pixels_keep_their_colours_whatever_shows_of_them() -> None:
+    image = photograph(120, 90).copy()
+    image.putalpha(Image.fromarray(np.tile(np.arange(1, 121, dtype=np.uint8), (90, 1))))
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    data = stream.getvalue()
+    found = decode(data, Wanted(Fit(long_side=40), "nearest", over_surroundings=True))
+    expected = images.resize(decode(data).rgb, 40, 30, "nearest")
+    np.testing.assert_array_equal(found.rgb, expected)
 
 
 @pytest.mark.parametrize("name", GOOD)
