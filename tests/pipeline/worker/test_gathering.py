@@ -9,7 +9,7 @@ import pytest
 
 from nst_core.canvas import Size
 from nst_core.config import StyleConfig
-from nst_core.errors import DeviceError, OutOfMemory
+from nst_core.errors import DeviceError, JobError, OutOfMemory
 from pipeline import storage
 from pipeline.records.tasks import Batch, Outcome
 from pipeline.worker import engine_cache, work
@@ -134,6 +134,26 @@ class TestSeveralDevices:
         assert 2 <= len(cards[0].asked) <= 3
         assert len(cards[1].asked) == len(NAMES)
         assert "GPU:0 has failed with 2 batches that others have done" in caplog.text
+
+    def test_what_one_card_has_in_work_while_another_stops_the_job_is_written(
+        self, bench: Bench, cards: tuple[FakeEngine, FakeEngine]
+    ) -> None:
+        begun = threading.Event()
+
+        def stops(_: list[str]) -> list[Any]:
+            assert begun.wait(SECONDS)
+            raise JobError("The device is gone; start it again.")
+
+        def goes_on(names: list[str]) -> list[Any]:
+            begun.set()
+            wait_for(lambda: bench.worker._failure is not None)
+            return all_good(names)
+
+        cards[0].answer, cards[1].answer = stops, goes_on
+        with pytest.raises(JobError, match="device is gone"):
+            bench.run(bench.batches(2))
+        ((name,),) = cards[1].asked
+        assert bench.catalog.records().keys() == {name[0]}
 
     def test_what_no_card_has_memory_for_is_said_of_the_pair(
         self, bench: Bench, cards: tuple[FakeEngine, FakeEngine]

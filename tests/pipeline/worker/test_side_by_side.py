@@ -129,6 +129,29 @@ def test_no_more_than_two_batches_wait_to_be_written(
     assert bench.run(bench.batches(len(NAMES))) == dict.fromkeys(NAMES, "ok")
 
 
+def test_a_large_result_is_written_before_the_next_is_optimised(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "BYTES_BESIDE", 1)
+    written: list[str] = []
+    waiting: list[int] = []
+    real = storage.create_bytes
+
+    def create(uri: str, *rest: Any) -> bool:
+        time.sleep(0.05)
+        written.append(uri)
+        return real(uri, *rest)
+
+    def answer(names: list[str]) -> list[Any]:
+        waiting.append(NAMES.index(names[0][0]) - len(written))
+        return all_good(names)
+
+    monkeypatch.setattr(storage, "create_bytes", create)
+    bench.answer = answer
+    assert bench.run(bench.batches(4)) == dict.fromkeys("abcd", "ok")
+    assert waiting == [0] * 4
+
+
 def test_of_large_pictures_one_batch_is_read_ahead_and_no_more(
     bench: Bench, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +162,7 @@ def test_of_large_pictures_one_batch_is_read_ahead_and_no_more(
         nonlocal most
         first = NAMES.index(names[0][0])
         wait_for(lambda: first == 3 or f"{NAMES[first + 1]}.png" in read)
+        time.sleep(0.1)  # So that more would be.
         most = max(most, len({*read} - {"s.png"}) - first)
         return all_good(names)
 
