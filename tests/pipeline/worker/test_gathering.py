@@ -164,6 +164,16 @@ class TestSeveralDevices:
         # Neither has failed with what the other has done: both stay.
         assert [len(card.asked) for card in cards] == [4, 4]
 
+    def test_what_one_card_has_memory_for_no_other_does_again(
+        self, bench: Bench, cards: tuple[FakeEngine, FakeEngine]
+    ) -> None:
+        for card in cards:
+            card.answer = lambda names: [OutOfMemory("a.png is too large."), *all_good(names[1:])]
+        several = Batch(tuple(task for one in bench.batches(2) for task in one.tasks))
+        outcomes = [*bench.worker.process(several), *bench.worker.finish()]
+        assert {one.id: one.status for one in outcomes} == {"a": "out_of_memory", "b": "ok"}
+        assert sum(len(card.asked) for card in cards) == 1
+
     def test_a_pair_that_fails_everywhere_fails_alone(
         self, bench: Bench, cards: tuple[FakeEngine, FakeEngine]
     ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from nst_core.config import StyleConfig
@@ -160,6 +161,23 @@ def test_an_error_nobody_foresaw_fails_only_the_pair_it_belongs_to(
     assert "ZeroDivisionError (of all things)" in str(outcomes["b"].error)
     assert "Traceback" in caplog.text
     assert engine.asked == [["a.png", "b.png", "c.png"], ["a.png"], ["b.png"], ["c.png"]]
+
+
+def test_pairs_that_are_tried_alone_go_on_from_their_checkpoints_and_leave_none(
+    prepare: Prepare, catalog: Catalog
+) -> None:
+    found: list[list[bool]] = []
+
+    def answer(names: list[str]) -> list[Any]:
+        found.append([arrays is not None for arrays in engine.given["checkpoints"]])
+        for index in range(len(names)):
+            engine.given["save"](index, {"steps": np.zeros(3)}.items())
+        raise ZeroDivisionError("of all things")
+
+    worker, engine, batch = prepare(answer, **{"options.checkpoint_seconds": "1"})
+    assert ended(worker, batch) == dict.fromkeys("ab", "internal")
+    assert found == [[False, False], [True], [True]]
+    assert catalog.names("out/checkpoints") == set()
 
 
 @pytest.mark.parametrize(
