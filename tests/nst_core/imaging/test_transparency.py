@@ -99,3 +99,11 @@ def test_colours_that_hardly_show_do_not_bleed_when_resized() -> None:
     small = images.resize(seen, 32, 32, "lanczos")
     opacity = np.asarray(Image.fromarray(alpha).resize((32, 32), Image.Resampling.LANCZOS))
     assert np.abs(small - SHADE)[opacity > 10].max() < 12
+
+
+def test_on_white_every_colour_is_rounded_to_the_nearest() -> None:
+    values, alphas = np.meshgrid(np.arange(256), np.arange(256))
+    rgb = np.dstack([values] * 3).astype(np.uint8)
+    exact = (values * alphas + 255 * (255 - alphas)) / 255
+    found = transparency.onto_white(rgb, alphas.astype(np.uint8))[..., 0]
+    np.testing.assert_array_equal(found, np.rint(exact))
