@@ -120,6 +120,15 @@ def ink_profile() -> bytes:
     return icc(b"CMYK", b"Lab ", common_tags() | {b"A2B0": table})
 
 
+def faded_profile() -> bytes:
+    """RGB whose black is a dark grey (L* = 20), and grey between."""
+    ramp = bytes(range(256))
+    table = b"mft1" + bytes(4) + bytes([3, 3, 2, 0]) + s15(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    lightness = (51 + 68 * number.bit_count() for number in range(8))
+    table += ramp * 3 + b"".join(bytes([one, 128, 128]) for one in lightness) + ramp * 3
+    return icc(b"RGB ", b"Lab ", common_tags() | {b"A2B0": table, b"A2B1": table})
+
+
 def srgb_from_linear(linear: float) -> float:
     return 255 * (12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055)
 

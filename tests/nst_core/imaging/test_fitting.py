@@ -72,6 +72,16 @@ def test_a_jpeg_at_a_fraction_looks_as_when_it_is_resized_whole(
             assert np.abs(np.roll(found.rgb, shift, 1) - as_before(data, fitted)).mean() > 3
 
 
+def test_means_of_blocks_move_nothing_where_the_last_block_is_not_whole() -> None:
+    stream = io.BytesIO()
+    photograph(803, 601).save(stream, "PNG")
+    data = stream.getvalue()
+    for side in (48, 90, 131):
+        found = decode(data, Wanted(Fit(long_side=side))).rgb
+        expected = as_before(data, Size(found.shape[1], found.shape[0]))
+        assert np.abs(found - expected).mean() < 1
+
+
 def test_a_jpeg_is_decoded_at_no_less_than_twice_what_is_wanted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

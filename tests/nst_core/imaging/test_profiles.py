@@ -10,6 +10,7 @@ from tests.corpus import file_of
 from tests.nst_core.imaging.pictures import (
     QUARTERS,
     decode,
+    faded_profile,
     ink_profile,
     linear_grey_profile,
     linear_rgb_profile,
@@ -47,6 +48,15 @@ def test_the_profile_of_the_inks_is_followed(file_format: str) -> None:
     image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     picture = decode(file_of(image, file_format, icc_profile=ink_profile()))
     np.testing.assert_allclose(picture.rgb.astype(float).mean((0, 1)), [119] * 3, atol=2)
+
+
+def test_the_darkest_that_a_profile_has_is_black() -> None:
+    image = Image.new("RGB", (2, 1), (255, 255, 255))
+    image.putpixel((1, 0), (0, 0, 0))
+    white, black = decode(file_of(image, "PNG", icc_profile=faded_profile())).rgb[0]
+    assert white.min() >= 250
+    # Without compensation of the black point it is 48.
+    assert black.max() <= 5
 
 
 def test_colour_management_keeps_alpha() -> None:
