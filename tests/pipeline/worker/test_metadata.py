@@ -13,10 +13,14 @@ from PIL.TiffImagePlugin import IFDRational
 from nst_core.config import StyleConfig
 from nst_core.imaging.encoding import encode, read_metadata
 from pipeline import storage
+from pipeline.job.options import RunOptions
+from pipeline.job.planning import plan_row
 from pipeline.manifest.columns import Row
 from pipeline.pairs.parsing import parse_pair
 from pipeline.pairs.spelling import name_of, names_in
+from pipeline.records.tasks import Task
 from pipeline.worker.inputs import read_picture
+from pipeline.worker.output import metadata_of
 from tests.corpus import texture
 
 if TYPE_CHECKING:
@@ -163,6 +167,16 @@ def test_a_name_is_the_manifest_s_but_no_local_folder(cell: str, name: str) -> N
         names = names_in(row, parse_pair(row, manifest))
         assert name_of(storage.resolve(cell, manifest), names) == name
     assert name_of("/home/zoe/other.jpg", {}) == "other.jpg"
+
+
+def test_an_image_names_its_masks_as_the_manifest_does_too() -> None:
+    manifest = "/home/zoe/catalog/pairs.jsonl"
+    options = RunOptions(manifest, "/out", StyleConfig(weights="procedural"))
+    style = [{"uri": "./s.png", "mask": "masks/m.png"}]
+    task = plan_row(Row(1, {"content": "c.png", "style": style}), manifest, options)
+    assert isinstance(task, Task)
+    said = metadata_of(task)["nst:sources"]
+    assert json.loads(said) == {"content": "c.png", "styles": [{**style[0], "weight": 1.0}]}
 
 
 def test_more_metadata_than_a_jpeg_holds_leaves_out_the_longest() -> None:
