@@ -133,13 +133,16 @@ class TestFailures:
     ) -> None:
         whole = pictures(engine.stylize_batch(contents, [style], QUICK))
         real = batch.optimize_scale
+        tried: list[int] = []
 
         def small_memory(program: Any, start: Any, *more: Any) -> Any:
+            tried.append(len(start.active))
             return out_of_memory() if len(start.active) > 1 else real(program, start, *more)
 
         monkeypatch.setattr(batch, "optimize_scale", small_memory)
         results = engine.stylize_batch(contents, [style], QUICK)
         assert [r.batch for r in results if isinstance(r, StyleResult)] == [1, 1, 1]
+        assert tried == [3, 1, 1, 1]
         np.testing.assert_array_equal(pictures(results), whole)
 
     def test_an_image_that_does_not_fit_alone_fails_alone(
