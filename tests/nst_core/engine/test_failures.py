@@ -85,12 +85,15 @@ class TestFailures:
             (found,) = pictures([results[index]])
             np.testing.assert_array_equal(found, whole[index])
 
+    @pytest.mark.parametrize(("scales", "computed"), [([1], [2, 1]), ([0.5, 1], [2, 2, 1, 1])])
     def test_a_retry_that_succeeds_says_so(
         self,
         engine: StyleEngine,
         contents: list[np.ndarray],
         style: Style,
         monkeypatch: pytest.MonkeyPatch,
+        scales: list[float],
+        computed: list[int],
     ) -> None:
         real = batch.optimize_scale
         calls: list[int] = []
@@ -102,9 +105,9 @@ class TestFailures:
             return dataclasses.replace(course, failed=failed)
 
         monkeypatch.setattr(batch, "optimize_scale", broken_at_first)
-        results = engine.stylize_batch(contents[:2], [style], quick(steps=5))
+        results = engine.stylize_batch(contents[:2], [style], quick(steps=5, scales=scales))
         assert [r.retried for r in results if isinstance(r, StyleResult)] == [True, False]
-        assert calls == [2, 1]
+        assert calls == computed
 
     def test_a_retry_is_in_float32_whatever_the_engine_computes_in(
         self,
