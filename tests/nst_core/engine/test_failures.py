@@ -119,7 +119,8 @@ class TestFailures:
         real = batch.optimize_scale
 
         def fails_together(program: Any, start: Any, *more: Any) -> Any:
-            failed = np.array([len(start) > 1, False])[: len(start)]
+            count = len(start.active)
+            failed = np.array([count > 1, False])[:count]
             return dataclasses.replace(real(program, start, *more), failed=failed)
 
         monkeypatch.setattr(batch, "optimize_scale", fails_together)
