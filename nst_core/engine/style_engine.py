@@ -351,7 +351,7 @@ class StyleEngine:
         source = size_of(inputs[0])
         shared["canvas_multiple"] = canvas_identity(source, config, on_gpu=self.on_gpu)
         # Another device of the same kind goes on from them.
-        kind = GPU if self.on_gpu else CPU
+        kind = GPU if is_gpu(self.device) else CPU
         with tf.device(CPU):
             state = optimizer_for(config, self.precision).start(tf.zeros([1, 1, 1, 3]), 1)
         return digest(

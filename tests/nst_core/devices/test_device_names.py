@@ -13,7 +13,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, ...]]:
     seen = {"GPU": ("/GPU:0", "/GPU:1"), "CPU": ("/CPU:0",)}
     details = {"device_name": "NVIDIA L4", "compute_capability": (8, 9)}
     monkeypatch.setattr(device, "_devices_of", seen.__getitem__)
-    monkeypatch.setattr(device, "_gpu_details", lambda _: details)
+    monkeypatch.setattr(device, "gpu_details", lambda _: details)
     return seen
 
 
@@ -42,6 +42,6 @@ def test_a_record_names_which_gpu_it_was_where_there_are_several(
 def test_auto_is_bfloat16_from_ampere_on(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
 ) -> None:
-    monkeypatch.setattr(device, "_gpu_details", lambda _: {"compute_capability": capability})
+    monkeypatch.setattr(device, "gpu_details", lambda _: {"compute_capability": capability})
     assert device.choose_precision("auto", "/GPU:0") == precision
     assert device.choose_precision("float32", "/GPU:0") == "float32"
