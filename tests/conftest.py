@@ -48,9 +48,9 @@ LONG = (
     "pipeline/storage/test_storage_faults.py",
     "pipeline/worker/test_program_cache.py::test_a_run_fetches_first",
 )
-# A worker of the tests takes one file after the other: those of minutes come first, so that none
-# is left with one at the end, and those that wait for other processes (Flink, Prism, kills) one
-# after the other, between those that compute.
+# A worker of the tests takes one file after the other: those of minutes come first, then all that
+# are long, so that none is left with one at the end. Those that wait for other processes (Flink,
+# Prism, kills) come one after the other, between those that compute.
 LONGEST = (
     *("test_flink", "test_batches", "test_numbers", "test_tiles", "test_prism", "test_scales"),
     *("test_regions", "test_kill"),
@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.nodeid.removeprefix("tests/").startswith(LONG):
             item.add_marker("long")
     places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    items.sort(key=lambda one: (places.get(one.path.stem, len(places)), "long" not in one.keywords))
 
 
 @pytest.fixture(scope="session", autouse=True)
