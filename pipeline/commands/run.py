@@ -9,10 +9,10 @@ import gc
 import io
 import itertools
 import logging
-import os
 import re
 import secrets
 import shlex
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -214,7 +214,7 @@ def new_pipeline(options: RunOptions) -> Any:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ConfigError(f"Beam cannot use its options ({reason}); correct them.") from error
     # For transforms in other languages, which a job has none of; who is stopped would leave it.
-    os.rmdir(pipeline.local_tempdir)
+    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
     return pipeline
 
 
