@@ -24,7 +24,7 @@ from pipeline.runners.job_results import LostJobError
 from pipeline.runners.shutdown import Ending
 from pipeline.runs import lock, reports
 from pipeline.runs.reports import Gatherer, Place
-from pipeline.runs.retry import retry_command
+from pipeline.runs.retry import Allowed, retry_command
 from pipeline.runs.run_file import RunFile
 
 
@@ -166,13 +166,8 @@ def show(summary: dict[str, Any], options: RunOptions) -> None:
     _show_counts(console, f"Run {summary['run']}", summary["statuses"], "all", options)
     if summary["statuses"].keys() - NO_FAILURES:
         failures = summary["failures"]
-        again = retry_command(
-            failures,
-            options.output,
-            options.schemes,
-            private_hosts=options.allow_private_hosts,
-            row_settings=options.allow_options,
-        )
+        allowed = Allowed(options.schemes, options.allow_options, options.allow_private_hosts)
+        again = retry_command(failures, options.output, allowed)
         console.print(
             f"Reasons: {failures}\nMend the inputs, then retry just these: {again}", soft_wrap=True
         )

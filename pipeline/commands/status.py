@@ -23,10 +23,10 @@ from pipeline import storage
 from pipeline.console.verdict import duration
 from pipeline.manifest.reading import STANDARD_INPUT
 from pipeline.records import records
-from pipeline.runs import run_file, run_states
+from pipeline.runs import run_states
 from pipeline.runs.catalog_state import CatalogState, catalog_of
 from pipeline.runs.reasons import reason_line
-from pipeline.runs.retry import retry_command
+from pipeline.runs.retry import allowed_in, retry_command
 from pipeline.runs.run_states import ACTIVE, ENDED_EARLY, RunState
 
 EXIT_ALL_DONE = 0
@@ -159,15 +159,8 @@ def next_command(
             return _from_its_folder(run, command)
     failed = [run for run in latest if run.counts["failed"]]
     if to_retry := failed if catalog is None else catalog.to_retry:
-        told = to_retry[0].told
-        schemes = told.get("schemes")
-        return retry_command(
-            storage.join(output, "runs", to_retry[0].run, "failures.csv"),
-            output,
-            schemes if isinstance(schemes, list) else (),
-            private_hosts=told.get("private_hosts") is True,
-            row_settings=run_file.row_settings_in(told),
-        )
+        failures = storage.join(output, "runs", to_retry[0].run, "failures.csv")
+        return retry_command(failures, output, allowed_in(to_retry[0].told))
     for run in latest:
         if run.counts["postponed"] and (command := run.command):
             return _from_its_folder(run, command)

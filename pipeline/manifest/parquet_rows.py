@@ -32,7 +32,12 @@ def parquet_rows(stream: BinaryIO, source: Source) -> Iterator[Row]:
         header = check_columns(table.schema_arrow.names, source)
         # A text that rows share is there once: of a file of a kilobyte, all take gigabytes.
         texts = [field.name for field in table.schema_arrow if _is_text(field.type)]
-        table = parquet.ParquetFile(stream, page_checksum_verification=True, read_dictionary=texts)
+        table = parquet.ParquetFile(
+            stream,
+            metadata=table.metadata,
+            page_checksum_verification=True,
+            read_dictionary=texts,
+        )
         numbers = itertools.count(1)
         for batch in table.iter_batches(BATCH_ROWS):
             for cells in zip(*map(_cells, batch.columns), strict=True):

@@ -21,7 +21,7 @@ from pipeline.report.entries import Failure
 from pipeline.report.runs import Run, last_tries, without_failure
 from pipeline.runs import run_file
 from pipeline.runs.reports import failed_id, failed_rows
-from pipeline.runs.retry import retry_command
+from pipeline.runs.retry import Allowed, allowed_in, retry_command
 from pipeline.runs.run_states import told_in
 
 # Failed rows that the pages show; failures.csv has all.
@@ -82,7 +82,7 @@ def _failures_in(run: Run) -> Iterator[Failure]:
     if not run.failed:
         return
     config = _config_of(run)
-    allowed = run_file.row_settings_in(told_in(storage.directory(run.failures), run_file.NAME))
+    allowed = _allowed(run).settings
     for row in _rows_of(run):
         yield _failure(row, run, config, allowed)
 
@@ -151,18 +151,15 @@ def retry_commands(
 
 
 def _retry_command(run: Run, output: str, failures: Sequence[Failure]) -> str:
-    told = told_in(storage.directory(run.failures), run_file.NAME)
     # What the run was not allowed its retry is not either.
-    schemes = told.get("schemes")
-    if not isinstance(schemes, list):
-        # Of an earlier version, which does not tell.
+    allowed = _allowed(run)
+    if allowed.schemes is None:
         named = {scheme_name(uri["uri"]) for one in failures for uri in one.styles if one.id}
         named |= {scheme_name(one.content) for one in failures if one.id}
         schemes = sorted({*named, *default_schemes(run.failures, output)})
-    return retry_command(
-        run.failures,
-        output,
-        schemes,
-        private_hosts=told.get("private_hosts") is True,
-        row_settings=run_file.row_settings_in(told),
-    )
+        allowed = allowed._replace(schemes=schemes)
+    return retry_command(run.failures, output, allowed)
+
+
+def _allowed(run: Run) -> Allowed:
+    return allowed_in(told_in(storage.directory(run.failures), run_file.NAME))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pipeline import storage
 from pipeline.records.tasks import OK, POSTPONED, SKIPPED, counts_by_kind
 from pipeline.runs import result_lines, run_file
-from pipeline.runs.retry import retried_runs
+from pipeline.runs.retry import allowed_in, retried_runs
 from pipeline.runs.run_states import told_in
 
 FINISHED = "finished"
@@ -106,7 +106,7 @@ def _run(folder: str, uris: Sequence[str]) -> Run:
 
 def allows_private_hosts(folder: str) -> bool:
     """Whether the run of this folder was told that URLs may lead to private hosts."""
-    return told_in(folder, run_file.NAME).get("private_hosts") is True
+    return allowed_in(told_in(folder, run_file.NAME)).private_hosts
 
 
 def last_tries(runs: Sequence[Run]) -> list[Run]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pipeline import storage
 from pipeline.pairs.row_settings import allow_options_arguments
@@ -39,27 +40,35 @@ def retried_runs(run: str, manifests: Mapping[str, str]) -> Iterator[str]:
         yield run
 
 
-def retry_command(
-    failures: str,
-    output: str,
-    schemes: Sequence[str],
-    *,
-    private_hosts: bool,
-    row_settings: Sequence[str] | None,
-) -> str:
-    """The command that runs the rows of a failures.csv, given by its URI, again.
+class Allowed(NamedTuple):
+    """What the rows of a run may do, and those of its retry too.
 
-    Args:
-        schemes: those that the rows of the run may name; none where that is not known.
-        private_hosts: whether its URLs may lead to hosts that only this machine reaches.
-        row_settings: those that its rows may change; None for all.
+    `schemes` that they may name, None where that is not known; `settings` that they may change,
+    None for all; whether their URLs may lead to hosts that only this machine reaches.
     """
+
+    schemes: Sequence[str] | None
+    settings: Sequence[str] | None
+    private_hosts: bool
+
+
+def allowed_in(told: Mapping[str, Any]) -> Allowed:
+    """What a run tells of it in its run.json; one of an earlier version does not tell all."""
+    schemes, settings = (
+        [str(name) for name in found] if isinstance(found := told.get(key), list) else None
+        for key in ("schemes", "row_settings")
+    )
+    return Allowed(schemes, settings, told.get("private_hosts") is True)
+
+
+def retry_command(failures: str, output: str, allowed: Allowed) -> str:
+    """The command that runs the rows of a failures.csv, given by its URI, again."""
     config = storage.join(storage.directory(failures), "config.yaml")
     again = ["nst", "run", "--manifest", failures, "--output", output, "--config", config]
     # The failed rows name what the manifest named, from where the output is.
-    if schemes and {*schemes} != {*default_schemes(failures, output)}:
-        again += ["--allow-schemes", ",".join(schemes)]
-    again += allow_options_arguments(row_settings)
-    if private_hosts:
+    if allowed.schemes and {*allowed.schemes} != {*default_schemes(failures, output)}:
+        again += ["--allow-schemes", ",".join(allowed.schemes)]
+    again += allow_options_arguments(allowed.settings)
+    if allowed.private_hosts:
         again.append("--allow-private-hosts")
     return shlex.join(again)

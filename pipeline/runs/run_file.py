@@ -11,7 +11,7 @@ import datetime
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 from nst_core.errors import JobError
@@ -144,12 +144,6 @@ class RunFile:
         }
         uri = self._place.uri(NAME)
         storage.write_bytes(uri, records.to_json(content), "application/json")
-
-
-def row_settings_in(told: Mapping[str, Any]) -> list[str] | None:
-    """The settings that rows may change, as a run tells them; None for all."""
-    found = told.get("row_settings")
-    return [str(name) for name in found] if isinstance(found, list) else None
 
 
 def manifest_details(uri: str, rows: str | None = None) -> dict[str, Any]:
